@@ -1,0 +1,153 @@
+"""A synchronous client of the omp auth-gateway's pi-native protocol.
+
+    from pi_native import Client
+
+    with Client().stream("anthropic/claude-sonnet-4-5", "Hello!") as stream:
+        for text in stream.text_stream:
+            print(text, end="", flush=True)
+
+`Client` is the comfortable way in, `stream_pi_native` the low-level call beneath it; both return an
+`AssistantMessageEventStream`. What can go wrong is in `pi_native.errors`.
+"""
+
+from ._abort import AbortController, AbortSignal
+from ._client import Client, stream_pi_native
+from ._content import (
+    Block,
+    FallbackContent,
+    ImageContent,
+    RedactedThinkingContent,
+    ServerToolContent,
+    TextContent,
+    ThinkingContent,
+    ToolCall,
+    UnknownContent,
+)
+from ._convert import from_wire, to_wire
+from ._events import (
+    AssistantMessageEvent,
+    DoneEvent,
+    ErrorEvent,
+    ImageEndEvent,
+    StartEvent,
+    TextDeltaEvent,
+    TextEndEvent,
+    TextStartEvent,
+    ThinkingDeltaEvent,
+    ThinkingEndEvent,
+    ThinkingStartEvent,
+    ToolCallDeltaEvent,
+    ToolCallEndEvent,
+    ToolCallStartEvent,
+    UnknownEvent,
+)
+from ._messages import (
+    AssistantMessage,
+    Cost,
+    DeveloperMessage,
+    Message,
+    ToolResultMessage,
+    UnknownMessage,
+    Usage,
+    UserMessage,
+)
+from ._models import (
+    Context,
+    CredentialsCheck,
+    CredentialStatus,
+    Health,
+    Model,
+    ModelCost,
+    ModelInfo,
+    Tool,
+    UsageSnapshot,
+)
+from ._options import ResponseInfo, SseEvent, StreamOptions
+from ._stream import AssistantMessageEventStream, EventStream
+from .errors import (
+    AbortError,
+    AuthenticationError,
+    AuthGatewayError,
+    ConfigurationError,
+    DecodeError,
+    GatewayConnectionError,
+    GatewayServerError,
+    IncompleteStreamError,
+    InvalidRequestError,
+    PiNativeError,
+    ProviderError,
+    RateLimitError,
+    StreamProtocolError,
+    StreamTimeoutError,
+)
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "AbortController",
+    "AbortError",
+    "AbortSignal",
+    "AssistantMessage",
+    "AssistantMessageEvent",
+    "AssistantMessageEventStream",
+    "AuthGatewayError",
+    "AuthenticationError",
+    "Block",
+    "Client",
+    "ConfigurationError",
+    "Context",
+    "Cost",
+    "CredentialStatus",
+    "CredentialsCheck",
+    "DecodeError",
+    "DeveloperMessage",
+    "DoneEvent",
+    "ErrorEvent",
+    "EventStream",
+    "FallbackContent",
+    "GatewayConnectionError",
+    "GatewayServerError",
+    "Health",
+    "ImageContent",
+    "ImageEndEvent",
+    "IncompleteStreamError",
+    "InvalidRequestError",
+    "Message",
+    "Model",
+    "ModelCost",
+    "ModelInfo",
+    "PiNativeError",
+    "ProviderError",
+    "RateLimitError",
+    "RedactedThinkingContent",
+    "ResponseInfo",
+    "ServerToolContent",
+    "SseEvent",
+    "StartEvent",
+    "StreamOptions",
+    "StreamProtocolError",
+    "StreamTimeoutError",
+    "TextContent",
+    "TextDeltaEvent",
+    "TextEndEvent",
+    "TextStartEvent",
+    "ThinkingContent",
+    "ThinkingDeltaEvent",
+    "ThinkingEndEvent",
+    "ThinkingStartEvent",
+    "Tool",
+    "ToolCall",
+    "ToolCallDeltaEvent",
+    "ToolCallEndEvent",
+    "ToolCallStartEvent",
+    "ToolResultMessage",
+    "UnknownContent",
+    "UnknownEvent",
+    "UnknownMessage",
+    "Usage",
+    "UsageSnapshot",
+    "UserMessage",
+    "from_wire",
+    "stream_pi_native",
+    "to_wire",
+]

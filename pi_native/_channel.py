@@ -1,0 +1,120 @@
+"""The queue between the worker and its readers, and the rule that a stream ends exactly once.
+
+Everything that can end a stream calls `settle`; the first one wins and the others do nothing. The
+end travels as the last item of the queue, so that a reader meets it behind every event that came
+before it, whichever thread made it and whatever the producer is still doing.
+
+`settle` may run in a signal handler, that is, on top of a reader in the same thread which holds the
+queue's lock at that moment; waiting for that lock would then never end. So it tries the lock, and
+when that is taken leaves the waking of readers to the watchdog.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import threading
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, Generic, TypeVar
+
+from ._deadlines import watchdog
+from ._outcome import Outcome
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+_END: Any = object()
+
+
+class Channel(Generic[T, R]):
+    """One producer, any number of readers, one outcome."""
+
+    def __init__(self) -> None:
+        self._queue: queue.Queue[T] = queue.Queue()
+        self._settled = threading.Condition(self._queue.mutex)
+        self._putting = threading.Lock()  # so that no event slips in behind the end
+        self._first = threading.Lock()  # taken by whoever settles, and never given back
+        self._held: Outcome[T, R] | None = None
+        self._outcome: Outcome[T, R] | None = None
+        self._last_event: list[T] = []
+        self._origin: TracebackType | None = None
+
+    @property
+    def settled(self) -> bool:
+        """Whether the outcome is known to readers."""
+        return self._outcome is not None
+
+    def push(self, event: T) -> None:
+        """Hand an event to the readers; after the end it is dropped."""
+        with self._putting:
+            if self._outcome is None and self._held is None:
+                self._queue.put(event)
+
+    def hold(self, outcome: Outcome[T, R]) -> None:
+        """Decide the outcome without telling yet; whoever settles next tells this one."""
+        self._held = outcome
+
+    def settle(self, outcome: Outcome[T, R]) -> bool:
+        """End the stream, unless it has ended; returns whether this call was the one."""
+        if not self._first.acquire(blocking=False):
+            return False
+        outcome = self._held or outcome
+        if outcome.failure is not None:
+            self._origin = outcome.failure.__traceback__
+        if outcome.event is not None:
+            self._last_event.append(outcome.event)
+        self._outcome = outcome
+        self._without_waiting(self._wake_readers)
+        return True
+
+    def release(self) -> bool:
+        """Tell the outcome that was held, if there is one."""
+        return self._held is not None and self.settle(self._held)
+
+    def next(self) -> T:
+        """The next event; blocks. At the end StopIteration, or the failure, for every reader."""
+        item = self._queue.get()
+        if item is not _END:
+            return item
+        self._queue.put(_END)  # for the reader after this one
+        if self._last_event:
+            with contextlib.suppress(IndexError):  # another reader was quicker
+                return self._last_event.pop()
+        self._raise_failure()
+        raise StopIteration
+
+    def result(self, timeout: float | None = None) -> R:
+        """The result; blocks for at most `timeout` seconds, then raises `TimeoutError`."""
+        with self._settled:
+            if not self._settled.wait_for(lambda: self._outcome is not None, timeout):
+                raise TimeoutError(f"no result within {timeout:g} s")
+        self._raise_failure()
+        assert self._outcome is not None
+        return self._outcome.result  # type: ignore[return-value]  # None only if end() said so
+
+    def _raise_failure(self) -> None:
+        failure = self._outcome.failure if self._outcome else None
+        if failure is not None:
+            # Every reader raises the same object: it must not collect their frames one by one.
+            raise failure.with_traceback(self._origin)
+
+    def _wake_readers(self) -> None:
+        with self._putting:
+            self._queue.put(_END)
+        with self._settled:
+            self._settled.notify_all()
+
+    def _without_waiting(self, action: Callable[[], None]) -> None:
+        if _is_free(self._putting) and _is_free(self._queue.mutex):
+            action()
+        else:
+            watchdog().soon(action)
+
+
+def _is_free(lock: threading.Lock) -> bool:
+    """Whether no frame below this one holds the lock; another thread's is given back soon."""
+    if not lock.acquire(blocking=False):
+        return False
+    lock.release()
+    return True

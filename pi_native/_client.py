@@ -1,0 +1,271 @@
+"""The facade: one gateway, one key, one pool of connections, and the turns made with them."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from ._abort import AbortSignal
+from ._call import start_call
+from ._convert import from_wire
+from ._fetch import fetch_json, get
+from ._http import Transport, shared_transport
+from ._limits import resolve_limits
+from ._messages import AssistantMessage, Message, UserMessage
+from ._models import Context, CredentialsCheck, Health, Model, ModelInfo, Tool, UsageSnapshot
+from ._options import OnIncomplete, StreamOptions
+from ._request import Secret, merge_headers, with_bearer
+from ._settings import resolve_api_key, resolve_base_url
+from ._stream import AssistantMessageEventStream
+from .errors import ConfigurationError
+
+if TYPE_CHECKING:
+    import threading
+
+    import requests
+    from typing_extensions import Self
+
+Prompt = str | Message | Sequence[Message] | Context
+
+
+def stream_pi_native(
+    model: Model, context: Context, options: StreamOptions | None = None
+) -> AssistantMessageEventStream:
+    """Send one turn to the gateway that `model.base_url` names; returns its stream at once.
+
+    Nothing is raised here but `TypeError`: whatever goes wrong, a bad configuration included, comes
+    out of the stream. One daemon thread does the HTTP. Without a `session` in the options, calls
+    share one pool of connections per process.
+    """
+    _expect(model, Model, "model")
+    _expect(context, Context, "context")
+    options = StreamOptions() if options is None else options
+    _expect(options, StreamOptions, "options")
+    transport = shared_transport() if options.session is None else Transport(options.session)
+    return start_call(model, context, options, transport)
+
+
+class Client:
+    """A gateway, and how to talk to it. Times are in seconds.
+
+    `base_url` is taken from the argument, else from `PI_NATIVE_BASE_URL`, else it is
+    `http://127.0.0.1:4000`. `api_key` is taken from the argument, else from `PI_NATIVE_API_KEY`,
+    else, for a loopback gateway only, from the gateway's own token file.
+
+    * `headers` go with every request; a model's own headers are stronger.
+    * `connect_timeout` bounds DNS, TCP and TLS together; `first_event_timeout` the wait for the
+      headers, and then for the first event; `idle_timeout` the wait for each further event;
+      `total_timeout` the whole turn. None leaves a default in place; 0 turns a limit off.
+    * `on_incomplete`: what an answer that ends early is, an "error" or a "done" without content.
+    * `session`: a `requests.Session` to send through, instead of the client's own connections.
+    * `app`, `install_id` and `hostname` tell the gateway whose tokens are spent.
+
+    One client may serve many threads, and works on in a forked child. It can be pickled; the key
+    stays behind then, and is taken from the environment on the other side, unless `pickle_key`.
+    """
+
+    def __init__(
+        self,
+        base_url: str | None = None,
+        api_key: str | None = None,
+        *,
+        headers: Mapping[str, str] | None = None,
+        connect_timeout: float | None = 10.0,
+        first_event_timeout: float | None = None,
+        idle_timeout: float | None = None,
+        total_timeout: float | None = None,
+        max_retries: int = 2,
+        on_incomplete: OnIncomplete = "error",
+        session: requests.Session | None = None,
+        app: str = "pi-native-python",
+        install_id: str | None = None,
+        hostname: str | None = None,
+        pickle_key: bool = False,
+    ) -> None:
+        self.base_url = resolve_base_url(base_url, os.environ)
+        key = resolve_api_key(api_key, self.base_url, os.environ)
+        self._api_key = None if key is None else Secret(key)
+        self._headers = dict(headers or {})
+        self._attribution = _attribution(app, install_id, hostname)
+        self._pickle_key = pickle_key
+        self._session = session
+        self._transport = Transport(session)
+        self._defaults: dict[str, Any] = {
+            **_milliseconds(
+                connect_timeout_ms=connect_timeout,
+                stream_first_event_timeout_ms=first_event_timeout,
+                stream_idle_timeout_ms=idle_timeout,
+                total_timeout_ms=total_timeout,
+            ),
+            "max_retries": max_retries,
+            "on_incomplete": on_incomplete,
+        }
+
+    def stream(
+        self,
+        model: str | Model,
+        prompt: Prompt,
+        *,
+        system: str | Sequence[str] | None = None,
+        tools: Sequence[Tool] | None = None,
+        signal: AbortSignal | threading.Event | None = None,
+        **options: Any,
+    ) -> AssistantMessageEventStream:
+        """Start a turn and return its stream at once.
+
+        `model` is "provider/id" or a `Model`; `prompt` a string, a message, a sequence of messages
+        or a `Context`. `options` are fields of `StreamOptions`. Raises `TypeError` only; all else
+        comes out of the stream.
+        """
+        context = _context(prompt, system, tools)
+        settings = StreamOptions(
+            **{"api_key": self._api_key, **self._defaults, **options}, signal=signal
+        )
+        try:
+            return start_call(self._model(model), context, settings, self._transport_for(settings))
+        except ConfigurationError as exc:
+            failed = AssistantMessageEventStream()
+            failed.fail(exc)
+            return failed
+
+    def complete(
+        self,
+        model: str | Model,
+        prompt: Prompt,
+        *,
+        system: str | Sequence[str] | None = None,
+        tools: Sequence[Tool] | None = None,
+        signal: AbortSignal | threading.Event | None = None,
+        **options: Any,
+    ) -> AssistantMessage:
+        """Make a turn and return its message.
+
+        Takes what `stream` takes. Raises what the stream would, and `ProviderError` for a turn
+        that the provider failed.
+        """
+        turn = self.stream(model, prompt, system=system, tools=tools, signal=signal, **options)
+        with turn:
+            return turn.result().raise_for_error()
+
+    def models(self) -> list[ModelInfo]:
+        """The models that the gateway offers."""
+        return [from_wire(row, ModelInfo) for row in self._get("/v1/models").get("data") or ()]
+
+    def health(self) -> Health:
+        """Whether the gateway is up, and which version it is. Needs no key."""
+        return from_wire(self._get("/healthz"), Health)
+
+    def usage(self) -> UsageSnapshot:
+        """What was used of each provider's limits."""
+        return from_wire(self._get("/v1/usage"), UsageSnapshot)
+
+    def check_credentials(self) -> CredentialsCheck:
+        """Have the gateway try each of its credentials. May take a while: one after the other."""
+        return from_wire(self._get("/v1/credentials/check"), CredentialsCheck)
+
+    def close(self) -> None:
+        """Close the connections that are kept for the next turn. Running turns run on."""
+        self._transport.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"Client({self.base_url!r})"
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = self.__dict__.copy()
+        del state["_transport"]
+        if not self._pickle_key:
+            state["_api_key"] = None
+            state["_headers"] = {
+                name: value
+                for name, value in self._headers.items()
+                if name.lower() != "authorization"
+            }
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._transport = Transport(self._session)
+        if self._api_key is None:
+            key = resolve_api_key(None, self.base_url, os.environ)
+            self._api_key = None if key is None else Secret(key)
+
+    def _get(self, path: str) -> dict[str, Any]:
+        headers = merge_headers({"Accept": "application/json"}, self._attribution, self._headers)
+        limits = resolve_limits(StreamOptions(**self._defaults), os.environ)
+        request = get(self.base_url, path, with_bearer(headers, self._api_key))
+        return fetch_json(self._transport, request, limits)
+
+    def _transport_for(self, options: StreamOptions) -> Transport:
+        return self._transport if options.session is None else Transport(options.session)
+
+    def _model(self, model: str | Model) -> Model:
+        """The model as it is to be called: at this client's gateway, with this client's headers."""
+        if isinstance(model, str):
+            model = _parse_model(model)
+        _expect(model, Model, "model")
+        if model.base_url and model.base_url.rstrip("/") != self.base_url:
+            # The key that would go with the request is this gateway's.
+            raise ConfigurationError(
+                f"model {model.id!r} names another gateway ({model.base_url}) "
+                f"than this client ({self.base_url})"
+            )
+        headers = merge_headers(self._attribution, self._headers, model.headers or {})
+        return attrs.evolve(model, base_url=self.base_url, headers=headers)
+
+
+def _expect(value: object, kind: type, name: str) -> None:
+    if not isinstance(value, kind):
+        raise TypeError(f"{name} must be a {kind.__name__}, not {type(value).__name__}")
+
+
+def _parse_model(name: str) -> Model:
+    provider, slash, model_id = name.partition("/")
+    if not (provider and slash and model_id):
+        raise ConfigurationError(f'a model is named "provider/id", not {name!r}')
+    return Model(model_id, provider)
+
+
+def _context(
+    prompt: Prompt, system: str | Sequence[str] | None, tools: Sequence[Tool] | None
+) -> Context:
+    if isinstance(prompt, Context):
+        context = attrs.evolve(prompt)
+    elif isinstance(prompt, str):
+        context = Context([UserMessage(prompt)])
+    elif isinstance(prompt, Sequence):
+        context = Context([*prompt])
+    elif isinstance(prompt, Message):
+        context = Context([prompt])
+    else:
+        raise TypeError(f"a prompt is a string, messages or a Context, not {prompt!r:.60}")
+    if system is not None:
+        context.system_prompt = [system] if isinstance(system, str) else list(system)
+    if tools is not None:
+        context.tools = list(tools)
+    return context
+
+
+def _attribution(app: str, install_id: str | None, hostname: str | None) -> dict[str, str]:
+    """The headers that say whose tokens are spent, in what a header can carry."""
+    named = {"x-omp-app": app, "x-omp-install-id": install_id, "x-omp-hostname": hostname}
+    return {name: re.sub(r"[^\x20-\x7e]", "?", value) for name, value in named.items() if value}
+
+
+def _milliseconds(**seconds: float | None) -> dict[str, float]:
+    return {name: value * 1000 for name, value in seconds.items() if value is not None}

@@ -1,0 +1,121 @@
+"""The blocks that messages are made of: text, thinking, images, tool calls.
+
+The annotations say what the protocol promises. A block that was read from the wire may break the
+promise by leaving a member out, which is then None.
+
+Only the first fields of a class, those that are no use without, can be given by position.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, TypeAlias, cast
+
+from attrs import define, field
+
+from ._wire import Unknown, Wire, shortened
+
+ImageDetail: TypeAlias = Literal["auto", "low", "high", "original"]
+
+
+@define(repr=False)
+class TextContent(Wire):
+    """Text. `text_signature` is the provider's, to be sent back as it is."""
+
+    type: Literal["text"] = field(default="text", init=False, repr=False)
+    text: str
+    text_signature: str | None = field(default=None, kw_only=True, repr=shortened)
+
+
+@define(repr=False)
+class ThinkingContent(Wire):
+    """What the model thought, as far as its provider shows it."""
+
+    type: Literal["thinking"] = field(default="thinking", init=False, repr=False)
+    thinking: str
+    thinking_signature: str | None = field(default=None, kw_only=True, repr=shortened)
+    item_id: str | None = field(default=None, kw_only=True)
+
+
+@define(repr=False)
+class RedactedThinkingContent(Wire):
+    """Thinking that the provider encrypted; `data` is for the provider only."""
+
+    type: Literal["redactedThinking"] = field(default="redactedThinking", init=False, repr=False)
+    data: str = field(repr=shortened)
+
+
+@define(repr=False)
+class ImageContent(Wire):
+    """An image. `data` is base64, `url` an optional https mirror of the same bytes."""
+
+    type: Literal["image"] = field(default="image", init=False, repr=False)
+    data: str = field(repr=shortened)
+    mime_type: str
+    detail: ImageDetail | None = field(default=None, kw_only=True)
+    provider_file: dict[str, Any] | None = field(default=None, kw_only=True)
+    url: str | None = field(default=None, kw_only=True, repr=shortened)
+
+
+@define(repr=False)
+class ToolCall(Wire):
+    """The model wants a tool called; answer with a `ToolResultMessage` that has the same id."""
+
+    type: Literal["toolCall"] = field(default="toolCall", init=False, repr=False)
+    id: str
+    name: str
+    arguments: dict[str, Any]
+    thought_signature: str | None = field(default=None, kw_only=True, repr=shortened)
+    intent: str | None = field(default=None, kw_only=True)
+    raw_block: str | None = field(default=None, kw_only=True, repr=shortened)
+    custom_wire_name: str | None = field(default=None, kw_only=True)
+    provider_metadata: Any = field(default=None, kw_only=True)
+
+
+@define(repr=False)
+class FallbackContent(Wire):
+    """The provider went over from one model to another; both are objects with a `model`."""
+
+    type: Literal["fallback"] = field(default="fallback", init=False, repr=False)
+    from_: dict[str, Any]
+    to: dict[str, Any]
+
+
+@define(repr=False)
+class ServerToolContent(Wire):
+    """A tool that the provider ran by itself; `block` is in the provider's own format."""
+
+    type: Literal["anthropicServerTool"] = field(
+        default="anthropicServerTool", init=False, repr=False
+    )
+    block: dict[str, Any]
+
+
+@define
+class UnknownContent(Unknown):
+    """A block of a type that this version does not know, in `data` as it came."""
+
+    @property
+    def type(self) -> Literal["<a type not known here>"] | None:
+        """The block's own type, if it is a string.
+
+        At run time that is any string. The annotation is a literal that equals no other one, so
+        that comparing `block.type` with a known type leaves only the class of that type.
+        """
+        own = self.data.get("type")
+        return cast('Literal["<a type not known here>"]', own) if isinstance(own, str) else None
+
+
+Block: TypeAlias = (
+    TextContent
+    | ThinkingContent
+    | RedactedThinkingContent
+    | ImageContent
+    | ToolCall
+    | FallbackContent
+    | ServerToolContent
+    | UnknownContent
+)
+"""A block of an `AssistantMessage`."""
+
+InputBlock: TypeAlias = TextContent | ImageContent | UnknownContent
+"""A block of any other message."""

@@ -1,0 +1,325 @@
+"""One HTTP exchange, through requests: what is sent goes to the gateway and nowhere else.
+
+What requests does by default, and is kept from doing here: `~/.netrc` replaces an Authorization
+header unless `auth=` is a callable; a proxy from the environment is used even for loopback; cookies
+are kept and sent back; a redirect is followed with the body, and even when it is not, its own body
+is read to the end, however long it is.
+
+Everything that goes wrong on the road comes out as a `GatewayConnectionError` that says what the
+operating system said, without the chain of wrappers: they hold the request, and so the key.
+"""
+
+from __future__ import annotations
+
+import datetime
+import email.utils
+import ipaddress
+import logging
+import os
+import threading
+from collections.abc import Iterator
+from http.cookiejar import DefaultCookiePolicy
+from typing import Any
+from urllib.parse import urlsplit
+
+import requests
+import urllib3.exceptions
+
+from ._options import ResponseInfo
+from ._request import Request
+from ._sockets import Lifeline, SeamAdapter
+from .errors import (
+    ConfigurationError,
+    ConnectionPhase,
+    GatewayConnectionError,
+    StreamProtocolError,
+    StreamTimeoutError,
+)
+
+_log = logging.getLogger("pi_native")
+_READ_BYTES = 65536
+_IDLE_CONNECTIONS = 16
+_BAD_SETUP = (
+    requests.exceptions.InvalidURL,
+    requests.exceptions.InvalidSchema,
+    requests.exceptions.MissingSchema,
+    requests.exceptions.InvalidHeader,
+    requests.exceptions.InvalidProxyURL,
+    urllib3.exceptions.LocationParseError,
+    UnicodeError,
+)
+
+
+class Answer:
+    """A gateway's answer: its headers are in, its body is read piece by piece."""
+
+    def __init__(self, response: requests.Response) -> None:
+        self._response = response
+        self.reason: str = response.reason or ""
+        headers = response.headers
+        self.info = ResponseInfo(
+            status=response.status_code,
+            headers=headers,
+            request_id=headers.get("x-request-id") or headers.get("request-id"),
+        )
+
+    @property
+    def has_no_body(self) -> bool:
+        """Whether the headers say that nothing follows them."""
+        length = self.info.headers.get("content-length", "").strip()
+        return self.info.status in (204, 205) or length == "0"
+
+    def chunks(self) -> Iterator[bytes]:
+        """The body as it arrives. Raises `GatewayConnectionError` if it is cut short."""
+        raw = self._response.raw
+        read = _reader(raw)
+        while True:
+            try:
+                data = read()
+            except urllib3.exceptions.DecodeError as exc:
+                raise StreamProtocolError(f"the body cannot be decompressed: {exc}") from None
+            except Exception as exc:  # noqa: BLE001 - after a cut even AttributeError was seen
+                raise _lost(exc, "body", "the answer was cut short") from None
+            if not data:
+                return
+            yield data
+
+    def retry_after(self) -> float | None:
+        """The seconds that the answer asks to wait, from either form of `Retry-After`."""
+        value = self.info.headers.get("retry-after", "").strip()
+        if value.isdecimal():
+            return float(value)
+        try:
+            when = email.utils.parsedate_to_datetime(value)
+        except (TypeError, ValueError):
+            return None
+        if when.tzinfo is None:
+            when = when.replace(tzinfo=datetime.timezone.utc)
+        return max(0.0, (when - datetime.datetime.now(datetime.timezone.utc)).total_seconds())
+
+    def descriptor(self) -> int | None:
+        """The socket the body comes from, where there is one."""
+        try:
+            return int(self._response.raw.fileno())
+        except Exception:  # noqa: BLE001 - a mock's body is anything at all
+            return None
+
+    def close(self) -> None:
+        """Let go: a connection whose body was read to the end is kept, any other is closed."""
+        self._response.close()
+
+
+class Transport:
+    """Sends requests through the caller's session, or through one of its own.
+
+    Its own session is made on first use, and anew in a forked child: a socket has one owner.
+    """
+
+    def __init__(self, session: requests.Session | None = None) -> None:
+        self._given = session
+        self._own: requests.Session | None = None
+        self._pid = 0
+        self._lock = threading.Lock()
+        self._abandoned: list[requests.Session] = []
+
+    @property
+    def has_seam(self) -> bool:
+        """Whether a lifeline reaches the sockets from their birth on."""
+        return self._given is None
+
+    def send(
+        self,
+        request: Request,
+        lifeline: Lifeline,
+        *,
+        connect_timeout: float | None = None,
+        read_timeout: float | None = None,
+    ) -> Answer:
+        """Send it and wait for the answer's headers.
+
+        The timeouts, in seconds, are only for a session whose sockets a lifeline does not reach.
+        Raises `ConfigurationError` and `GatewayConnectionError`.
+        """
+        while True:
+            try:
+                return self._send(request, lifeline, (connect_timeout, read_timeout))
+            except GatewayConnectionError as exc:
+                if not _was_stale(exc, lifeline):
+                    raise
+                _log.debug("a kept connection was closed by the gateway; connecting anew")
+
+    def _send(
+        self, request: Request, lifeline: Lifeline, timeout: tuple[float | None, float | None]
+    ) -> Answer:
+        session = self._given or self._session()
+        try:
+            with lifeline.running():
+                return Answer(_send(session, request, timeout))
+        except _BAD_SETUP as exc:
+            raise ConfigurationError(f"cannot send to {request.url!r}: {_words(exc)}") from None
+        except requests.exceptions.Timeout as exc:
+            raise _timed_out(exc, timeout) from None
+        except Exception as exc:  # noqa: BLE001 - the error is ours, whatever an adapter raises
+            phase: ConnectionPhase = "headers" if lifeline.connected else "connect"
+            what = "no answer from" if lifeline.connected else "cannot reach"
+            raise _lost(exc, phase, f"{what} {_origin(request.url)}") from None
+
+    def close(self) -> None:
+        """Close the connections of its own session; the caller's is the caller's."""
+        with self._lock:
+            session, self._own = self._own, None
+        if session is not None:
+            session.close()
+
+    def _session(self) -> requests.Session:
+        with self._lock:
+            if self._pid != os.getpid():
+                self._after_fork()
+            if self._own is None:
+                self._own = _PrivateSession()
+            return self._own
+
+    def _after_fork(self) -> None:
+        # Kept, not closed: its locks may have been copied in a locked state.
+        if self._own is not None:
+            self._abandoned.append(self._own)
+        self._own = None
+        self._pid = os.getpid()
+
+
+class _PrivateSession(requests.Session):
+    """A session that keeps nothing of what a gateway says but the connection."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+        self.headers["User-Agent"] = "pi-native-python"
+        for scheme in ("http://", "https://"):
+            self.mount(scheme, SeamAdapter(pool_maxsize=_IDLE_CONNECTIONS))
+
+
+_shared = Transport()
+
+
+def shared_transport() -> Transport:
+    """The process's transport, for calls that bring no session."""
+    return _shared
+
+
+def is_loopback(url: str) -> bool:
+    """Whether a URL's host is this machine itself, by name or by address."""
+    try:
+        host = (urlsplit(url).hostname or "").rstrip(".").lower()
+    except ValueError:
+        return False
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+class _Redirected(Exception):
+    """Carries a redirect's answer out of requests, before its body is read."""
+
+    def __init__(self, response: requests.Response) -> None:
+        super().__init__()
+        self.response = response
+
+
+def _stop_at_redirect(response: requests.Response, *_args: Any, **_kwargs: Any) -> None:
+    if response.is_redirect:
+        raise _Redirected(response)
+
+
+class _KeepAuthorization(requests.auth.AuthBase):
+    """An `auth=` that does nothing: that there is one keeps netrc and the session's own away."""
+
+    def __call__(self, prepared: requests.PreparedRequest) -> requests.PreparedRequest:
+        return prepared
+
+
+def _send(
+    session: requests.Session, request: Request, timeout: tuple[float | None, float | None]
+) -> requests.Response:
+    prepared = session.prepare_request(
+        requests.Request(
+            request.method,
+            request.url,
+            headers=request.headers,
+            data=request.body,
+            auth=_auth_for(session, request),
+            hooks={"response": _stop_at_redirect},
+        )
+    )
+    settings = session.merge_environment_settings(prepared.url, {}, True, None, None)
+    if is_loopback(request.url):
+        settings["proxies"] = {}
+    try:
+        return session.send(prepared, timeout=timeout, allow_redirects=False, **settings)
+    except _Redirected as redirected:
+        return redirected.response
+
+
+def _auth_for(session: requests.Session, request: Request) -> _KeepAuthorization | None:
+    has_bearer = any(name.lower() == "authorization" for name in request.headers)
+    return _KeepAuthorization() if has_bearer or isinstance(session, _PrivateSession) else None
+
+
+def _reader(raw: Any) -> Any:
+    # read1 hands over each event as it comes, chunked or not; without an amount it can end
+    # silently before the body does. A stand-in's body may be any file.
+    if hasattr(raw, "read1"):
+        if isinstance(raw, urllib3.response.BaseHTTPResponse):
+            return lambda: raw.read1(_READ_BYTES, decode_content=True)
+        return lambda: raw.read1(_READ_BYTES)
+    return lambda: raw.read(_READ_BYTES)
+
+
+def _was_stale(exc: GatewayConnectionError, lifeline: Lifeline) -> bool:
+    """Whether a connection from the turn before had been closed when this request met it."""
+    return lifeline.reused and not lifeline.is_cut and isinstance(exc.__cause__, ConnectionError)
+
+
+def _timed_out(
+    exc: requests.exceptions.Timeout, timeout: tuple[float | None, float | None]
+) -> StreamTimeoutError:
+    connect, read = timeout
+    if isinstance(exc, requests.exceptions.ConnectTimeout):
+        return StreamTimeoutError("timed out while connecting", phase="connect", limit=connect)
+    return StreamTimeoutError(
+        "timed out while waiting for the response headers", phase="headers", limit=read
+    )
+
+
+def _lost(exc: BaseException, phase: ConnectionPhase, what: str) -> GatewayConnectionError:
+    error = GatewayConnectionError(f"{what}: {_words(exc)}", phase=phase)
+    error.__cause__ = _root(exc)
+    return error
+
+
+def _words(exc: BaseException) -> str:
+    root = _root(exc)
+    return str(root) or type(root).__name__
+
+
+def _root(exc: BaseException) -> BaseException:
+    """What really happened, inside of what urllib3 and requests made of it."""
+    seen = {id(exc)}
+    while (inner := _inside(exc)) is not None and id(inner) not in seen:
+        seen.add(id(inner))
+        exc = inner
+    return exc
+
+
+def _inside(exc: BaseException) -> BaseException | None:
+    candidates = (getattr(exc, "reason", None), *exc.args[::-1], exc.__cause__)
+    return next((inner for inner in candidates if isinstance(inner, BaseException)), None)
+
+
+def _origin(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+
+

@@ -1,0 +1,128 @@
+"""What a request names besides its options (a model, a conversation, tools), and what the gateway
+says about itself.
+
+As with messages, the annotations say what the protocol promises, and what is missing is None.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, TypeAlias
+
+from attrs import Attribute, define, field
+
+from ._messages import Message
+from ._wire import Wire, named, names_only
+
+Modality: TypeAlias = Literal["text", "image"]
+
+
+@define(repr=False, kw_only=True)
+class ModelCost(Wire):
+    """Prices, in US dollars per million tokens."""
+
+    input: float = 0
+    output: float = 0
+    cache_read: float = 0
+    cache_write: float = 0
+
+
+@define(repr=False)
+class Model(Wire):
+    """A model, and the gateway that it is reached through.
+
+    The gateway knows it as "provider/id". `headers` go with every request for this model.
+    """
+
+    id: str
+    provider: str
+    api: str = "pi-native"
+    base_url: str | None = None
+    headers: dict[str, str] | None = field(default=None, kw_only=True, repr=names_only)
+    name: str | None = field(default=None, kw_only=True)
+    transport: Literal["pi-native"] | None = field(default=None, kw_only=True)
+    reasoning: bool | None = field(default=None, kw_only=True)
+    input: list[Modality] | None = field(default=None, kw_only=True)
+    cost: ModelCost | None = field(default=None, kw_only=True)
+    context_window: int | None = field(default=None, kw_only=True)
+    max_tokens: int | None = field(default=None, kw_only=True)
+
+
+@define(repr=False)
+class Tool(Wire):
+    """A tool that the model may call; `parameters` is a JSON Schema."""
+
+    name: str
+    description: str
+    parameters: dict[str, Any]
+    strict: bool | None = field(default=None, kw_only=True)
+    defer_loading: bool | None = field(default=None, kw_only=True)
+    custom_format: dict[str, Any] | None = field(default=None, kw_only=True)
+    custom_wire_name: str | None = field(default=None, kw_only=True)
+    native: dict[str, Any] | None = field(default=None, kw_only=True)
+    examples: list[Any] | None = field(default=None, kw_only=True)
+
+
+def _not_a_string(_: object, attribute: Attribute[Any], value: object) -> None:
+    # A string is a sequence of strings, and would be sent letter by letter.
+    if isinstance(value, str):
+        raise TypeError(f"{attribute.name} is a list of strings, not one string: [{value!r:.60}]")
+
+
+@define(repr=False)
+class Context(Wire):
+    """The conversation so far, the instructions before it, and the tools that may be called."""
+
+    messages: list[Message]
+    system_prompt: list[str] | None = field(default=None, kw_only=True, validator=_not_a_string)
+    tools: list[Tool] | None = field(default=None, kw_only=True)
+
+
+@define(repr=False, kw_only=True)
+class ModelInfo(Wire):
+    """A model that the gateway offers. `id` is "provider/id"."""
+
+    id: str
+    object: str = "model"
+    owned_by: str | None = field(default=None, metadata=named("owned_by"))
+    api: str | None = None
+    display_name: str | None = field(default=None, metadata=named("display_name"))
+    input_modalities: list[str] | None = field(default=None, metadata=named("input_modalities"))
+    context_length: int | None = field(default=None, metadata=named("context_length"))
+    max_output_tokens: int | None = field(default=None, metadata=named("max_output_tokens"))
+    supports_tools: bool | None = field(default=None, metadata=named("supports_tools"))
+
+
+@define(repr=False)
+class Health(Wire):
+    """Whether the gateway is up, and which version it is."""
+
+    ok: bool
+    version: str
+
+
+@define(repr=False)
+class UsageSnapshot(Wire):
+    """What was used of each provider's limits, as of `generated_at` (ms since 1970)."""
+
+    generated_at: float
+    reports: list[dict[str, Any]]
+
+
+@define(repr=False, kw_only=True)
+class CredentialStatus(Wire):
+    """Whether one of the gateway's credentials works; `ok` is None when that cannot be told."""
+
+    id: int | str
+    provider: str
+    type: str
+    ok: bool | None = None
+    reason: str | None = None
+    email: str | None = None
+
+
+@define(repr=False)
+class CredentialsCheck(Wire):
+    """How the gateway's credentials fared when it tried them at `generated_at` (ms since 1970)."""
+
+    generated_at: float
+    credentials: list[CredentialStatus]

@@ -1,0 +1,97 @@
+"""What a wire type is: an attrs class whose fields are members of a JSON object.
+
+A field is called in Python what its member is called on the wire, in snake_case instead of
+camelCase. None stands for a member that is absent. Whatever no field is there for, and every
+explicit null, is kept in `extra` under its wire name, so that an object can be written again
+exactly as it was read.
+
+An object of a kind that is not known here is an `Unknown`, and is kept whole.
+"""
+
+from __future__ import annotations
+
+import reprlib
+from collections.abc import Mapping
+from typing import Any
+
+from attrs import Attribute, define, field, fields
+
+REQUIRED = {"required": True}
+"""Metadata of a field without which the object means nothing; all others may be missing."""
+
+LOCAL = {"local": True}
+"""Metadata of a field that stays on this side and has no member on the wire."""
+
+_LONGEST_TEXT_SHOWN = 40
+
+
+def named(wire_name: str) -> dict[str, str]:
+    """Metadata of a field whose member is not its own name in camelCase."""
+    return {"wire_name": wire_name}
+
+
+def wire_name(attribute: Attribute[Any]) -> str:
+    """The name that a field has on the wire."""
+    given: str | None = attribute.metadata.get("wire_name")
+    return given or _camel_case(attribute.alias or attribute.name)
+
+
+def wire_fields(cls: type[Wire]) -> list[Attribute[Any]]:
+    """The fields of `cls` that are members on the wire; the one that tells its kind comes first."""
+    members = [a for a in fields(cls) if a.name != "extra" and not a.metadata.get("local")]
+    return sorted(members, key=lambda attribute: not is_tag(attribute))
+
+
+def is_tag(attribute: Attribute[Any]) -> bool:
+    """Whether the field is the `type` or `role`, which a class fixes once and for all."""
+    return not attribute.init
+
+
+def _camel_case(name: str) -> str:
+    # A trailing underscore only keeps a name from being a Python keyword.
+    first, *rest = name.rstrip("_").split("_")
+    return first + "".join(word.capitalize() for word in rest)
+
+
+def names_only(values: Mapping[str, object] | None) -> str:
+    """A repr for what may hold secrets, or a lot: `<name, name>`."""
+    return "None" if values is None else f"<{', '.join(map(str, values))}>"
+
+
+def shortened(value: object) -> str:
+    """A repr for texts that may be megabytes of base64."""
+    if isinstance(value, str) and len(value) > _LONGEST_TEXT_SHOWN:
+        return f"{value[:16]!r}... ({len(value)} characters)"
+    return repr(value)
+
+
+def _nothing() -> dict[str, Any]:
+    return {}
+
+
+@define(repr=False, match_args=False)
+class Wire:
+    """The base of all wire types."""
+
+    extra: dict[str, Any] = field(factory=_nothing, kw_only=True, repr=names_only)
+
+    def __repr__(self) -> str:
+        # `extra` comes from this base class, so it is the first field; it reads better as the last.
+        extra, *own = fields(type(self))
+        shown = (_show(a, getattr(self, a.name)) for a in (*own, extra))
+        return f"{type(self).__qualname__}({', '.join(filter(None, shown))})"
+
+
+def _show(attribute: Attribute[Any], value: object) -> str:
+    """One field of a repr; nothing for one that is absent, since most fields mostly are."""
+    if attribute.repr is False or value is None or (attribute.name == "extra" and not value):
+        return ""
+    show = attribute.repr if callable(attribute.repr) else repr
+    return f"{attribute.alias}={show(value)}"
+
+
+@define
+class Unknown:
+    """An object of a kind that this version does not know. `data` is the object as it came."""
+
+    data: dict[str, Any] = field(repr=reprlib.repr)

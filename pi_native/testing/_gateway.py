@@ -1,0 +1,293 @@
+"""The fake gateway itself: the listener, the script, the record of what came in."""
+
+import ssl
+import threading
+from collections import defaultdict, deque
+from collections.abc import Iterable, Mapping, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from ._answers import Events, HTTPError, Raw, Reply, Scripted, Verbatim
+from ._faults import Fault
+from ._listener import Listener
+from ._request import STREAM_PATH, RecordedRequest
+from ._response import Framing, Response
+from ._routes import credential, is_authorized, model_row, now_ms, refusal, usage_report
+
+if TYPE_CHECKING:
+    from pi_native import ToolCall, Usage
+
+__all__ = ["FakeGateway"]
+
+_DEFAULT = Reply(
+    "Hello! This is the fake gateway of pi_native.testing: no model was asked, and no token billed."
+)
+
+
+class FakeGateway:
+    """A gateway on loopback, in this process, that says what it is told to say.
+
+    Use it as a context manager, or call `start()` and `close()`:
+
+        with FakeGateway() as gateway:
+            gateway.reply("Hello world")
+            gateway.reply("Hello again", fault=HangUp(after=3))
+            ...  # two turns against gateway.url with gateway.api_key
+            assert gateway.requests[0].model_id == "fake/parrot"
+
+    Each turn takes the next entry of the script; past its end, `default` answers. A request that a
+    real gateway would turn down (bearer, route, body, model) is turned down and takes no entry.
+
+    Args:
+        api_key: the bearer token it wants; None: it wants none.
+        models: the models that it knows, as ids ("provider/id") or rows of `/v1/models`. None: any.
+        version: what `/healthz` says.
+        api: the `api` of the messages that it makes.
+        port: a fixed port; 0: any free one.
+        tls: a server-side context, to serve https.
+    """
+
+    def __init__(
+        self,
+        api_key: str | None = "test-key",
+        *,
+        models: Iterable[str | Mapping[str, Any]] | None = None,
+        version: str = "18.2.3",
+        api: str = "pi-native",
+        port: int = 0,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        self.api_key = api_key
+        self.version = version
+        self.api = api
+        #: The rows of `/v1/models`, and the only models known; None: any model is.
+        self.models = None if models is None else [model_row(model) for model in models]
+        #: The reports of `/v1/usage`.
+        self.usage_reports: list[dict[str, Any]] = [usage_report()]
+        #: The rows of `/v1/credentials/check`.
+        self.credentials: list[dict[str, Any]] = [credential()]
+        #: What answers a turn when the script is empty: an answer, or a function of the request.
+        self.default: Scripted = _DEFAULT
+        self._port = port
+        self._tls = tls
+        self._listener: Listener | None = None
+        self._script: defaultdict[str, deque[Scripted]] = defaultdict(deque)
+        self._requests: list[RecordedRequest] = []
+        self._handed_out = 0
+        self._failures: list[Exception] = []
+        self._changed = threading.Condition()
+
+    # Its life
+
+    def start(self) -> "FakeGateway":
+        """Start to listen."""
+        if self._listener is not None:
+            raise RuntimeError("the fake gateway was started already")
+        self._listener = Listener(self._port, self._tls, self._handle)
+        return self
+
+    def close(self) -> None:
+        """Cut every connection and end every thread, stalled ones too. Closing twice is fine."""
+        if self._listener is not None:
+            self._listener.close()
+
+    def __enter__(self) -> "FakeGateway":
+        return self.start()
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+        # Its client only saw a 500; here is the cause.
+        if exc is None and self._failures:
+            raise self._failures[0]
+
+    @property
+    def port(self) -> int:
+        """The port it listens on."""
+        return self._started().port
+
+    @property
+    def url(self) -> str:
+        """The base URL for a client, without a trailing slash."""
+        return f"{'https' if self._tls else 'http'}://127.0.0.1:{self.port}"
+
+    def _started(self) -> Listener:
+        if self._listener is None:
+            raise RuntimeError("the fake gateway is not started: use it in a with statement")
+        return self._listener
+
+    # The script
+
+    def reply(
+        self,
+        text: str | Sequence[str] = "",
+        *,
+        thinking: str | Sequence[str] = "",
+        tool_calls: "Sequence[ToolCall | Mapping[str, Any]]" = (),
+        usage: "Usage | Mapping[str, Any] | None" = None,
+        stop_reason: str | None = None,
+        error_message: str | None = None,
+        error_status: int | None = None,
+        fault: Fault | Sequence[Fault] = (),
+    ) -> "FakeGateway":
+        """Script a turn of a model; see `Reply`."""
+        return self.add(
+            Reply(
+                text,
+                thinking=thinking,
+                tool_calls=tool_calls,
+                usage=usage,
+                stop_reason=stop_reason,
+                error_message=error_message,
+                error_status=error_status,
+                fault=fault,
+            )
+        )
+
+    def events(
+        self, events: Sequence[Any], *, done: bool = True, fault: Fault | Sequence[Fault] = ()
+    ) -> "FakeGateway":
+        """Script a turn of given events, objects or wire JSON; see `Events`."""
+        return self.add(Events(events, done=done, fault=fault))
+
+    def raw(
+        self,
+        body: bytes | Sequence[bytes],
+        *,
+        framing: Framing = "chunked",
+        status: int = 200,
+        headers: Mapping[str, str] | None = None,
+        fault: Fault | Sequence[Fault] = (),
+    ) -> "FakeGateway":
+        """Script a turn whose body is given, in pieces if need be; see `Raw`."""
+        return self.add(
+            Raw(body, framing=framing, status=status, headers=headers or {}, fault=fault)
+        )
+
+    def verbatim(
+        self,
+        response: bytes | Sequence[bytes],
+        *,
+        keep_alive: bool = False,
+        fault: Fault | Sequence[Fault] = (),
+    ) -> "FakeGateway":
+        """Script a whole HTTP response, status line and all; see `Verbatim`."""
+        return self.add(Verbatim(response, keep_alive=keep_alive, fault=fault))
+
+    def error(
+        self,
+        status: int,
+        message: str | None = None,
+        *,
+        type: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        body: Any = None,
+        fault: Fault | Sequence[Fault] = (),
+    ) -> "FakeGateway":
+        """Script an HTTP error; see `HTTPError`."""
+        return self.add(
+            HTTPError(status, message, type=type, headers=headers or {}, body=body, fault=fault)
+        )
+
+    def add(self, *answers: Scripted, path: str = STREAM_PATH) -> "FakeGateway":
+        """Append to the script of turns, or to that of another path, such as `/v1/models`.
+
+        An entry is an answer or a function that is called with the request and returns one.
+        """
+        with self._changed:
+            self._script[path].extend(answers)
+        return self
+
+    @property
+    def pending(self) -> int:
+        """How many script entries have not been asked for yet."""
+        with self._changed:
+            return sum(map(len, self._script.values()))
+
+    # What came in
+
+    @property
+    def requests(self) -> list[RecordedRequest]:
+        """Every request so far, the oldest first."""
+        with self._changed:
+            return list(self._requests)
+
+    @property
+    def connections(self) -> int:
+        """How many TCP connections were made so far."""
+        return self._started().accepted
+
+    @property
+    def open_connections(self) -> int:
+        """How many of them are still open."""
+        return self._started().open
+
+    def wait_for_request(self, timeout: float = 5.0) -> RecordedRequest:
+        """Return the oldest request that no call before has returned; wait for it if need be.
+
+        Raises TimeoutError after `timeout` seconds.
+        """
+        with self._changed:
+            if not self._changed.wait_for(self._has_news, timeout):
+                raise TimeoutError(f"no request but {self._handed_out} came within {timeout:g} s")
+            self._handed_out += 1
+            return self._requests[self._handed_out - 1]
+
+    def _has_news(self) -> bool:
+        return len(self._requests) > self._handed_out
+
+    def release(self) -> None:
+        """End the stalls of every request so far."""
+        for request in self.requests:
+            request.release()
+
+    # Answering, in the threads of the connections
+
+    def _handle(self, request: RecordedRequest) -> Response:
+        with self._changed:
+            self._requests.append(request)
+            self._changed.notify_all()
+        try:
+            return self._respond(request)
+        except Exception as exc:  # noqa: BLE001  (whatever a script's function raises)
+            self._failures.append(exc)
+            return Response.json(500, {"error": "internal error"})
+
+    def _respond(self, request: RecordedRequest) -> Response:
+        route = f"{request.method} {request.path}"
+        if route != "GET /healthz" and not is_authorized(request, self.api_key):
+            return Response.json(401, {"error": "unauthorized"})
+        is_turn = route == f"POST {STREAM_PATH}"
+        if is_turn and (refused := refusal(request, self._known_models())) is not None:
+            return refused
+        entry = self._next_entry(request.path, self.default if is_turn else None)
+        if entry is None:
+            return self._page(route)
+        answer = entry(request) if callable(entry) else entry
+        return answer.respond(request, self.api)
+
+    def _known_models(self) -> set[str] | None:
+        return None if self.models is None else {row["id"] for row in self.models}
+
+    def _next_entry(self, path: str, default: Scripted | None) -> Scripted | None:
+        with self._changed:
+            return self._script[path].popleft() if self._script[path] else default
+
+    def _page(self, route: str) -> Response:
+        body: dict[str, Any]
+        if route == "GET /healthz":
+            body = {"ok": True, "version": self.version}
+        elif route == "GET /v1/models":
+            rows = [model_row("fake/parrot")] if self.models is None else self.models
+            body = {"object": "list", "data": rows}
+        elif route == "GET /v1/usage":
+            body = {"generatedAt": now_ms(), "reports": self.usage_reports}
+        elif route == "GET /v1/credentials/check":
+            body = {"generatedAt": now_ms(), "credentials": self.credentials}
+        else:
+            return Response.json(404, {"error": f"No route: {route}"})
+        return Response.json(200, body)

@@ -1,0 +1,123 @@
+"""What came in: one request, and what a test may learn about its fate."""
+
+import io
+import json
+import threading
+import time
+import uuid
+from functools import cached_property
+from http.client import HTTPException, HTTPMessage, parse_headers
+from typing import Any
+from urllib.parse import urlsplit
+
+import attrs
+
+__all__ = ["STREAM_PATH", "BadRequest", "RecordedRequest", "check_turn", "parse_head"]
+
+STREAM_PATH = "/v1/pi/stream"
+
+
+class BadRequest(Exception):
+    """The request is not one that the gateway could answer; the text says why."""
+
+
+@attrs.define(eq=False, slots=False)
+class RecordedRequest:
+    """One request as it came in.
+
+    `headers` is the standard library's: names compare without case, an absent one reads as None.
+    `connection` is the number of the TCP connection that it came on, 1 being the gateway's first.
+    `request_id` is what the answer says in `x-request-id`.
+    `arrived_at` is `time.monotonic()` when all of it was in.
+
+    The three events tell a test what happened next, without sleeping:
+    `answered` is set when the whole answer has been sent, `stalled` once a `Stall` holds it back,
+    and `client_gone` once the client has closed the connection, be it during the answer or later.
+    """
+
+    method: str
+    target: str
+    headers: HTTPMessage = attrs.field(repr=False)
+    body: bytes = attrs.field(default=b"", repr=False)
+    connection: int = 0
+    request_id: str = attrs.field(factory=lambda: str(uuid.uuid4()), repr=False)
+    arrived_at: float = attrs.field(factory=time.monotonic, repr=False)
+    answered: threading.Event = attrs.field(factory=threading.Event, init=False, repr=False)
+    stalled: threading.Event = attrs.field(factory=threading.Event, init=False, repr=False)
+    client_gone: threading.Event = attrs.field(factory=threading.Event, init=False, repr=False)
+    released: threading.Event = attrs.field(factory=threading.Event, init=False, repr=False)
+
+    @property
+    def path(self) -> str:
+        """The target without its query and, as a proxy would see it, its host."""
+        return urlsplit(self.target).path
+
+    @cached_property
+    def json(self) -> Any:
+        """The body as JSON. Raises ValueError when it is none."""
+        return json.loads(self.body)
+
+    @property
+    def model_id(self) -> str:
+        """The model that was asked for, `provider/id`."""
+        return _asked_model(self.json) or ""
+
+    @property
+    def context(self) -> dict[str, Any]:
+        """The conversation, as wire JSON."""
+        return dict(self.json["context"])
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The options, as wire JSON; empty when there were none."""
+        return dict(self.json.get("options") or {})
+
+    def release(self) -> None:
+        """End this request's stall; one that is still to come does not happen."""
+        self.released.set()
+
+
+def parse_head(head: bytes, connection: int) -> RecordedRequest:
+    """Read a request line and headers, up to and with the empty line."""
+    line, _, rest = head.lstrip(b"\r\n").partition(b"\r\n")
+    try:
+        method, target, version = line.decode("latin-1").split(" ")
+        headers = parse_headers(io.BytesIO(rest))
+    except (ValueError, HTTPException) as exc:
+        raise BadRequest(f"not an HTTP request: {line!r}") from exc
+    if not version.startswith("HTTP/1."):
+        raise BadRequest(f"not HTTP/1: {version}")
+    if version == "HTTP/1.0":
+        headers["Connection"] = "close"
+    return RecordedRequest(method, target, headers, connection=connection)
+
+
+def check_turn(request: RecordedRequest) -> None:
+    """Raise BadRequest for a body that the real gateway turns down, in its words."""
+    try:
+        body = request.json
+    except ValueError as exc:
+        raise BadRequest(f"Invalid JSON body: SyntaxError: {exc}") from exc
+    if not isinstance(body, dict):
+        raise BadRequest("Request body must be a JSON object")
+    if _asked_model(body) is None:
+        raise BadRequest("Missing `modelId` (or `model.id`) field")
+    _check_context(body.get("context"))
+
+
+def _asked_model(body: dict[str, Any]) -> str | None:
+    model = body.get("model")
+    nested = model.get("id") if isinstance(model, dict) else None
+    names = (body.get("modelId"), model, nested)
+    return next((name for name in names if isinstance(name, str) and name), None)
+
+
+def _check_context(context: Any) -> None:
+    if not isinstance(context, dict):
+        raise BadRequest("Missing `context` object")
+    if not isinstance(context.get("messages"), list):
+        raise BadRequest("`context.messages` must be an array")
+    if not isinstance(context.get("systemPrompt", []), list):
+        raise BadRequest("`context.systemPrompt` must be an array of strings when present")
+    if not isinstance(context.get("tools", []), list):
+        raise BadRequest("`context.tools` must be an array when present")
