@@ -181,7 +181,7 @@ def _class_writer(cls: type[Wire], write: Callable[[Any], Any]) -> Callable[[Any
 def _write_part(part: Any, write: Callable[[Any], Any]) -> Any:
     if isinstance(part, (Wire, Unknown)):
         return write(part)
-    if isinstance(part, list):
+    if isinstance(part, (list, tuple)):
         return [write(item) if isinstance(item, (Wire, Unknown)) else item for item in part]
     if isinstance(part, dict):
         return dict(part)

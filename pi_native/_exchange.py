@@ -15,13 +15,18 @@ from ._deadlines import watchdog
 from ._http import Answer, Transport
 from ._limits import Limits
 from ._options import ResponseInfo, SseEvent
-from ._protocol import DONE, aborted, ended_early, is_progress, read_event
+from ._protocol import DONE, aborted, ended_early, is_progress, quote, read_event
 from ._refusal import MAX_BODY_BYTES, refusal
 from ._request import Request
 from ._sse import read_sse
 from ._stream import outcome_of
 from ._turn import Turn, TurnOutcome
-from .errors import AuthGatewayError, GatewayConnectionError, PiNativeError
+from .errors import (
+    AuthGatewayError,
+    GatewayConnectionError,
+    PiNativeError,
+    StreamProtocolError,
+)
 
 _log = logging.getLogger("pi_native")
 
@@ -32,6 +37,7 @@ _DRAIN_SECONDS = 1.0
 _DRAIN_BYTES = 1024 * 1024
 _HAND_OVER_SECONDS = 0.04
 _ERROR_BODY_SECONDS = 10.0
+_QUOTED_BYTES = 400
 
 
 class Exchange:
@@ -42,6 +48,8 @@ class Exchange:
         self._transport = transport
         self._limits = limits
         self._draining = False
+        self._framed = False
+        self._beginning = b""
 
     def run(self, request: Request) -> None:
         """Make the exchange. The outcome is held, not told, so that all is closed before."""
@@ -124,6 +132,7 @@ class Exchange:
         turn = self._turn
         progressed = False
         for frame, trailing in frames:
+            self._framed = True
             self._observe(frame)
             if frame.data == DONE:
                 break
@@ -148,17 +157,28 @@ class Exchange:
 
     def _incomplete(self) -> TurnOutcome:
         turn = self._turn
+        self._check_kind()
         turn.truncated = True
         if turn.caller_aborted():
             return aborted(turn.model)
         outcome = ended_early(turn.model, turn.options.on_incomplete)
         return outcome if outcome.failure is None else turn.failed(outcome.failure)
 
+    def _check_kind(self) -> None:
+        """Refuse a page that is no event stream; read as one, it would be an empty success."""
+        info = self._turn.response
+        kind = info.headers.get("content-type", "") if info is not None else ""
+        if self._framed or "text/event-stream" in kind.lower() or not self._beginning.strip():
+            return
+        start = quote(self._beginning.decode("utf-8", "replace"))
+        raise StreamProtocolError(f"the answer is no event stream but {kind or 'untyped'}: {start}")
+
     def _body(self, answer: Answer) -> Iterator[bytes]:
         drained = 0
         try:
             for data in answer.chunks():
                 self._check()
+                self._beginning = self._beginning or data[:_QUOTED_BYTES]
                 yield data
                 if self._draining:
                     drained += len(data)

@@ -6,6 +6,7 @@ so that an object that breaks the protocol in five places is told about five pla
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any, NoReturn
 
@@ -48,6 +49,12 @@ class Collector:
 def wrong(expected: str, value: object) -> NoReturn:
     """Raise the fault that `value` is something else."""
     raise Faults([("", f"expected {expected}, got {_describe(value)}")])
+
+
+def wrong_tag(expected: str, value: object) -> NoReturn:
+    """The same for the `type` or `role` of an object, where the text itself tells something."""
+    got = json.dumps(value[:_LONGEST_KEY_SHOWN]) if isinstance(value, str) else _describe(value)
+    raise Faults([("", f"expected {expected}, got {got}")])
 
 
 def wrong_or_missing(expected: str, data: dict[str, Any], key: str) -> tuple[str, str]:

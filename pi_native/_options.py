@@ -8,6 +8,7 @@ its wire name, and no value is checked here.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from copy import copy
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from attrs import define, field
@@ -143,7 +144,8 @@ def wire_options(options: StreamOptions) -> dict[str, Any]:
     A field that is set wins over `extra`. None in a field means absent; None in `extra` is sent as
     null. What must never cross the wire does not, wherever it was put.
     """
-    sent = {wire_name(a): getattr(options, a.name) for a in wire_fields(type(options))}
-    present = {name: value for name, value in sent.items() if value is not None}
+    fields = {wire_name(a): getattr(options, a.name) for a in wire_fields(type(options))}
+    # A copy of each list and dict: who changes what is sent does not mean to change the options.
+    present = {name: copy(value) for name, value in fields.items() if value is not None}
     extra = {name: value for name, value in options.extra.items() if name not in NEVER_SENT}
     return extra | present

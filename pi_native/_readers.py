@@ -16,7 +16,7 @@ from typing import Any, TypeAlias, Union, get_args, get_origin
 
 from attrs import frozen
 
-from ._faults import Collector, wrong, wrong_or_missing
+from ._faults import Collector, Faults, wrong, wrong_or_missing, wrong_tag
 from ._messages import AssistantMessage
 from ._wire import Unknown, Wire, is_tag, wire_fields, wire_name
 
@@ -107,7 +107,7 @@ def dict_reader(hint: Any, reader_for: ReaderFor) -> Reader:
 
 
 def union_reader(hint: Any, reader_for: ReaderFor) -> Reader:
-    """For a union: of classes that a tag tells apart, or of kinds of JSON value."""
+    """For a union: of classes that their `type` or `role` tells apart, or of kinds of value."""
     # Null needs no reader: a member that is null goes to `extra`, and an array may hold none.
     members = [member for member in get_args(hint) if member is not types.NoneType]
     if len(members) == 1:
@@ -119,16 +119,22 @@ def union_reader(hint: Any, reader_for: ReaderFor) -> Reader:
 
 def _tagged_reader(members: list[Any], reader_for: ReaderFor) -> Reader:
     """By the object's `type` or `role`; the one that is Unknown takes what no other does."""
-    (unknown,) = filter(is_unknown, members)
-    known = [(wire_fields(member)[0], member) for member in filter(is_wire, members)]
-    (name,) = {tag.name for tag, _ in known}
-    readers = {tag.default: reader_for(member) for tag, member in known}
-    read_unknown = reader_for(unknown)
+    tags = [(wire_fields(member)[0], member) for member in filter(is_wire, members)]
+    name = tags[0][0].name
+    if any(not is_tag(tag) or tag.name != name for tag, _ in tags):
+        raise TypeError(f"nothing tells these apart: {', '.join(m.__name__ for m in members)}")
+    readers = {tag.default: reader_for(member) for tag, member in tags}
+    expected = " or ".join(f'"{own}"' for own in readers)
+    unknown = next(filter(is_unknown, members), None)
+    read_unknown = reader_for(unknown) if unknown else None
 
     def read(value: Any, _: Any) -> Any:
         tag = read_object(value).get(name)
-        read_known = readers.get(tag) if isinstance(tag, str) else None
-        return (read_known or read_unknown)(value, unknown)
+        if isinstance(tag, str) and tag in readers:
+            return readers[tag](value, None)
+        if read_unknown is None:
+            raise Faults([wrong_or_missing(expected, value, name)])
+        return read_unknown(value, unknown)
 
     return read
 
@@ -164,7 +170,7 @@ def class_reader(cls: type[Wire], reader_for: ReaderFor) -> Reader:
 
 def _tag_reader(own: Any) -> Reader:
     def read(value: Any, _: Any) -> Any:
-        return value if value == own else wrong(f'"{own}"', value)
+        return value if value == own else wrong_tag(f'"{own}"', value)
 
     return read
 

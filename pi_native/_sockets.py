@@ -9,12 +9,14 @@ A lifeline keeps a duplicate of the descriptor. Wrapping in TLS detaches the soc
 shutting down an `SSLSocket` makes its reader see ciphertext; the duplicate is spared both.
 
 What this relies on in urllib3: `HTTPConnection._new_conn`, `_dns_host`, `ConnectionCls` of a pool
-and `pool_classes_by_scheme` of a pool manager.
+and `pool_classes_by_scheme` of a pool manager; in http.client: `response_class` and `fp`.
 """
 
 from __future__ import annotations
 
 import contextlib
+import http.client
+import io
 import socket
 import threading
 import time
@@ -191,12 +193,41 @@ def _prepare(sock: socket.socket, connection: Any, lifeline: Lifeline | None) ->
         lifeline.adopt(sock.fileno())
 
 
+class _LineReader(io.BufferedReader):
+    """Remembers the last line that was read."""
+
+    last_line = b""
+
+    def readline(self, size: int | None = -1, /) -> bytes:
+        self.last_line = super().readline(size)
+        return self.last_line
+
+
+class _Response(http.client.HTTPResponse):
+    """An HTTP response whose head is whole.
+
+    `http.client` takes the end of the file for the end of the headers. What was cut off there can
+    be the very header that says how the body ends.
+    """
+
+    def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
+        super().__init__(sock, *args, **kwargs)
+        self.fp: Any = _LineReader(self.fp.detach())
+
+    def begin(self) -> None:
+        """Read the head. Raises `RemoteDisconnected` if the connection ends in it."""
+        reader = self.fp
+        super().begin()
+        if reader.last_line not in (b"\r\n", b"\n"):
+            raise http.client.RemoteDisconnected("the connection ended within the headers")
+
+
 class _Connection(_Seam, HTTPConnection):
-    pass
+    response_class = _Response
 
 
 class _TLSConnection(_Seam, HTTPSConnection):
-    pass
+    response_class = _Response
 
 
 class _QuietWhenFull:
@@ -227,6 +258,14 @@ class SeamAdapter(HTTPAdapter):
         """Have the pools built from the connections above."""
         super().init_poolmanager(*args, **kwargs)
         self.poolmanager.pool_classes_by_scheme = _POOLS
+
+    def close(self) -> None:
+        """Close the kept connections now; urllib3 would when the last answer is collected."""
+        for manager in (self.poolmanager, *self.proxy_manager.values()):
+            for key in manager.pools.keys():  # noqa: SIM118 - it refuses to be iterated over
+                with contextlib.suppress(KeyError):
+                    manager.pools[key].close()
+        super().close()
 
     def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
         """The same for proxies. SOCKS brings connections of its own, which stay as they are."""

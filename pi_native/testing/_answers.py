@@ -6,17 +6,16 @@ way, is somebody else's work.
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 import attrs
+
+from pi_native import ToolCall, Usage, to_wire
 
 from . import _frames
 from ._faults import Fault, in_order
 from ._request import RecordedRequest
 from ._response import Framing, Response, merged, phrase
-
-if TYPE_CHECKING:
-    from pi_native import ToolCall, Usage
 
 __all__ = ["Answer", "Events", "HTTPError", "Raw", "Reply", "Scripted", "Verbatim"]
 
@@ -43,9 +42,6 @@ _NO_USAGE = {
 }
 
 
-_fault = attrs.field(default=(), kw_only=True, converter=in_order)
-
-
 @attrs.frozen
 class Reply:
     """A turn of a model: thinking, then text, then tool calls, each streamed in pieces.
@@ -57,12 +53,12 @@ class Reply:
 
     text: str | Sequence[str] = ""
     thinking: str | Sequence[str] = attrs.field(default="", kw_only=True)
-    tool_calls: "Sequence[ToolCall | Mapping[str, Any]]" = attrs.field(default=(), kw_only=True)
-    usage: "Usage | Mapping[str, Any] | None" = attrs.field(default=None, kw_only=True)
+    tool_calls: Sequence[ToolCall | Mapping[str, Any]] = attrs.field(default=(), kw_only=True)
+    usage: Usage | Mapping[str, Any] | None = attrs.field(default=None, kw_only=True)
     stop_reason: str | None = attrs.field(default=None, kw_only=True)
     error_message: str | None = attrs.field(default=None, kw_only=True)
     error_status: int | None = attrs.field(default=None, kw_only=True)
-    fault: Fault | Sequence[Fault] = _fault
+    fault: tuple[Fault, ...] = attrs.field(default=(), kw_only=True, converter=in_order)
 
     def respond(self, request: RecordedRequest, api: str) -> Response:
         """Return the turn as an event stream, or as one message if no stream was asked for."""
@@ -114,7 +110,7 @@ class Events:
 
     events: Sequence[Any]
     done: bool = attrs.field(default=True, kw_only=True)
-    fault: Fault | Sequence[Fault] = _fault
+    fault: tuple[Fault, ...] = attrs.field(default=(), kw_only=True, converter=in_order)
 
     def respond(self, request: RecordedRequest, _api: str) -> Response:
         """Return the events as they were given."""
@@ -131,7 +127,7 @@ class Raw:
     framing: Framing = attrs.field(default="chunked", kw_only=True)
     status: int = attrs.field(default=200, kw_only=True)
     headers: Mapping[str, str] = attrs.field(factory=dict, kw_only=True)
-    fault: Fault | Sequence[Fault] = _fault
+    fault: tuple[Fault, ...] = attrs.field(default=(), kw_only=True, converter=in_order)
 
     def respond(self, request: RecordedRequest, _api: str) -> Response:
         """Return the body, as an event stream unless the headers say otherwise."""
@@ -151,7 +147,7 @@ class Verbatim:
 
     response: bytes | Sequence[bytes]
     keep_alive: bool = attrs.field(default=False, kw_only=True)
-    fault: Fault | Sequence[Fault] = _fault
+    fault: tuple[Fault, ...] = attrs.field(default=(), kw_only=True, converter=in_order)
 
     def respond(self, _request: RecordedRequest, _api: str) -> Response:
         """Return the bytes."""
@@ -172,7 +168,7 @@ class HTTPError:
     type: str | None = attrs.field(default=None, kw_only=True)
     headers: Mapping[str, str] = attrs.field(factory=dict, kw_only=True)
     body: Any = attrs.field(default=None, kw_only=True)
-    fault: Fault | Sequence[Fault] = _fault
+    fault: tuple[Fault, ...] = attrs.field(default=(), kw_only=True, converter=in_order)
 
     def respond(self, _request: RecordedRequest, _api: str) -> Response:
         """Return the error."""
@@ -241,6 +237,7 @@ def _surroundings(request: RecordedRequest, api: str) -> dict[str, Any]:
         "usage": _NO_USAGE,
         "stopReason": "stop",
         "timestamp": int(time.time() * 1000),
+        "responseId": f"fake-{request.request_id}",
     }
 
 
@@ -251,17 +248,13 @@ def _usage(prompt: int, output: int) -> dict[str, Any]:
     return {**_NO_USAGE, **counts, "cost": cost}
 
 
-def _tool_call(call: "ToolCall | Mapping[str, Any]", number: int) -> dict[str, Any]:
+def _tool_call(call: ToolCall | Mapping[str, Any], number: int) -> dict[str, Any]:
     defaults = {"type": "toolCall", "id": f"call_{number + 1}", "name": "", "arguments": {}}
     return {**defaults, **_as_wire(call)}
 
 
 def _as_wire(value: Any) -> Mapping[str, Any]:
-    if isinstance(value, Mapping):
-        return value
-    from pi_native import to_wire
-
-    return to_wire(value)
+    return value if isinstance(value, Mapping) else to_wire(value)
 
 
 def _error_type(status: int) -> str:

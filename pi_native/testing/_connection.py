@@ -23,7 +23,8 @@ __all__ = ["Connection", "Handler"]
 
 Handler = Callable[[RecordedRequest], Response]
 
-_RELEASE_CHECK = 0.05  # seconds; polled, as a descriptor a stall would run out with many clients
+# Seconds. Polling, since a pipe to wake each stall would cost two descriptors a client.
+_RELEASE_CHECK = 0.05
 _RESET_ON_CLOSE = struct.pack("hh" if os.name == "nt" else "ii", 1, 0)
 # poll, where there is one: select cannot watch descriptors above 1023.
 _Selector = getattr(selectors, "PollSelector", selectors.SelectSelector)
@@ -56,7 +57,7 @@ class Connection:
     def serve(self) -> None:
         """Answer requests until the connection ends; this is the thread's whole work."""
         try:
-            self._shake_hands()
+            self._prepare()
             while self._serve_one():
                 pass
             self._say_goodbye()
@@ -66,8 +67,8 @@ class Connection:
             pass
         finally:
             with self._lock:
+                self.closed = True  # before the client can see the end
                 self._sock.close()
-                self.closed = True
 
     def cut(self) -> None:
         """Wake the thread and make it end; from another thread."""
@@ -76,7 +77,9 @@ class Connection:
             # Not SSLSocket.shutdown: that drops the TLS layer under the other thread's feet.
             socket.socket.shutdown(self._sock, socket.SHUT_RDWR)
 
-    def _shake_hands(self) -> None:
+    def _prepare(self) -> None:
+        self._sock.setblocking(True)
+        self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if self._tls is None:
             return
         with self._lock:  # wrapping takes the descriptor over into another object
@@ -192,22 +195,26 @@ class _Exchange:
         self._request = request
         self._response = response
         self._faults = list(response.faults)
+        self._chunked = False  # before the body nothing is
 
     def run(self) -> bool:
         """Send the answer; return whether the connection is good for another request."""
         keep_alive = self._keeps_alive()
-        self._strike(-1, b"")
-        if self._response.framing is not None:
-            self._connection.send(self._response.head(keep_alive=keep_alive))
+        self._start_body(self._response.head(keep_alive=keep_alive))
         for count, piece in enumerate(self._response.pieces):
             self._strike(count, piece)
             self._connection.wait(self.delay)
             self.send_piece(piece)
         self._strike(None, b"")
-        if self._response.framing == "chunked":
+        if self._chunked:
             self._connection.send(b"0\r\n\r\n")
         self._request.answered.set()
         return keep_alive
+
+    def _start_body(self, head: bytes) -> None:
+        self._strike(-1, head)
+        self._connection.send(head)
+        self._chunked = self._response.framing == "chunked"
 
     def _keeps_alive(self) -> bool:
         asked = (self._request.headers["Connection"] or "").lower()
@@ -222,14 +229,14 @@ class _Exchange:
 
     def send_piece(self, data: bytes) -> None:
         """Send this as one piece of the body."""
-        if self._response.framing == "chunked":
+        if self._chunked:
             data = b"%x\r\n%b\r\n" % (len(data), data)
         self._connection.send(data)
 
     def send_half(self, data: bytes) -> None:
-        """Send half of this piece of the body, framed as if all of it were to come."""
+        """Send half of this, framed as if all of it were to come."""
         half = data[: (len(data) + 1) // 2]
-        if self._response.framing == "chunked":
+        if self._chunked:
             half = b"%x\r\n%b" % (len(data), half)
         self._connection.send(half)
 

@@ -37,9 +37,6 @@ def _check_after(_instance: object, _attribute: object, value: int | None) -> No
         raise ValueError(f"after must not be negative, but is {value}")
 
 
-_after = attrs.field(default=0, validator=_check_after)
-
-
 @attrs.frozen
 class Stall:
     """Sends nothing more, for `seconds`, or else until somebody lets go.
@@ -49,7 +46,7 @@ class Stall:
     goes on as if nothing had been.
     """
 
-    after: int | None = _after
+    after: int | None = attrs.field(default=0, validator=_check_after)
     seconds: float | None = None
 
     def strike(self, wire: Wire, _upcoming: bytes) -> None:
@@ -61,11 +58,11 @@ class Stall:
 class HangUp:
     """Cuts the TCP connection: with a FIN, or with `reset=True` an RST.
 
-    `mid_event=True` sends the first half of the next event before that, so that the cut falls
-    inside an HTTP chunk.
+    `mid_event=True` sends half of what comes next before that, so that the cut falls inside an
+    event and its HTTP chunk, or inside the headers.
     """
 
-    after: int | None = _after
+    after: int | None = attrs.field(default=0, validator=_check_after)
     reset: bool = attrs.field(default=False, kw_only=True)
     mid_event: bool = attrs.field(default=False, kw_only=True)
 
@@ -80,10 +77,11 @@ class HangUp:
 class Garbage:
     """Puts bytes between two events that are no event; then the answer goes on.
 
-    Without `data` it is what a proxy likes to write into a stream that it has given up.
+    Without `data` it is what a proxy likes to write into a stream that it has given up. Before the
+    response (`after=None`) the bytes are sent bare, else as a piece of the body.
     """
 
-    after: int | None = _after
+    after: int | None = attrs.field(default=0, validator=_check_after)
     data: bytes = b"data: 429 Too Many Requests\n\n"
 
     def strike(self, wire: Wire, _upcoming: bytes) -> None:
@@ -96,7 +94,7 @@ class Slow:
     """Waits for `delay` seconds before each of the events that follow."""
 
     delay: float
-    after: int | None = _after
+    after: int | None = attrs.field(default=0, validator=_check_after)
 
     def strike(self, wire: Wire, _upcoming: bytes) -> None:
         """Slow down from here on."""

@@ -92,20 +92,26 @@ def tool_call(call: Mapping[str, Any], stream_index: int) -> Block:
 
 
 def stream(
-    blocks: Iterable[Block], frame_of: Mapping[str, Any], final: Mapping[str, Any]
+    blocks: Iterable[Block], growing: Mapping[str, Any], final: Mapping[str, Any]
 ) -> Iterator[bytes]:
-    """Yield the frames of a turn, the last one being its `done` or `error` event.
+    """Return the frames of a turn, the last one being its `done` or `error` event.
 
-    `frame_of` holds the members of the message that surround its content while it grows, `final`
-    those of the finished message, whose `stopReason` decides on the last event.
+    `growing` holds the members of the message around its content while it grows, `final` those of
+    the finished message, whose `stopReason` decides on the last event.
     """
+    # Not a generator itself: what cannot be written as JSON is to fail here, not on the way.
+    return _frames(blocks, _Snapshot(growing), _Snapshot(final), final["stopReason"])
+
+
+def _frames(
+    blocks: Iterable[Block], partial: "_Snapshot", whole: "_Snapshot", reason: str
+) -> Iterator[bytes]:
     said: list[bytes] = []
-    partial = _Snapshot(frame_of)
     yield _frame(b'{"type":"start","partial":%b}' % partial(said))
     for index, block in enumerate(blocks):
         yield from _block_frames(block, index, said, partial)
         said.append(block.whole)
-    yield _last_frame(final["stopReason"], _Snapshot(final)(said))
+    yield _last_frame(reason, whole(said))
 
 
 def message(blocks: Iterable[Block], final: Mapping[str, Any]) -> bytes:

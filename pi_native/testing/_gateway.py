@@ -5,7 +5,9 @@ import threading
 from collections import defaultdict, deque
 from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from pi_native import ToolCall, Usage
 
 from ._answers import Events, HTTPError, Raw, Reply, Scripted, Verbatim
 from ._faults import Fault
@@ -13,9 +15,6 @@ from ._listener import Listener
 from ._request import STREAM_PATH, RecordedRequest
 from ._response import Framing, Response
 from ._routes import credential, is_authorized, model_row, now_ms, refusal, usage_report
-
-if TYPE_CHECKING:
-    from pi_native import ToolCall, Usage
 
 __all__ = ["FakeGateway"]
 
@@ -37,6 +36,8 @@ class FakeGateway:
 
     Each turn takes the next entry of the script; past its end, `default` answers. A request that a
     real gateway would turn down (bearer, route, body, model) is turned down and takes no entry.
+    The methods that write the script return the gateway, so they can be chained. A script's
+    function that raises gets its client a 500, and the error is raised again on leaving the block.
 
     Args:
         api_key: the bearer token it wants; None: it wants none.
@@ -76,6 +77,10 @@ class FakeGateway:
         self._handed_out = 0
         self._failures: list[Exception] = []
         self._changed = threading.Condition()
+
+    def __repr__(self) -> str:
+        where = self.url if self._listener else "not started"
+        return f"<FakeGateway {where}, {len(self.requests)} requests, {self.pending} pending>"
 
     # Its life
 
@@ -127,8 +132,8 @@ class FakeGateway:
         text: str | Sequence[str] = "",
         *,
         thinking: str | Sequence[str] = "",
-        tool_calls: "Sequence[ToolCall | Mapping[str, Any]]" = (),
-        usage: "Usage | Mapping[str, Any] | None" = None,
+        tool_calls: Sequence[ToolCall | Mapping[str, Any]] = (),
+        usage: Usage | Mapping[str, Any] | None = None,
         stop_reason: str | None = None,
         error_message: str | None = None,
         error_status: int | None = None,

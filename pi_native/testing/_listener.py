@@ -65,8 +65,6 @@ class Listener:
                     self._start(self._socket.accept()[0])
 
     def _start(self, sock: socket.socket) -> None:
-        sock.setblocking(True)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         with self._lock:
             self._accepted += 1
             connection = Connection(sock, self._tls, self._accepted, self._handle)

@@ -33,6 +33,7 @@ class RecordedRequest:
     The three events tell a test what happened next, without sleeping:
     `answered` is set when the whole answer has been sent, `stalled` once a `Stall` holds it back,
     and `client_gone` once the client has closed the connection, be it during the answer or later.
+    `released` is set by `release()`.
     """
 
     method: str

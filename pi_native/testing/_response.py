@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from email.utils import formatdate
 from http import HTTPStatus
-from typing import Any, Literal
+from typing import Literal
 
 import attrs
 
@@ -30,11 +30,10 @@ class Response:
     keep_alive: bool = True
 
     @classmethod
-    def json(cls, status: int, body: object, **more: Any) -> "Response":
+    def json(cls, status: int, body: object) -> "Response":
         """Return a JSON response, its length known."""
-        headers = {"Content-Type": "application/json", **more.pop("headers", {})}
-        pieces = [_frames.dumps(body)]
-        return cls(pieces=pieces, status=status, headers=headers, framing="length", **more)
+        headers = {"Content-Type": "application/json"}
+        return cls(pieces=[_frames.dumps(body)], status=status, headers=headers, framing="length")
 
     @classmethod
     def error(cls, status: int, kind: str, message: str) -> "Response":
@@ -50,7 +49,9 @@ class Response:
         return attrs.evolve(self, pieces=pieces, headers=merged(length, self.headers))
 
     def head(self, *, keep_alive: bool) -> bytes:
-        """Return the status line and headers, up to and with the empty line."""
+        """Return the status line and headers, up to and with the empty line; none if verbatim."""
+        if self.framing is None:
+            return b""
         headers = {"Date": formatdate(usegmt=True)}
         if self.framing == "chunked":
             headers["Transfer-Encoding"] = "chunked"

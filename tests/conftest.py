@@ -1,0 +1,70 @@
+"""What every test is held to: no thread and no descriptor outlives it."""
+
+from __future__ import annotations
+
+import gc
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from pi_native import _http
+
+_STAYS = {"MainThread", "stream-watchdog"}
+_DESCRIPTORS = Path("/proc/self/fd")
+
+
+def wait_until(condition: Callable[[], object], seconds: float = 5.0) -> bool:
+    """Whether the condition comes true within so many seconds."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.002)
+    return True
+
+
+def threads() -> set[threading.Thread]:
+    """The threads that a test would have to answer for."""
+    return {thread for thread in threading.enumerate() if thread.name not in _STAYS}
+
+
+def sockets() -> set[str]:
+    """The process's open sockets, by their inodes."""
+    found = set()
+    for entry in os.listdir(_DESCRIPTORS) if _DESCRIPTORS.exists() else ():
+        try:
+            target = os.readlink(_DESCRIPTORS / entry)
+        except OSError:
+            continue
+        if target.startswith("socket:"):
+            found.add(target)
+    return found
+
+
+@pytest.fixture(autouse=True)
+def no_leaks(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Fail a test that leaves a thread or a socket behind."""
+    if request.node.get_closest_marker("gateway"):
+        yield  # its server is shared by many tests
+        return
+    threads_before, sockets_before = threads(), sockets()
+    yield
+    _http.shared_transport().close()
+    gc.collect()
+    assert wait_until(lambda: not threads() - threads_before), threads() - threads_before
+    assert wait_until(lambda: not sockets() - sockets_before), sockets() - sockets_before
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No test sees the settings, keys and proxies of whoever runs it."""
+    for name in list(os.environ):
+        if name.startswith(("PI_", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY")):
+            monkeypatch.delenv(name)
+        elif name.lower().endswith("_proxy") or name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path))
