@@ -44,6 +44,8 @@ class AbortSignal:
         self._aborted = False
         self._reason: object = None
         self._listeners: dict[object, Callable[[], object]] = {}
+        self._sources: list[AbortSignal] = []
+        self._kept: dict[int, AbortSignal] = {}
 
     @property
     def aborted(self) -> bool:
@@ -72,11 +74,14 @@ class AbortSignal:
         """
         key = object()
         self._listeners[key] = listener
+        for source in self._sources:
+            source._kept[id(self)] = self
         if self._aborted:
             self._tell(key)
 
         def remove() -> None:
             self._listeners.pop(key, None)
+            self._let_go_if_unheard()
 
         return remove
 
@@ -107,6 +112,12 @@ class AbortSignal:
         while self._listeners:
             for key in list(self._listeners):
                 self._tell(key)
+        self._let_go_if_unheard()
+
+    def _let_go_if_unheard(self) -> None:
+        if not self._listeners:
+            for source in self._sources:
+                source._kept.pop(id(self), None)
 
     def _tell(self, key: object) -> None:
         listener = self._listeners.pop(key, None)
@@ -134,7 +145,11 @@ class AbortController:
 
 
 def _follow(source: AbortSignal, derived: AbortSignal) -> None:
-    """Abort `derived` with `source`, without keeping it alive: signals can outlive many calls."""
+    """Abort `derived` with `source`, which keeps it alive only while it has listeners.
+
+    A program's one signal outlives thousands of calls, each with a signal derived from it.
+    """
+    derived._sources.append(source)
     weak = weakref.ref(derived)
 
     def pass_on() -> None:

@@ -31,6 +31,7 @@ class Channel(Generic[T, R]):
     """One producer, any number of readers, one outcome."""
 
     def __init__(self) -> None:
+        watchdog().start()  # settling may need it, at a moment when no thread can be started
         self._queue: queue.Queue[T] = queue.Queue()
         self._settled = threading.Condition(self._queue.mutex)
         self._putting = threading.Lock()  # so that no event slips in behind the end

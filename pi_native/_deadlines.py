@@ -27,6 +27,7 @@ _log = logging.getLogger("pi_native")
 _NEVER = float("inf")
 _POLL_SECONDS = 0.02  # a plain threading.Event is to be noticed within 50 ms
 _COMPACT_FROM = 256
+_LONGEST_WAIT = 3600.0  # a lock refuses to be waited for longer than threading.TIMEOUT_MAX
 
 
 class Timer:
@@ -120,7 +121,8 @@ class Watchdog:
         if not self._heap:
             return self._inbox.get()
         try:
-            return self._inbox.get(timeout=max(0.0, self._heap[0][0] - time.monotonic()))
+            wait = max(0.0, self._heap[0][0] - time.monotonic())
+            return self._inbox.get(timeout=min(wait, _LONGEST_WAIT))
         except queue.Empty:
             return None
 

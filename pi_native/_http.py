@@ -321,5 +321,3 @@ def _inside(exc: BaseException) -> BaseException | None:
 def _origin(url: str) -> str:
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
-
-

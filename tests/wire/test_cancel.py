@@ -29,7 +29,9 @@ from pi_native import (
 from ..conftest import sockets, threads, wait_until
 from .peer import CHUNKED, UNTIL_CLOSE, Connection, FullBacklog, Peer, chunk
 
-EVENT = b'data: {"type":"text_delta","contentIndex":0,"delta":"Hi","partial":{"role":"assistant"}}\n\n'
+EVENT = (
+    b'data: {"type":"text_delta","contentIndex":0,"delta":"Hi","partial":{"role":"assistant"}}\n\n'
+)
 ERROR = b"HTTP/1.1 500 Oops\r\nContent-Length: 100\r\n\r\n{"
 STREAMING = ("first_event", "in_event", "between", "in_event_unchunked", "between_unchunked")
 MEANS = ("controller", "event", "abort", "close", "with", "ctrl_c", "drop")
@@ -143,40 +145,40 @@ def _cancel_from_here(case: Case, means: str) -> tuple[float, object]:
     return reader.freed_at - start, reader.failure or reader.events[-1]
 
 
-def _leave_the_block(case: Case, means: str) -> tuple[float, object]:
-    """Leave a `with` block, by itself or by Ctrl-C while blocked in the stream."""
+def _leave_the_block(case: Case) -> tuple[float, object]:
+    """Leave a `with` block early."""
+    with Client(case.url, "key") as client:
+        with client.stream("x/y", "hi") as stream:
+            assert wait_until(lambda: case.is_stuck(stream))
+            start = time.monotonic()
+        return time.monotonic() - start, _outcome(stream)
+
+
+def _interrupt(case: Case) -> tuple[float, object]:
+    """Ctrl-C while the main thread is blocked in the stream, within a `with` block."""
     main = threading.get_ident()
-    struck = threading.Event()
-    start = 0.0
+    struck_at: list[float] = []
 
     def strike(stream: AssistantMessageEventStream) -> None:
-        nonlocal start
         wait_until(lambda: case.is_stuck(stream))
-        start = time.monotonic()
+        struck_at.append(time.monotonic())
         signal.pthread_kill(main, signal.SIGINT)
-        struck.set()
+
+    def iterate(stream: AssistantMessageEventStream) -> None:
+        with stream:
+            striker.start()
+            for _ in stream:
+                pass
+            pytest.fail("the stream ended without an interrupt")
 
     with Client(case.url, "key") as client:
-        if means == "with":
-            with client.stream("x/y", "hi") as stream:
-                assert wait_until(lambda: case.is_stuck(stream))
-                start = time.monotonic()
-            free = time.monotonic()
-        else:
-            striker = None
-            with (
-                pytest.raises(KeyboardInterrupt),
-                client.stream("x/y", "hi") as stream,
-            ):
-                striker = threading.Thread(target=strike, args=(stream,), daemon=True)
-                striker.start()
-                for _ in stream:
-                    pass
-                struck.wait(10)
-            free = time.monotonic()
-            assert striker is not None
-            striker.join(10)
-        return free - start, _outcome(stream)
+        stream = client.stream("x/y", "hi")
+        striker = threading.Thread(target=strike, args=(stream,), daemon=True)
+        with pytest.raises(KeyboardInterrupt):
+            iterate(stream)
+        free = time.monotonic()
+        striker.join(10)
+        return free - struck_at[0], _outcome(stream)
 
 
 def _outcome(stream: AssistantMessageEventStream) -> object:
@@ -189,12 +191,12 @@ def _outcome(stream: AssistantMessageEventStream) -> object:
 def _drop(case: Case) -> tuple[float, object]:
     """Let go of a stream that nobody has read."""
     with Client(case.url, "key") as client:
-        stream = client.stream("x/y", "hi")
-        assert wait_until(lambda: case.is_stuck(stream))
+        held = [client.stream("x/y", "hi")]
+        assert wait_until(lambda: case.is_stuck(held[0]))
+        start = time.monotonic()
         with pytest.warns(ResourceWarning, match="dropped"):
-            start = time.monotonic()
-            del stream
-            took = time.monotonic() - start
+            held.clear()
+        took = time.monotonic() - start
         assert wait_until(lambda: not _workers())
         return took, None
 
@@ -219,8 +221,10 @@ def _check_outcome(phase: str, outcome: object) -> None:
 def _cancel(case: Case, means: str) -> tuple[float, object]:
     if means == "drop":
         return _drop(case)
-    if means in ("with", "ctrl_c"):
-        return _leave_the_block(case, means)
+    if means == "with":
+        return _leave_the_block(case)
+    if means == "ctrl_c":
+        return _interrupt(case)
     return _cancel_from_here(case, means)
 
 

@@ -172,7 +172,8 @@ BROKEN_HEADS = {
         "<html>",
     ),
     "a JSON answer": (
-        b'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 12\r\n\r\n{"message":1',
+        b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 12\r\n\r\n"
+        b'{"message":1',
         StreamProtocolError,
         "application/json",
     ),

@@ -1,0 +1,8 @@
+"""`python -m pi_native` is `pi-native`."""
+
+import sys
+
+from pi_native._cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,130 @@
+"""The real gateway as fixtures. Without node's modules the tests are skipped, or fail if
+PI_NATIVE_REQUIRE_GATEWAY=1 says that this machine must have them."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import requests
+from launch import Gateway, GatewayUnavailableError, running_gateway
+
+from pi_native import Client, Model, StreamOptions
+
+PATIENCE_SECONDS = 30.0
+_POLL_SECONDS = 0.02
+
+
+class Upstream:
+    """What the gateway, and the fake provider behind it, have seen since the test began."""
+
+    def __init__(self, control: str, session: requests.Session) -> None:
+        self._url = f"{control}/upstream"
+        self._session = session
+        self._session.delete(self._url, timeout=PATIENCE_SECONDS).raise_for_status()
+
+    def seen(self) -> dict[str, Any]:
+        answer = self._session.get(self._url, timeout=PATIENCE_SECONDS)
+        answer.raise_for_status()
+        seen: dict[str, Any] = answer.json()
+        return seen
+
+    @property
+    def calls(self) -> list[dict[str, Any]]:
+        """The gateway's calls to the fake provider."""
+        calls: list[dict[str, Any]] = self.seen()["upstream"]
+        return calls
+
+    @property
+    def requests(self) -> list[dict[str, Any]]:
+        """The requests to the gateway."""
+        requests: list[dict[str, Any]] = self.seen()["gateway"]
+        return requests
+
+    def wait_until(self, holds: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+        """What was seen, as soon as `holds` is true of it; a failure if that takes too long."""
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while True:
+            seen = self.seen()
+            if holds(seen):
+                return seen
+            if time.monotonic() > deadline:
+                pytest.fail(
+                    f"not seen within {PATIENCE_SECONDS:.0f} s; the calls: {seen['upstream']}"
+                )
+            time.sleep(_POLL_SECONDS)
+
+    def wait_for_calls(self, count: int, state: str) -> None:
+        """Wait until there were `count` calls to the fake provider, each in `state` now."""
+        self.wait_until(
+            lambda seen: [call["state"] for call in seen["upstream"]] == [state] * count
+        )
+
+
+@pytest.fixture(scope="session")
+def gateway() -> Iterator[Gateway]:
+    """The real gateway, one for the whole run."""
+    try:
+        with running_gateway() as gateway:
+            yield gateway
+    except GatewayUnavailableError as exc:
+        if os.environ.get("PI_NATIVE_REQUIRE_GATEWAY") == "1":
+            pytest.fail(str(exc))
+        pytest.skip(str(exc))
+
+
+@pytest.fixture
+def upstream(gateway: Gateway) -> Iterator[Upstream]:
+    with requests.Session() as session:
+        session.trust_env = False
+        yield Upstream(gateway.control, session)
+
+
+@pytest.fixture
+def client(gateway: Gateway) -> Iterator[Client]:
+    with Client(gateway.url, gateway.token, max_retries=0) as client:
+        yield client
+
+
+@pytest.fixture
+def model(gateway: Gateway) -> Callable[[str], Model]:
+    """A model of the gateway, for the low-level call."""
+
+    def model(name: str) -> Model:
+        provider, _, model_id = name.partition("/")
+        return Model(model_id, provider, base_url=gateway.url)
+
+    return model
+
+
+@pytest.fixture
+def options(gateway: Gateway) -> Callable[..., StreamOptions]:
+    """Options for the low-level call, with the gateway's key."""
+
+    def options(**given: Any) -> StreamOptions:
+        return StreamOptions(**{"api_key": gateway.token, **given})
+
+    return options
+
+
+@pytest.fixture(autouse=True)
+def _own_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever runs the tests may have settings of their own."""
+    for name in list(os.environ):
+        if name.startswith(("PI_STREAM_", "PI_OPENAI_STREAM_", "PI_NATIVE_BASE", "PI_NATIVE_API")):
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture(autouse=True)
+def _no_worker_is_left() -> Iterator[None]:
+    """No worker outlives its test."""
+    yield
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    for thread in threading.enumerate():
+        if thread.name.startswith("pi-native-"):
+            thread.join(max(0.0, deadline - time.monotonic()))
+            assert not thread.is_alive(), f"{thread.name} is left over"

@@ -1,0 +1,162 @@
+/**
+ * The real omp auth-gateway on a free loopback port, in front of upstreams that do what a test says.
+ *
+ * Three listeners: the gateway itself; a fake `/chat/completions` that the gateway's own OpenAI
+ * client calls for the `fake/*` models; and `GET /upstream`, where a test sees what both of them
+ * saw. One line of JSON on stdout says where they are. The process ends when its stdin closes, so
+ * that it cannot outlive the test run that started it.
+ */
+
+import { registerCustomApi } from "@oh-my-pi/pi-ai/api-registry";
+import { startAuthGateway } from "@oh-my-pi/pi-ai/auth-gateway";
+import { createMockModel, type MockHandler, registerMockApi } from "@oh-my-pi/pi-ai/providers/mock";
+import { AssistantMessageEventStream } from "@oh-my-pi/pi-ai/utils/event-stream";
+import { buildModel } from "@oh-my-pi/pi-catalog/build";
+import { complete, type UpstreamCall } from "./upstream";
+
+process.stdin.on("end", () => process.exit(0)).resume();
+
+const token = crypto.randomUUID();
+const seen = { gateway: [] as object[], upstream: [] as UpstreamCall[], usage: [] as object[] };
+
+// ---- what the tests ask -------------------------------------------------------------------------
+
+const control = Bun.serve({
+	hostname: "127.0.0.1",
+	port: 0,
+	idleTimeout: 0,
+	routes: {
+		"/upstream": {
+			GET: () => Response.json(seen),
+			DELETE: () => {
+				Object.assign(seen, { gateway: [], upstream: [], usage: [] });
+				return new Response(null, { status: 204 });
+			},
+		},
+		"/v1/chat/completions": { POST: (request) => complete(request, seen.upstream) },
+	},
+});
+
+// ---- mock/*: scripted inside the gateway --------------------------------------------------------
+
+/** Options as plain JSON, without what the gateway adds for itself. */
+const wireOptions = ({ apiKey, signal, providerSessionState, ...rest }: any) => rest;
+
+const mocks: Record<string, MockHandler> = {
+	text: {
+		content: ["Hello from the mock."],
+		usage: { input: 7, output: 5, cost: { input: 0.001, output: 0.002 } },
+		responseId: "mock-response-1",
+	},
+	thinking: { content: [{ type: "thinking", thinking: "Let me see.", thinkingSignature: "sig-1" }, "Seen."] },
+	echo: (context, options) => ({ content: [JSON.stringify({ context, options: wireOptions(options) })] }),
+	error: { stopReason: "error", errorMessage: "the mock provider is unwell", content: ["So far "] },
+	length: { stopReason: "length", content: ["cut sho"] },
+	slow: { delayMs: 60_000, content: ["too late"] },
+	broken: () => {
+		throw new Error("the mock broke inside the gateway");
+	},
+};
+
+registerMockApi();
+
+// ---- openai/events: the events that the last message spells out as JSON ---------------------------
+
+// It passes for a first-party model, because the gateway lets only the events of those through as
+// they are: those of others it reads, heals of leaked thinking, and writes anew.
+registerCustomApi("script", (_model, context) => {
+	const stream = new AssistantMessageEventStream();
+	for (const event of JSON.parse(context.messages.at(-1)?.content as string)) {
+		if (event.fail) stream.fail(new Error(event.fail));
+		else stream.push(event);
+	}
+	return stream;
+});
+const scripted = createMockModel({ id: "events", provider: "openai", baseUrl: "" });
+
+// ---- fake/*: a provider behind the gateway's own OpenAI client -----------------------------------
+
+const fakes = [
+	...["tokens", "units", "thinking", "tools", "mixed", "forever"],
+	...["silent", "stall", "die", "cut", "429", "500"],
+];
+
+const provider = (id: string) =>
+	buildModel({
+		id,
+		name: `Fake ${id}`,
+		api: "openai-completions",
+		provider: "fake",
+		baseUrl: `${control.url.origin}/v1`,
+		reasoning: false,
+		input: ["text", "image"],
+		cost: { input: 3, output: 15, cacheRead: 0.3, cacheWrite: 3.75 },
+		contextWindow: 128_000,
+		maxTokens: 4096,
+	});
+
+const models = [
+	...Object.entries(mocks).map(([id, handler]) => createMockModel({ id, handler })),
+	createMockModel({ id: "keyless", provider: "nobody" }),
+	Object.assign(scripted, { api: "script" }),
+	...fakes.map(provider),
+];
+
+// ---- the gateway ---------------------------------------------------------------------------------
+
+/** What the gateway keeps credentials in; here nothing is kept, and nobody is known as "nobody". */
+const storage = {
+	getApiKey: async (name: string) => (name === "nobody" ? undefined : "upstream-key"),
+	getOAuthAccountIdentity: () => undefined,
+	recordObservedUsage: (usage: object) => seen.usage.push(usage),
+	fetchUsageReports: async () => [
+		{
+			provider: "fake",
+			fetchedAt: Date.now(),
+			limits: [
+				{
+					id: "fake:5h",
+					label: "5 Hour",
+					scope: { provider: "fake", windowId: "5h" },
+					window: { id: "5h", label: "5 Hour", durationMs: 18_000_000 },
+					amount: { used: 25, limit: 100, usedFraction: 0.25, unit: "percent" },
+					status: "ok",
+				},
+			],
+			metadata: { plan: "test" },
+		},
+	],
+	checkCredentials: async () => [
+		{ id: 1, provider: "fake", type: "api_key", ok: true, email: "someone@example.com" },
+		{ id: 2, provider: "mock", type: "oauth", ok: false, reason: "the token was revoked" },
+		{ id: 3, provider: "openai", type: "api_key", ok: null, reason: "no usage endpoint" },
+	],
+	markUsageLimitReached: async () => ({ switched: false }),
+	invalidateCredentialMatching: async () => {},
+};
+
+// The gateway keeps its requests to itself, so its listener is started through this observer: it
+// notes peer, headers and body of each request, and changes nothing.
+const serve = Bun.serve;
+Bun.serve = ((options: any) =>
+	serve({
+		...options,
+		async fetch(request, server) {
+			const entry = { path: new URL(request.url).pathname, port: server.requestIP(request)?.port } as any;
+			entry.headers = Object.fromEntries(request.headers);
+			if (request.method === "POST") entry.body = await request.clone().text();
+			seen.gateway.push(entry);
+			return options.fetch.call(server, request, server);
+		},
+	})) as typeof Bun.serve;
+
+const gateway = startAuthGateway({
+	storage: storage as any,
+	bind: "127.0.0.1:0",
+	bearerTokens: [token],
+	version: "18.2.3",
+	resolveModel: (id) => models.find((model) => `${model.provider}/${model.id}` === id) as any,
+	listModels: () => models as any,
+});
+
+console.log(JSON.stringify({ url: gateway.url, token, control: control.url.origin }));

@@ -1,0 +1,122 @@
+/**
+ * A fake OpenAI `/chat/completions`. The model's id says how the answer goes:
+ *
+ *   tokens    the last user message, word by word         units    the same, one UTF-16 unit at a time
+ *   thinking  reasoning, then text                        tools    a long tool call in small pieces
+ *   mixed     reasoning, text, two tool calls             forever  a token every 5 ms, without an end
+ *   silent    headers and not one token                   stall    three tokens, then nothing
+ *   die       three tokens, then the connection is cut    cut      three tokens, then an end too early
+ *   429, 500  that status, with a long retry-after
+ */
+
+export interface UpstreamCall {
+	model: string;
+	authorization: string | null;
+	body: any;
+	state: "open" | "finished" | "died" | "hung up";
+	sent: number;
+}
+
+type Delta = Record<string, unknown>;
+
+const USAGE = { prompt_tokens: 11, completion_tokens: 7, total_tokens: 18 };
+const NOTE = Array.from({ length: 32 }, (_, n) => `line ${n} of the note`).join("\n");
+
+const words = (text: string): Delta[] => (text.match(/\s*\S+\s*/g) ?? []).map((content) => ({ content }));
+const units = (text: string): Delta[] => text.split("").map((content) => ({ content }));
+const reasoning = (text: string): Delta[] => words(text).map(({ content }) => ({ reasoning_content: content }));
+
+function toolCall(index: number, id: string, name: string, args: object): Delta[] {
+	const call = (more: object) => ({ tool_calls: [{ index, ...more }] });
+	const pieces = JSON.stringify(args).match(/.{1,12}/gsu)!;
+	return [
+		call({ id, type: "function", function: { name, arguments: "" } }),
+		...pieces.map((piece) => call({ function: { arguments: piece } })),
+	];
+}
+
+function lastUserText(body: any): string {
+	const content = body.messages.findLast((message: any) => message.role === "user")?.content ?? "";
+	return typeof content === "string" ? content : content.map((part: any) => part.text ?? "").join("");
+}
+
+function* endless(): Generator<Delta> {
+	for (let n = 0; ; n++) yield { content: `token ${n} ` };
+}
+
+function answer(body: any): Iterable<Delta> {
+	switch (body.model) {
+		case "units":
+			return units(lastUserText(body));
+		case "thinking":
+			return [...reasoning("The question is short. So is the answer."), ...words("This is the answer.")];
+		case "tools":
+			return toolCall(0, "call_1", "write", { path: "Zürich/°.txt", lines: [1, 2.5, null], text: NOTE });
+		case "mixed":
+			return [
+				...reasoning("Two cities, two calls."),
+				...words("I look both up."),
+				...toolCall(0, "call_a", "weather", { city: "Oslo" }),
+				...toolCall(1, "call_b", "weather", { city: "Rome" }),
+			];
+		case "forever":
+			return endless();
+		case "silent":
+			return [];
+		case "stall":
+		case "die":
+		case "cut":
+			return words("three tokens only");
+		default:
+			return words(lastUserText(body));
+	}
+}
+
+function chunk(model: string, choice: object | undefined, more: object = {}): string {
+	const choices = choice ? [{ index: 0, finish_reason: null, ...choice }] : [];
+	const head = { id: "chatcmpl-1", object: "chat.completion.chunk", created: 1_700_000_000, model };
+	return `data: ${JSON.stringify({ ...head, choices, ...more })}\n\n`;
+}
+
+async function* body(call: UpstreamCall): AsyncGenerator<string> {
+	const { model } = call;
+	yield ": the headers are out\n\n";
+	for (const delta of answer(call.body)) {
+		yield chunk(model, { delta });
+		call.sent++;
+		await Bun.sleep(model === "forever" ? 5 : 1);
+		if (call.state !== "open") return;
+	}
+	if (model === "silent" || model === "stall") while (call.state === "open") await Bun.sleep(10);
+	if (call.state !== "open") return;
+	if (model === "die") {
+		// What is still on its way when the connection breaks is lost.
+		await Bun.sleep(100);
+		call.state = "died";
+		throw new Error("the fake upstream dies, as asked");
+	}
+	if (model !== "cut") {
+		const toolUse = model === "tools" || model === "mixed";
+		yield chunk(model, { delta: {}, finish_reason: toolUse ? "tool_calls" : "stop" });
+		yield chunk(model, undefined, { usage: USAGE });
+		yield "data: [DONE]\n\n";
+	}
+	call.state = "finished";
+}
+
+export async function complete(request: Request, log: UpstreamCall[]): Promise<Response> {
+	const asked: any = await request.json();
+	const authorization = request.headers.get("authorization");
+	const call: UpstreamCall = { model: asked.model, authorization, body: asked, state: "open", sent: 0 };
+	log.push(call);
+	if (/^\d+$/.test(call.model)) {
+		call.state = "finished";
+		const error = { message: `the fake upstream says ${call.model}`, type: "fake_error" };
+		// An hour is longer than the gateway is willing to wait, so it gives up at once.
+		return Response.json({ error }, { status: Number(call.model), headers: { "retry-after": "3600" } });
+	}
+	request.signal.addEventListener("abort", () => {
+		if (call.state === "open") call.state = "hung up";
+	});
+	return new Response(body(call) as any, { headers: { "content-type": "text/event-stream" } });
+}
