@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import itertools
+import logging
 import os
 import threading
 
-from ._exchange import Exchange
+from ._backoff import retry_delay, turn_delay
+from ._exchange import Exchange, TurnFailedError
 from ._http import Transport
 from ._limits import Limits, resolve_limits
 from ._models import Context, Model
@@ -14,7 +16,9 @@ from ._options import StreamOptions
 from ._request import Request, turn_request
 from ._stream import AssistantMessageEventStream
 from ._turn import OverError, Turn
+from .errors import PiNativeError
 
+_log = logging.getLogger("pi_native")
 _numbers = itertools.count(1)
 
 
@@ -51,10 +55,32 @@ def _start(turn: Turn, context: Context, transport: Transport) -> None:
 
 def _work(turn: Turn, request: Request, transport: Transport, limits: Limits) -> None:
     try:
-        Exchange(turn, transport, limits).run(request)
+        for attempt in itertools.count(1):
+            may_retry = attempt <= turn.options.max_retries
+            delay = _attempt(Exchange(turn, transport, limits, may_retry), request, attempt)
+            if delay is None:
+                return
+            turn.check()
+            _log.info("attempt %d failed, trying again in %.1f s", attempt, delay)
+            turn.pause(delay)
     except OverError:
         pass
     except BaseException as exc:  # noqa: BLE001 - no reader may wait for a dead worker
         turn.fail(exc)
     finally:
         turn.finish()
+
+
+def _attempt(exchange: Exchange, request: Request, attempt: int) -> float | None:
+    """Make the exchange; returns the seconds after which to make it again, if it should be."""
+    try:
+        exchange.run(request)
+    except TurnFailedError:
+        return turn_delay(attempt)
+    except PiNativeError as exc:
+        delay = retry_delay(exc, attempt) if exchange.may_be_repeated else None
+        if delay is None:
+            exchange.give_up_retrying()
+            raise
+        return delay
+    return None

@@ -9,16 +9,19 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
+from ._backoff import may_succeed_later
 from ._deadlines import watchdog
+from ._events import AssistantMessageEvent
 from ._http import Answer, Transport
 from ._limits import Limits
+from ._messages import AssistantMessage
 from ._options import ResponseInfo, SseEvent
-from ._protocol import DONE, aborted, ended_early, is_progress, quote, read_event
+from ._protocol import aborted, ended_early, is_progress, quote
+from ._reader import EventReader
 from ._refusal import MAX_BODY_BYTES, refusal
 from ._request import Request
-from ._sse import read_sse
 from ._stream import outcome_of
 from ._turn import Turn, TurnOutcome
 from .errors import (
@@ -40,16 +43,29 @@ _ERROR_BODY_SECONDS = 10.0
 _QUOTED_BYTES = 400
 
 
-class Exchange:
-    """One request and its answer."""
+class TurnFailedError(Exception):
+    """The provider failed the turn before it said anything, and may do better next time."""
 
-    def __init__(self, turn: Turn, transport: Transport, limits: Limits) -> None:
+    def __init__(self, message: AssistantMessage) -> None:
+        super().__init__(message.error_message)
+
+
+class Exchange:
+    """One request and its answer. With `may_retry`, it leaves no trace until there is news."""
+
+    def __init__(self, turn: Turn, transport: Transport, limits: Limits, may_retry: bool) -> None:
         self._turn = turn
         self._transport = transport
         self._limits = limits
+        self._held_back: list[AssistantMessageEvent] | None = [] if may_retry else None
+        self._progressed = False
         self._draining = False
-        self._framed = False
         self._beginning = b""
+
+    @property
+    def may_be_repeated(self) -> bool:
+        """Whether nothing was handed on yet."""
+        return self._held_back is not None
 
     def run(self, request: Request) -> None:
         """Make the exchange. The outcome is held, not told, so that all is closed before."""
@@ -59,8 +75,7 @@ class Exchange:
             self._accept(answer)
             self._turn.clock.enter("first_event", self._limits.first_event)
             self._turn.streaming = True
-            if self._turn.options.on_response is not None:
-                self._turn.options.on_response(answer.info)
+            self._turn.announce(answer.info)
             self._read(answer)
         finally:
             answer.close()
@@ -121,43 +136,79 @@ class Exchange:
         )
 
     def _read(self, answer: Answer) -> None:
-        frames = read_sse(self._body(answer), self._turn.options.max_event_bytes)
-        outcome = self._events(frames) or self._incomplete()
-        self._turn.channel.hold(outcome)
-        self._turn.clock.stop()
-        self._drain(frames)
-
-    def _events(self, frames: Iterator[tuple[SseEvent, bool]]) -> TurnOutcome | None:
-        """Hand on the events until one ends the turn; None when the stream ends without one."""
         turn = self._turn
-        progressed = False
-        for frame, trailing in frames:
-            self._framed = True
-            self._observe(frame)
-            if frame.data == DONE:
-                break
-            event = read_event(frame.data, trailing=trailing, model=turn.model)
-            if event is None:
-                continue
-            outcome = outcome_of(event)
-            if outcome is not None:
-                turn.channel.note(event)
-                return outcome
-            if is_progress(event):
-                progressed = self._progress(progressed)
-            turn.channel.push(event)
-        return None
+        reader = EventReader(turn.model, turn.options.max_event_bytes, self._observer())
+        chunks = self._body(answer)
+        outcome = self._events(reader, chunks) or self._incomplete(reader)
+        turn.clock.stop()
+        turn.channel.hold(outcome)
+        self._drain(reader, chunks)
 
-    def _progress(self, before: bool) -> bool:
-        if before:
+    def _events(self, reader: EventReader, chunks: Iterator[bytes]) -> TurnOutcome | None:
+        """Hand on the events until one ends the turn; None when the stream ends without one."""
+        for data in chunks:
+            outcome = self._hand_on(reader.feed(data))
+            if reader.closed:
+                return outcome
+        return self._hand_on(reader.finish())
+
+    def _hand_on(self, events: Iterator[AssistantMessageEvent]) -> TurnOutcome | None:
+        """Hand on what one read brought, all at once; returns the outcome if that was the end.
+
+        Nothing is held back by that: the next possible event is behind the next read.
+        """
+        batch: list[AssistantMessageEvent] = []
+        outcome = None
+        try:
+            for event in events:  # one by one: what came before a failure is handed on
+                batch.append(event)
+        finally:
+            if batch:
+                outcome = outcome_of(batch[-1])
+                self._progress(batch)
+                self._push(batch if outcome is None else batch[:-1])
+        if outcome is not None:
+            self._turn.channel.note(batch)
+            self._refuse_to_end(outcome)
+        return outcome
+
+    def _push(self, batch: list[AssistantMessageEvent]) -> None:
+        """Hand on a batch; while the turn may be tried again, what is no news is held back."""
+        if self._held_back is not None:
+            self._held_back += batch
+            if not any(map(is_progress, batch)):
+                return
+            batch, self._held_back = self._held_back, None
+        self._turn.channel.push_all(batch)
+
+    def _progress(self, batch: list[AssistantMessageEvent]) -> None:
+        if not any(map(is_progress, reversed(batch))):
+            return
+        if self._progressed:
             self._turn.clock.restart()
         else:
             self._turn.clock.enter("idle", self._limits.idle)
-        return True
+            self._progressed = True
 
-    def _incomplete(self) -> TurnOutcome:
+    def _refuse_to_end(self, outcome: TurnOutcome) -> None:
+        """Raise what has the turn tried again, if that is how it should go on."""
+        message = outcome.result
+        if self._held_back is None or message is None or not may_succeed_later(message):
+            self.give_up_retrying()
+        else:
+            raise TurnFailedError(message)
+
+    def give_up_retrying(self) -> None:
+        """Hand on what was held back: the turn is not going to be tried again."""
+        if self._held_back is not None:
+            batch, self._held_back = self._held_back, None
+            self._turn.channel.push_all(batch)
+
+    def _incomplete(self, reader: EventReader) -> TurnOutcome:
         turn = self._turn
-        self._check_kind()
+        self.give_up_retrying()
+        if not reader.framed:
+            self._check_kind()
         turn.truncated = True
         if turn.caller_aborted():
             return aborted(turn.model)
@@ -168,7 +219,7 @@ class Exchange:
         """Refuse a page that is no event stream; read as one, it would be an empty success."""
         info = self._turn.response
         kind = info.headers.get("content-type", "") if info is not None else ""
-        if self._framed or "text/event-stream" in kind.lower() or not self._beginning.strip():
+        if "text/event-stream" in kind.lower() or not self._beginning.strip():
             return
         start = quote(self._beginning.decode("utf-8", "replace"))
         raise StreamProtocolError(f"the answer is no event stream but {kind or 'untyped'}: {start}")
@@ -194,24 +245,30 @@ class Exchange:
         if not self._draining:
             self._turn.check()
 
-    def _drain(self, frames: Iterator[tuple[SseEvent, bool]]) -> None:
+    def _drain(self, reader: EventReader, chunks: Iterator[bytes]) -> None:
         self._draining = True
         hand_over = watchdog().call_later(_HAND_OVER_SECONDS, self._turn.channel.release)
         limit = watchdog().call_later(_DRAIN_SECONDS, self._turn.lifeline.cut)
         # Whatever follows the end is dropped, and so is whatever is wrong with it.
         with contextlib.suppress(PiNativeError):
-            for frame, _ in frames:
-                self._observe(frame)
+            for data in chunks:
+                for _ in reader.feed(data):
+                    pass
         hand_over.cancel()
         limit.cancel()
 
-    def _observe(self, frame: SseEvent) -> None:
-        if self._turn.options.on_sse_event is None:
-            return
-        try:
-            self._turn.options.on_sse_event(frame)
-        except Exception:  # noqa: BLE001 - an observer must not disturb what it observes
-            _log.exception("on_sse_event raised")
+    def _observer(self) -> Callable[[SseEvent], None] | None:
+        callback = self._turn.options.on_sse_event
+        if callback is None:
+            return None
+
+        def observe(frame: SseEvent) -> None:
+            try:
+                callback(frame)
+            except Exception:  # noqa: BLE001 - an observer must not disturb what it observes
+                _log.exception("on_sse_event raised")
+
+        return observe
 
 
 def _empty(info: ResponseInfo) -> AuthGatewayError:

@@ -10,8 +10,9 @@ from typing import Any
 
 from ._deadlines import PhaseClock
 from ._http import Answer, Transport
+from ._json import parse_json
 from ._limits import Limits
-from ._protocol import parse_json, quote
+from ._protocol import quote
 from ._refusal import MAX_BODY_BYTES, refusal
 from ._request import Request
 from ._sockets import Lifeline

@@ -37,7 +37,7 @@ from .errors import (
 )
 
 _log = logging.getLogger("pi_native")
-_READ_BYTES = 65536
+_READ_BYTES = 262144
 _IDLE_CONNECTIONS = 16
 _BAD_SETUP = (
     requests.exceptions.InvalidURL,
@@ -272,7 +272,9 @@ def _reader(raw: Any) -> Any:
     # silently before the body does. A stand-in's body may be any file.
     if hasattr(raw, "read1"):
         if isinstance(raw, urllib3.response.BaseHTTPResponse):
-            return lambda: raw.read1(_READ_BYTES, decode_content=True)
+            # Decoding nothing costs two copies.
+            decode = "content-encoding" in raw.headers
+            return lambda: raw.read1(_READ_BYTES, decode_content=decode)
         return lambda: raw.read1(_READ_BYTES)
     return lambda: raw.read(_READ_BYTES)
 

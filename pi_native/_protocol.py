@@ -7,11 +7,11 @@ may also end without saying so, or break inside the gateway; a message of our ow
 from __future__ import annotations
 
 import json
-import math
-from typing import Any, Final, Literal, NoReturn
+from typing import Any, Final, Literal
 
 from ._convert import decode_event
 from ._events import AssistantMessageEvent, DoneEvent, ErrorEvent
+from ._json import parse_json
 from ._messages import AssistantMessage, StopReason
 from ._models import Model
 from ._outcome import Outcome
@@ -60,14 +60,6 @@ def quote(data: str) -> str:
     return repr(data[:_QUOTED_CHARACTERS]) + ("…" if len(data) > _QUOTED_CHARACTERS else "")
 
 
-def parse_json(text: str) -> Any:
-    """JSON as the standard has it: no NaN, and no number that cannot be written again.
-
-    Raises `ValueError`, or `RecursionError` for nesting that is too deep.
-    """
-    return _decoder.decode(text)
-
-
 def aborted(model: Model) -> Outcome[AssistantMessageEvent, AssistantMessage]:
     """The end of a stream that the caller cut."""
     message = stand_in(model, stop_reason="aborted", error_message=_CLOSED)
@@ -112,18 +104,3 @@ def _gateway_broke(parsed: dict[str, Any], model: Model) -> ErrorEvent:
     known = ("type", "reason", "error")
     extra = {name: value for name, value in parsed.items() if name not in known}
     return ErrorEvent(reason, message, extra=extra)
-
-
-def _reject(constant: str) -> NoReturn:
-    raise ValueError(f"{constant} is not JSON")
-
-
-def _finite(text: str) -> float:
-    number = float(text)
-    if math.isinf(number):
-        raise ValueError(f"{text[:40]} is too large for a number")
-    return number
-
-
-# json.loads(…, parse_constant=…) would build a decoder for each call.
-_decoder = json.JSONDecoder(parse_constant=_reject, parse_float=_finite)

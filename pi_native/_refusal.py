@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from ._protocol import parse_json
+from ._json import parse_json
 from .errors import AuthGatewayError, error_class_for_status
 
 MAX_BODY_BYTES = 1024 * 1024

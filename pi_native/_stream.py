@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
@@ -98,17 +98,22 @@ class MessageChannel(Channel[AssistantMessageEvent, AssistantMessage]):
 
     def push(self, event: AssistantMessageEvent) -> None:
         """Hand over an event; a terminal one ends the stream."""
-        self.note(event)
         outcome = outcome_of(event)
         if outcome is None:
-            super().push(event)
+            self.push_all((event,))
         else:
+            self.note((event,))
             self.settle(outcome)
 
-    def note(self, event: AssistantMessageEvent) -> None:
-        """Remember the event's snapshot as the newest."""
-        if _has_snapshot(event) and not self.settled:
-            self._newest = event
+    def push_all(self, events: Sequence[AssistantMessageEvent]) -> None:
+        """Hand over several events, none of them terminal."""
+        self.note(events)
+        super().push_all(events)
+
+    def note(self, events: Sequence[AssistantMessageEvent]) -> None:
+        """Remember the newest snapshot."""
+        if not self.settled:
+            self._newest = next(filter(_has_snapshot, reversed(events)), self._newest)
 
 
 def _has_snapshot(event: AssistantMessageEvent) -> bool:

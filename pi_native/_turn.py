@@ -9,6 +9,7 @@ anything: closing from another thread waits for the reader's lock.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 
 from ._abort import AbortSignal, as_exception
@@ -22,6 +23,8 @@ from ._protocol import aborted
 from ._sockets import Lifeline
 from ._stream import MessageChannel
 from .errors import PiNativeError, StreamTimeoutError, TimeoutPhase
+
+_LOOK_SECONDS = 0.25
 
 TurnOutcome = Outcome[AssistantMessageEvent, AssistantMessage]
 
@@ -51,6 +54,7 @@ class Turn:
         self.truncated = False
         self.streaming = False
         self.worker: threading.Thread | None = None
+        self._on_response = options.on_response
         self._dropped = False
         self._total: Timer | None = None
         self._unlisten: Callable[[], None] = lambda: None
@@ -92,6 +96,23 @@ class Turn:
         """Wait for the worker to end, at most `timeout` seconds."""
         if self.worker is not None and self.worker is not threading.current_thread():
             self.worker.join(timeout)
+
+    def announce(self, response: ResponseInfo) -> None:
+        """Tell the caller's `on_response`, once. What it raises is not caught."""
+        callback, self._on_response = self._on_response, None
+        if callback is not None:
+            callback(response)
+
+    def pause(self, seconds: float) -> None:
+        """Wait between two attempts, with no phase under way. Raises `OverError` on a cancel."""
+        self.streaming = False
+        self.clock.stop()
+        self.lifeline.release()
+        deadline = time.monotonic() + seconds
+        while (left := deadline - time.monotonic()) > 0:
+            # A finaliser takes no lock, so a dropped stream cannot wake this up.
+            self.channel.wait_settled(min(left, _LOOK_SECONDS))
+            self.check()
 
     def fail(self, failure: BaseException) -> None:
         """Settle as failed, unless the caller has called the turn off: that counts first."""

@@ -1,0 +1,74 @@
+"""HTTP's chunked framing, taken off as many chunks at a time as have arrived.
+
+`http.client` reads one chunk at a time, with three calls on a buffered reader for each. The gateway
+sends every event as a chunk, so a busy stream has a dozen of them in what one `recv` brings: taking
+these apart at once halves what reading costs.
+
+Pure: bytes go in, the body's bytes come out. It is strict where `http.client` is not: a size is
+hexadecimal digits and nothing else, and a chunk ends where its size says.
+"""
+
+from __future__ import annotations
+
+import re
+
+_SIZE = re.compile(rb"[0-9A-Fa-f]{1,15}")
+_MAX_LINE = 65536
+
+
+class Dechunker:
+    """Takes the framing off a body that arrives in any pieces."""
+
+    def __init__(self) -> None:
+        self.finished = False
+        self.fault: str | None = None  # what is wrong with the framing, from where it is on
+        self._in_chunk = 0  # bytes that the chunk under way still lacks
+        self._tail = False  # the line end behind a chunk's data comes next
+        self._trailers = False
+        self._line = b""
+
+    def feed(self, data: bytes) -> bytes:
+        """The part of the body that `data` holds, as far as its framing is right."""
+        view = memoryview(data)
+        pieces: list[memoryview] = []
+        position = 0
+        while position < len(data) and not (self.finished or self.fault):
+            if self._in_chunk:
+                end = min(position + self._in_chunk, len(data))
+                pieces.append(view[position:end])
+                self._in_chunk -= end - position
+                self._tail = not self._in_chunk
+                position = end
+            else:
+                position = self._read_line(data, position)
+        return bytes(pieces[0]) if len(pieces) == 1 else b"".join(pieces)
+
+    def _read_line(self, data: bytes, position: int) -> int:
+        """Read a line of the framing, or as much of it as there is."""
+        end = data.find(b"\n", position)
+        line = self._line + data[position : end if end >= 0 else len(data)]
+        if len(line) > _MAX_LINE:
+            self.fault = "a line of the chunked framing is too long"
+        if end < 0:
+            self._line = line
+            return len(data)
+        self._line = b""
+        self._use_line(line.removesuffix(b"\r"))
+        return end + 1
+
+    def _use_line(self, line: bytes) -> None:
+        if self._tail:
+            self._tail = False
+            if line:
+                self.fault = "a chunk is longer than it says"
+        elif self._trailers:
+            self.finished = not line
+        else:
+            self._use_size(line.partition(b";")[0].strip(b" \t"))
+
+    def _use_size(self, text: bytes) -> None:
+        if not _SIZE.fullmatch(text):
+            self.fault = f"not a chunk's size: {text[:40]!r}"
+            return
+        self._in_chunk = int(text, 16)
+        self._trailers = not self._in_chunk

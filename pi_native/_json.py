@@ -1,0 +1,36 @@
+"""JSON as the standard has it, no more: what is read here can be written again."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any, NoReturn
+
+
+def parse_json(text: str) -> Any:
+    """The value. Raises `ValueError`, or `RecursionError` for nesting that is too deep."""
+    return _decoder.decode(text)
+
+
+def parse_object(text: str) -> dict[str, Any] | None:
+    """The object, if the text is one and nothing else, not even white space around it."""
+    try:
+        value, end = _decoder.raw_decode(text)
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) and end == len(text) else None
+
+
+def _reject(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is not JSON")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if math.isinf(number):
+        raise ValueError(f"{text[:40]} is too large for a number")
+    return number
+
+
+# json.loads(…, parse_constant=…) would build a decoder for each call.
+_decoder = json.JSONDecoder(parse_constant=_reject, parse_float=_finite)

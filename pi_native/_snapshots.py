@@ -1,0 +1,205 @@
+"""Snapshots that cost what is new in them.
+
+Every event repeats the whole message so far: a turn of n tokens is O(n²) bytes on the wire. From
+one delta to the next the snapshot's JSON text differs in a hole or two: a string has grown at its
+end (for a tool call two strings, the arguments as text and as far as they could be parsed). So what
+grows is kept once, in a `bytearray`, and a snapshot is how far it had grown.
+
+A snapshot is recognised without parsing it. It must repeat, byte for byte, what the snapshot before
+it had, around additions that can only be more of a JSON string. As the one before was parsed to its
+end, or recognised itself, this one is JSON as well, and nothing stands behind it that would count.
+`startswith` compares at memory speed; that is all that is done with most of the bytes of a turn.
+"""
+
+from __future__ import annotations
+
+import re
+
+from ._convert import LazyMessage
+from ._json import parse_json, parse_object
+from ._messages import AssistantMessage
+from .errors import DecodeError
+
+_END_OF_EVENT = b"}\n\n"  # closes the event that a snapshot is the last member of
+# What a JSON string may hold: whole escapes, no quote, no control character. Written so that there
+# is only one way to match: an input without an end must not be tried in all combinations.
+STRING_PART = rb'[^"\\\x00-\x1f]*(?:\\(?:["\\/bfnrt]|u[0-9A-Fa-f]{4})[^"\\\x00-\x1f]*)*'
+_STRING_PART = re.compile(STRING_PART)
+_QUOTES_TRIED = 8
+_ESCAPE = re.compile(rb"\\.", re.DOTALL)
+
+
+class RawSnapshot:
+    """A message so far, as the text that came. Calling it parses."""
+
+    __slots__ = ("_text",)
+
+    def __init__(self, text: bytes) -> None:
+        self._text = text
+
+    def __call__(self) -> AssistantMessage:
+        """The message. Raises `DecodeError` when what the gateway sent is none."""
+        try:
+            raw = parse_json(self.text().decode("utf-8", "replace"))
+        except (ValueError, RecursionError) as exc:
+            raise DecodeError(f"a snapshot is not JSON: {exc}") from None
+        return LazyMessage(raw)()
+
+    def text(self) -> bytes:
+        """The snapshot's JSON, verbatim."""
+        return self._text
+
+
+class Snapshot(RawSnapshot):
+    """The same, as how far a trail had come."""
+
+    __slots__ = ("_first", "_second", "_trail")
+
+    def __init__(self, trail: Trail, first: int, second: int) -> None:
+        self._trail = trail
+        self._first = first
+        self._second = second
+
+    def text(self) -> bytes:
+        """The snapshot's JSON, verbatim."""
+        return self._trail.text(self._first, self._second)
+
+    def __reduce__(self) -> tuple[type[RawSnapshot], tuple[bytes]]:
+        return RawSnapshot, (self.text(),)
+
+
+class Trail:
+    """Snapshots in a row that differ in one hole, or in two, at the ends of strings.
+
+    The text is `first`, then `second`, then `rest`; `first` and `second` grow at their ends.
+    """
+
+    __slots__ = ("_first", "_has_second", "_rest", "_second")
+
+    def __init__(self, first: bytes, second: bytes, rest: bytes) -> None:
+        self._first = bytearray(first)
+        self._second = bytearray(second)
+        self._has_second = bool(second)
+        self._rest = rest + _END_OF_EVENT
+
+    def newest(self) -> Snapshot:
+        """The snapshot as far as it has come."""
+        return Snapshot(self, len(self._first), len(self._second))
+
+    def text(self, first: int, second: int) -> bytes:
+        """The text when its parts were so long."""
+        rest = self._rest[: -len(_END_OF_EVENT)]
+        return bytes(self._first[:first]) + bytes(self._second[:second]) + rest
+
+    def follow(self, block: bytes, start: int, delta: bytes) -> Snapshot | None:
+        """The snapshot that begins at `start` in an event's block, if it goes on from here.
+
+        `delta` is the event's own addition, the inside of a JSON string. A second part grows by
+        just that; the first one by what is left.
+        """
+        first, second = self._first, self._second
+        end = len(block) - len(self._rest)
+        if self._has_second:
+            end -= len(second) + len(delta)
+        grown = start + len(first)
+        if end < grown or not (block.startswith(first, start) and block.endswith(self._rest)):
+            return None
+        if self._has_second and not (
+            block.startswith(second, end) and block.startswith(delta, end + len(second))
+        ):
+            return None
+        added = block[grown:end]
+        if added != delta and not _STRING_PART.fullmatch(added):
+            return None
+        first += added
+        if self._has_second:
+            second += delta
+        return Snapshot(self, len(first), len(second))
+
+
+class SnapshotReader:
+    """Reads the snapshots of one stream, in the order in which they come."""
+
+    def __init__(self) -> None:
+        self._trail: Trail | None = None
+        self._last: bytes | None = None
+
+    def read(self, block: bytes, start: int, delta: bytes) -> RawSnapshot | None:
+        """The snapshot that begins at `start` and is the last member of the block's event.
+
+        None when it cannot be said that it is, and the event must be read in full.
+        """
+        if self._trail is not None:
+            snapshot = self._trail.follow(block, start, delta)
+            if snapshot is not None:
+                return snapshot
+        return self._learn(block, start, delta)
+
+    def _learn(self, block: bytes, start: int, delta: bytes) -> RawSnapshot | None:
+        if not block.endswith(_END_OF_EVENT):
+            return None
+        text = block[start : -len(_END_OF_EVENT)]
+        if parse_object(text.decode("utf-8", "replace")) is None:
+            return None
+        before = self._last if self._trail is None else self._trail.newest().text()
+        self._trail = None if before is None else find_trail(before, text, delta)
+        self._last = text if self._trail is None else None
+        return RawSnapshot(text) if self._trail is None else self._trail.newest()
+
+
+def find_trail(before: bytes, now: bytes, delta: bytes) -> Trail | None:
+    """The trail from one snapshot's text to the next, both JSON, if there is one."""
+    start = _common_prefix(before, now)
+    if not _ends_string(before, start):
+        return None
+    return _one_hole(before, now, start) or _two_holes(before, now, start, delta)
+
+
+def _one_hole(before: bytes, now: bytes, start: int) -> Trail | None:
+    rest = before[start:]
+    end = len(now) - len(rest)
+    if end < start or not now.endswith(rest) or not _STRING_PART.fullmatch(now, start, end):
+        return None
+    return Trail(now[:end], b"", rest)
+
+
+def _two_holes(before: bytes, now: bytes, start: int, delta: bytes) -> Trail | None:
+    # The second string's end is the first quote in what both texts end with; a quote or two of
+    # the string itself may come before it, escaped, when old and new text end alike.
+    quote = len(before) - _common_suffix(before, now)
+    for _ in range(_QUOTES_TRIED):
+        quote = before.find(b'"', max(quote, start + 1))
+        if quote < 0:
+            return None
+        if _ends_string(before, quote):
+            break
+        quote += 1
+    middle, rest = before[start:quote] + delta, before[quote:]
+    end = len(now) - len(rest) - len(middle)
+    fits = end >= start and now.startswith(middle, end) and now.endswith(rest)
+    if not fits or not _STRING_PART.fullmatch(now, start, end):
+        return None
+    return Trail(now[:end], middle, rest)
+
+
+def _ends_string(text: bytes, position: int) -> bool:
+    """Whether a JSON text has a string's closing quote there."""
+    if text[position : position + 1] != b'"':
+        return False
+    plain = _ESCAPE.sub(b"", text[:position])
+    return plain.count(b'"') % 2 == 1 and not plain.endswith(b"\\")
+
+
+def _common_prefix(one: bytes, other: bytes) -> int:
+    low, high = 0, min(len(one), len(other))
+    while low < high:
+        middle = (low + high + 1) // 2
+        if one[low:middle] == other[low:middle]:
+            low = middle
+        else:
+            high = middle - 1
+    return low
+
+
+def _common_suffix(one: bytes, other: bytes) -> int:
+    return _common_prefix(one[::-1], other[::-1])
