@@ -17,7 +17,7 @@ from ._wire import Unknown, Wire, shortened
 ImageDetail: TypeAlias = Literal["auto", "low", "high", "original"]
 
 
-@define(repr=False)
+@define(eq=False, repr=False)
 class TextContent(Wire):
     """Text. `text_signature` is the provider's, to be sent back as it is."""
 
@@ -26,7 +26,7 @@ class TextContent(Wire):
     text_signature: str | None = field(default=None, kw_only=True, repr=shortened)
 
 
-@define(repr=False)
+@define(eq=False, repr=False)
 class ThinkingContent(Wire):
     """What the model thought, as far as its provider shows it."""
 
@@ -36,7 +36,7 @@ class ThinkingContent(Wire):
     item_id: str | None = field(default=None, kw_only=True)
 
 
-@define(repr=False)
+@define(eq=False, repr=False)
 class RedactedThinkingContent(Wire):
     """Thinking that the provider encrypted; `data` is for the provider only."""
 
@@ -44,7 +44,7 @@ class RedactedThinkingContent(Wire):
     data: str = field(repr=shortened)
 
 
-@define(repr=False)
+@define(eq=False, repr=False)
 class ImageContent(Wire):
     """An image. `data` is base64, `url` an optional https mirror of the same bytes."""
 
@@ -56,7 +56,7 @@ class ImageContent(Wire):
     url: str | None = field(default=None, kw_only=True, repr=shortened)
 
 
-@define(repr=False)
+@define(eq=False, repr=False)
 class ToolCall(Wire):
     """The model wants a tool called; answer with a `ToolResultMessage` that has the same id."""
 
@@ -71,7 +71,7 @@ class ToolCall(Wire):
     provider_metadata: Any = field(default=None, kw_only=True)
 
 
-@define(repr=False)
+@define(eq=False, repr=False)
 class FallbackContent(Wire):
     """The provider went over from one model to another; both are objects with a `model`."""
 
@@ -80,7 +80,7 @@ class FallbackContent(Wire):
     to: dict[str, Any]
 
 
-@define(repr=False)
+@define(eq=False, repr=False)
 class ServerToolContent(Wire):
     """A tool that the provider ran by itself; `block` is in the provider's own format."""
 

@@ -14,9 +14,8 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from operator import attrgetter
-from typing import Any, Literal, TypeVar, get_args, get_origin, overload
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args, get_origin, overload
 
-import cattrs
 from attrs import define, evolve, field
 
 from . import _events as ev, _readers as readers
@@ -26,6 +25,9 @@ from ._faults import Faults, decode_error, wrong_or_missing
 from ._messages import AssistantMessage, Message
 from ._options import StreamOptions, wire_options
 from ._wire import Unknown, Wire, wire_fields, wire_name
+
+if TYPE_CHECKING:
+    import cattrs
 
 T = TypeVar("T")
 
@@ -210,6 +212,8 @@ def _comes_from(origin: Any) -> Callable[[Any], bool]:
 
 @functools.cache
 def _converter() -> cattrs.Converter:
+    import cattrs  # here, as it is a tenth of what importing this package would cost
+
     converter = cattrs.Converter()
     _register_plain(converter)
     for matches, make in (

@@ -43,7 +43,7 @@ class _HasPartial:
         return message
 
 
-@define(repr=False)
+@define(eq=False, repr=False)
 class StartEvent(_HasPartial, Wire):
     """The model has begun."""
 
@@ -52,7 +52,7 @@ class StartEvent(_HasPartial, Wire):
     _partial: Snapshot = field(default=None, alias="partial", eq=_resolve, repr=False)
 
 
-@define(repr=False)
+@define(eq=False, repr=False)
 class TextStartEvent(_HasPartial, Wire):
     """A block of text begins."""
 
@@ -64,7 +64,7 @@ class TextStartEvent(_HasPartial, Wire):
     _partial: Snapshot = field(default=None, alias="partial", eq=_resolve, repr=False)
 
 
-@define(repr=False)
+@define(eq=False, repr=False)
 class TextDeltaEvent(_HasPartial, Wire):
     """More text. It may end within a surrogate pair, which the next delta completes."""
 
@@ -77,7 +77,7 @@ class TextDeltaEvent(_HasPartial, Wire):
     _partial: Snapshot = field(default=None, alias="partial", eq=_resolve, repr=False)
 
 
-@define(repr=False)
+@define(eq=False, repr=False)
 class TextEndEvent(_HasPartial, Wire):
     """A block of text is complete."""
 
@@ -88,7 +88,7 @@ class TextEndEvent(_HasPartial, Wire):
     _partial: Snapshot = field(default=None, alias="partial", eq=_resolve, repr=False)
 
 
-@define(repr=False)
+@define(eq=False, repr=False)
 class ThinkingStartEvent(_HasPartial, Wire):
     """A block of thinking begins."""
 
@@ -100,7 +100,7 @@ class ThinkingStartEvent(_HasPartial, Wire):
     _partial: Snapshot = field(default=None, alias="partial", eq=_resolve, repr=False)
 
 
-@define(repr=False)
+@define(eq=False, repr=False)
 class ThinkingDeltaEvent(_HasPartial, Wire):
     """More thinking."""
 
@@ -113,7 +113,7 @@ class ThinkingDeltaEvent(_HasPartial, Wire):
     _partial: Snapshot = field(default=None, alias="partial", eq=_resolve, repr=False)
 
 
-@define(repr=False)
+@define(eq=False, repr=False)
 class ThinkingEndEvent(_HasPartial, Wire):
     """A block of thinking is complete."""
 
@@ -126,7 +126,7 @@ class ThinkingEndEvent(_HasPartial, Wire):
     _partial: Snapshot = field(default=None, alias="partial", eq=_resolve, repr=False)
 
 
-@define(repr=False)
+@define(eq=False, repr=False)
 class ToolCallStartEvent(_HasPartial, Wire):
     """A tool call begins."""
 
@@ -138,7 +138,7 @@ class ToolCallStartEvent(_HasPartial, Wire):
     _partial: Snapshot = field(default=None, alias="partial", eq=_resolve, repr=False)
 
 
-@define(repr=False)
+@define(eq=False, repr=False)
 class ToolCallDeltaEvent(_HasPartial, Wire):
     """More of the JSON text of a tool call's arguments."""
 
@@ -151,7 +151,7 @@ class ToolCallDeltaEvent(_HasPartial, Wire):
     _partial: Snapshot = field(default=None, alias="partial", eq=_resolve, repr=False)
 
 
-@define(repr=False)
+@define(eq=False, repr=False)
 class ToolCallEndEvent(_HasPartial, Wire):
     """A tool call is complete."""
 
@@ -164,7 +164,7 @@ class ToolCallEndEvent(_HasPartial, Wire):
     _partial: Snapshot = field(default=None, alias="partial", eq=_resolve, repr=False)
 
 
-@define(repr=False)
+@define(eq=False, repr=False)
 class ImageEndEvent(_HasPartial, Wire):
     """An image is complete."""
 
@@ -177,7 +177,7 @@ class ImageEndEvent(_HasPartial, Wire):
     _partial: Snapshot = field(default=None, alias="partial", eq=_resolve, repr=False)
 
 
-@define(repr=False)
+@define(eq=False, repr=False)
 class DoneEvent(Wire):
     """The turn is over and `message` is whole. The last event of a stream."""
 
@@ -191,7 +191,7 @@ class DoneEvent(Wire):
         return self.message
 
 
-@define(repr=False)
+@define(eq=False, repr=False)
 class ErrorEvent(Wire):
     """The turn failed; `error` is the message as far as it came. The last event of a stream."""
 

@@ -20,7 +20,7 @@ _IDLE = "PI_STREAM_IDLE_TIMEOUT_MS"
 _IDLE_ALIAS = "PI_OPENAI_STREAM_IDLE_TIMEOUT_MS"
 
 
-@attrs.frozen
+@attrs.define(eq=False, repr=False)
 class Limits:
     """In seconds; None is no limit."""
 

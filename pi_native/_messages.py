@@ -27,7 +27,7 @@ def now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-@define(repr=False, kw_only=True)
+@define(eq=False, repr=False, kw_only=True)
 class Cost(Wire):
     """What a turn has cost, in US dollars."""
 
@@ -38,7 +38,7 @@ class Cost(Wire):
     total: float = 0
 
 
-@define(repr=False, kw_only=True)
+@define(eq=False, repr=False, kw_only=True)
 class Usage(Wire):
     """The tokens of a turn, and their cost."""
 
@@ -57,7 +57,7 @@ class Usage(Wire):
     credits: dict[str, Any] | None = None
 
 
-@define(repr=False)
+@define(eq=False, repr=False)
 class UserMessage(Wire):
     """What the user says: a text, or a list of blocks."""
 
@@ -71,7 +71,7 @@ class UserMessage(Wire):
     timestamp: float = field(factory=now_ms, kw_only=True)
 
 
-@define(repr=False)
+@define(eq=False, repr=False)
 class DeveloperMessage(Wire):
     """What the program in between says: a text, or a list of blocks."""
 
@@ -88,7 +88,7 @@ def _no_blocks() -> list[Block]:
     return []
 
 
-@define(repr=False)
+@define(eq=False, repr=False)
 class AssistantMessage(Wire):
     """What the model says. Send it back as it is to go on with the conversation."""
 
@@ -152,7 +152,7 @@ def _as_blocks(content: str | list[InputBlock]) -> list[InputBlock]:
     return [TextContent(content)] if isinstance(content, str) else content
 
 
-@define(repr=False)
+@define(eq=False, repr=False)
 class ToolResultMessage(Wire):
     """What a tool gave back. A text given as `content` becomes a single text block."""
 

@@ -16,7 +16,7 @@ from ._wire import Wire, named, names_only
 Modality: TypeAlias = Literal["text", "image"]
 
 
-@define(repr=False, kw_only=True)
+@define(eq=False, repr=False, kw_only=True)
 class ModelCost(Wire):
     """Prices, in US dollars per million tokens."""
 
@@ -26,7 +26,7 @@ class ModelCost(Wire):
     cache_write: float = 0
 
 
-@define(repr=False)
+@define(eq=False, repr=False)
 class Model(Wire):
     """A model, and the gateway that it is reached through.
 
@@ -47,7 +47,7 @@ class Model(Wire):
     max_tokens: int | None = field(default=None, kw_only=True)
 
 
-@define(repr=False)
+@define(eq=False, repr=False)
 class Tool(Wire):
     """A tool that the model may call; `parameters` is a JSON Schema."""
 
@@ -68,7 +68,7 @@ def _not_a_string(_: object, attribute: Attribute[Any], value: object) -> None:
         raise TypeError(f"{attribute.name} is a list of strings, not one string: [{value!r:.60}]")
 
 
-@define(repr=False)
+@define(eq=False, repr=False)
 class Context(Wire):
     """The conversation so far, the instructions before it, and the tools that may be called."""
 
@@ -77,7 +77,7 @@ class Context(Wire):
     tools: list[Tool] | None = field(default=None, kw_only=True)
 
 
-@define(repr=False, kw_only=True)
+@define(eq=False, repr=False, kw_only=True)
 class ModelInfo(Wire):
     """A model that the gateway offers. `id` is "provider/id"."""
 
@@ -92,7 +92,7 @@ class ModelInfo(Wire):
     supports_tools: bool | None = field(default=None, metadata=named("supports_tools"))
 
 
-@define(repr=False)
+@define(eq=False, repr=False)
 class Health(Wire):
     """Whether the gateway is up, and which version it is."""
 
@@ -100,7 +100,7 @@ class Health(Wire):
     version: str
 
 
-@define(repr=False)
+@define(eq=False, repr=False)
 class UsageSnapshot(Wire):
     """What was used of each provider's limits, as of `generated_at` (ms since 1970)."""
 
@@ -108,7 +108,7 @@ class UsageSnapshot(Wire):
     reports: list[dict[str, Any]]
 
 
-@define(repr=False, kw_only=True)
+@define(eq=False, repr=False, kw_only=True)
 class CredentialStatus(Wire):
     """Whether one of the gateway's credentials works; `ok` is None when that cannot be told."""
 
@@ -120,7 +120,7 @@ class CredentialStatus(Wire):
     email: str | None = None
 
 
-@define(repr=False)
+@define(eq=False, repr=False)
 class CredentialsCheck(Wire):
     """How the gateway's credentials fared when it tried them at `generated_at` (ms since 1970)."""
 

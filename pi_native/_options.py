@@ -67,7 +67,7 @@ class SseEvent:
     retry: str | int | None = None
 
 
-@define(repr=False, kw_only=True)
+@define(eq=False, repr=False, kw_only=True)
 class StreamOptions(Wire):
     """The options of one turn. Times are in milliseconds.
 

@@ -10,7 +10,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
-@attrs.frozen(eq=False)
+@attrs.define(eq=False, repr=False)
 class Outcome(Generic[T, R]):
     """With a result, and perhaps a last event that says so, or with a failure."""
 

@@ -30,14 +30,14 @@ class Secret(str):
         return "'***'"
 
 
-@attrs.frozen
+@attrs.define(eq=False, repr=False)  # its headers and body are nobody's business
 class Request:
     """One HTTP request."""
 
     method: str
     url: str
-    headers: dict[str, str] = attrs.field(factory=dict, repr=lambda headers: repr(list(headers)))
-    body: bytes | None = attrs.field(default=None, repr=False)
+    headers: dict[str, str] = attrs.field(factory=dict)
+    body: bytes | None = None
 
 
 def turn_request(model: Model, context: Context, options: StreamOptions) -> Request:

@@ -69,17 +69,34 @@ def _nothing() -> dict[str, Any]:
     return {}
 
 
-@define(repr=False, match_args=False)
+@define(eq=False, repr=False, match_args=False)
 class Wire:
-    """The base of all wire types."""
+    """The base of all wire types.
+
+    Comparing and showing are written once, here: attrs would compile them anew for each of some
+    fifty classes, which is a tenth of what importing this package costs.
+    """
 
     extra: dict[str, Any] = field(factory=_nothing, kw_only=True, repr=names_only)
+
+    def __eq__(self, other: object) -> bool:
+        if type(other) is not type(self):
+            return NotImplemented
+        return all(_comparable(a, self) == _comparable(a, other) for a in fields(type(self)))
+
+    __hash__ = None  # type: ignore[assignment]  # they can be changed
 
     def __repr__(self) -> str:
         # `extra` comes from this base class, so it is the first field; it reads better as the last.
         extra, *own = fields(type(self))
         shown = (_show(a, getattr(self, a.name)) for a in (*own, extra))
         return f"{type(self).__qualname__}({', '.join(filter(None, shown))})"
+
+
+def _comparable(attribute: Attribute[Any], owner: object) -> object:
+    value = getattr(owner, attribute.name)
+    key = attribute.eq_key  # type: ignore[attr-defined]  # attrs documents it, its stub does not
+    return value if key is None else key(value)
 
 
 def _show(attribute: Attribute[Any], value: object) -> str:
