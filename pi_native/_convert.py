@@ -65,16 +65,30 @@ def decode_event(data: object, snapshot: Snapshot = None) -> AssistantMessageEve
     return _decode_plain(data, snapshot) or _decode_any(data, snapshot)
 
 
-@define
-class LazyMessage:
-    """A snapshot that is read when it is asked for. `raw` is the JSON object."""
+class UnreadMessage:
+    """A snapshot that is read when it is asked for, by calling it."""
 
-    raw: dict[str, Any] = field(repr=False)
+    __slots__ = ()
+
+    def raw(self) -> Any:
+        """The JSON that came, as an object."""
+        raise NotImplementedError
 
     def __call__(self) -> AssistantMessage:
         """Read it. Raises `DecodeError`."""
-        message: AssistantMessage = _read(self.raw, AssistantMessage, "$.partial")
+        message: AssistantMessage = _read(self.raw(), AssistantMessage, "$.partial")
         return message
+
+
+@define
+class LazyMessage(UnreadMessage):
+    """A snapshot that was parsed along with its event."""
+
+    _raw: dict[str, Any] = field(repr=False)
+
+    def raw(self) -> dict[str, Any]:
+        """The JSON that came, as an object."""
+        return self._raw
 
 
 # The streaming path.
@@ -187,7 +201,7 @@ def _write_part(part: Any, write: Callable[[Any], Any]) -> Any:
         return [write(item) if isinstance(item, (Wire, Unknown)) else item for item in part]
     if isinstance(part, dict):
         return dict(part)
-    return part.raw if isinstance(part, LazyMessage) else part
+    return part.raw() if isinstance(part, UnreadMessage) else part
 
 
 def _write_unknown(obj: Unknown) -> dict[str, Any]:
@@ -200,7 +214,7 @@ _get_snapshot = attrgetter("_partial")
 def _get_partial(event: Any) -> Any:
     """An event's snapshot to be written: one that was never read is not read for this either."""
     snapshot = _get_snapshot(event)
-    return snapshot if isinstance(snapshot, LazyMessage) else event.partial
+    return snapshot if isinstance(snapshot, UnreadMessage) else event.partial
 
 
 # What cattrs is told.

@@ -14,11 +14,10 @@ end, or recognised itself, this one is JSON as well, and nothing stands behind i
 from __future__ import annotations
 
 import re
+from typing import Any
 
-from ._convert import LazyMessage
+from ._convert import UnreadMessage
 from ._json import parse_json, parse_object
-from ._messages import AssistantMessage
-from .errors import DecodeError
 
 _END_OF_EVENT = b"}\n\n"  # closes the event that a snapshot is the last member of
 # What a JSON string may hold: whole escapes, no quote, no control character. Written so that there
@@ -29,21 +28,17 @@ _QUOTES_TRIED = 8
 _ESCAPE = re.compile(rb"\\.", re.DOTALL)
 
 
-class RawSnapshot:
-    """A message so far, as the text that came. Calling it parses."""
+class RawSnapshot(UnreadMessage):
+    """A message so far, as the text that came."""
 
     __slots__ = ("_text",)
 
     def __init__(self, text: bytes) -> None:
         self._text = text
 
-    def __call__(self) -> AssistantMessage:
-        """The message. Raises `DecodeError` when what the gateway sent is none."""
-        try:
-            raw = parse_json(self.text().decode("utf-8", "replace"))
-        except (ValueError, RecursionError) as exc:
-            raise DecodeError(f"a snapshot is not JSON: {exc}") from None
-        return LazyMessage(raw)()
+    def raw(self) -> Any:
+        """The JSON that came, as an object."""
+        return parse_json(self.text().decode("utf-8", "replace"))
 
     def text(self) -> bytes:
         """The snapshot's JSON, verbatim."""
