@@ -1,0 +1,165 @@
+"""Turns that are tried again, on a real socket."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from pi_native import (
+    AbortController,
+    AbortError,
+    AssistantMessage,
+    Client,
+    DoneEvent,
+    ErrorEvent,
+    GatewayConnectionError,
+    GatewayServerError,
+    RateLimitError,
+    TextContent,
+)
+from pi_native.testing import Answer, Events, FakeGateway, HangUp, HTTPError, Reply
+
+from ..conftest import wait_until
+
+BUSY = AssistantMessage(
+    [], provider="x", model="y", stop_reason="error", error_message="busy", error_status=503
+)
+START: dict[str, Any] = {"type": "start", "partial": {"role": "assistant", "content": []}}
+FAILED = [START, ErrorEvent("error", BUSY)]
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody waits for a backoff here; its rules have tests of their own."""
+    monkeypatch.setattr("pi_native._backoff._BASE_SECONDS", 0.01)
+
+
+@pytest.mark.parametrize(
+    "failing",
+    [
+        HTTPError(503, "busy"),
+        HTTPError(429, "slow down"),
+        Reply("never", fault=HangUp(after=None)),
+        Reply("never", fault=HangUp(after=None, reset=True)),
+        Reply("never", fault=HangUp(after=0)),
+        Reply("never", fault=HangUp(after=1)),
+        Events(FAILED),
+    ],
+    ids=["503", "429", "no answer", "reset", "no event", "only a start", "a failed turn"],
+)
+def test_a_turn_that_failed_before_any_content_is_tried_again(failing: Answer) -> None:
+    """The caller sees one turn, with one start, as if nothing had happened."""
+    with FakeGateway() as gateway, Client(gateway.url, gateway.api_key) as client:
+        gateway.add(failing, failing, Reply("Hello world"))
+        with client.stream("x/y", "hi") as stream:
+            types = [event.type for event in stream]
+        assert types.count("start") == 1
+        assert types[-1] == "done"
+        assert stream.result().text == "Hello world"
+        assert len(gateway.requests) == 3
+        assert len({request.body for request in gateway.requests}) == 1
+
+
+def test_the_last_failure_is_told_when_no_attempt_is_left() -> None:
+    """After max_retries the error comes out, and no further request goes out."""
+    with FakeGateway() as gateway, Client(gateway.url, gateway.api_key) as client:
+        gateway.default = lambda _: HTTPError(500, "broken")
+        with pytest.raises(GatewayServerError, match="broken"):
+            client.complete("x/y", "hi")
+        assert len(gateway.requests) == 3
+        with pytest.raises(GatewayServerError):
+            client.complete("x/y", "hi", max_retries=0)
+        assert len(gateway.requests) == 4
+
+
+def test_a_failed_turn_is_a_message_when_no_attempt_is_left() -> None:
+    """The held-back start and the error event are delivered, as without retries."""
+    with FakeGateway() as gateway, Client(gateway.url, gateway.api_key) as client:
+        gateway.default = lambda _: Events(FAILED)
+        stream = client.stream("x/y", "hi", max_retries=1)
+        assert [event.type for event in stream] == ["start", "error"]
+        assert stream.result().error_message == "busy"
+        assert len(gateway.requests) == 2
+
+
+@pytest.mark.parametrize("after", [2, 3, 5])
+def test_nothing_is_tried_again_once_content_has_come(after: int) -> None:
+    """A connection lost behind the first news is the caller's to know about: tokens are billed."""
+    with FakeGateway() as gateway, Client(gateway.url, gateway.api_key) as client:
+        gateway.reply("Hello big world", fault=HangUp(after=after))
+        with pytest.raises(GatewayConnectionError) as caught:
+            client.complete("x/y", "hi")
+        assert caught.value.partial is not None
+        assert len(gateway.requests) == 1
+
+
+def test_a_failed_turn_with_content_is_not_tried_again() -> None:
+    """A provider that breaks off behind its first word has been paid for that word."""
+    said = {"type": "text_start", "contentIndex": 0, "partial": START["partial"]}
+    with FakeGateway() as gateway, Client(gateway.url, gateway.api_key) as client:
+        gateway.events([START, said, ErrorEvent("error", BUSY)])
+        assert client.stream("x/y", "hi").result().stop_reason == "error"
+        assert len(gateway.requests) == 1
+
+
+def test_retry_after_is_waited_for() -> None:
+    """The next attempt does not come sooner than the answer asked."""
+    with FakeGateway() as gateway, Client(gateway.url, gateway.api_key) as client:
+        gateway.error(429, "slow down", headers={"Retry-After": "1"}).reply("Hello")
+        start = time.monotonic()
+        assert client.complete("x/y", "hi").text == "Hello"
+        assert time.monotonic() - start >= 1.0
+
+
+def test_too_long_a_retry_after_is_told_at_once() -> None:
+    """A gateway that is closed for an hour is an error now."""
+    with FakeGateway() as gateway, Client(gateway.url, gateway.api_key) as client:
+        gateway.error(429, "closed", headers={"Retry-After": "3600"})
+        with pytest.raises(RateLimitError) as caught:
+            client.complete("x/y", "hi")
+        assert caught.value.retry_after == 3600
+
+
+@pytest.mark.parametrize("means", ["signal", "close", "drop"])
+def test_a_cancel_ends_the_wait_between_attempts(means: str) -> None:
+    """No further request goes out, the caller is free at once, and the worker ends."""
+
+    def workers() -> list[threading.Thread]:
+        return [t for t in threading.enumerate() if t.name.startswith("pi-native-")]
+
+    controller = AbortController()
+    with FakeGateway() as gateway, Client(gateway.url, gateway.api_key) as client:
+        gateway.error(429, "slow down", headers={"Retry-After": "50"})
+        held = [client.stream("x/y", "hi", signal=controller.signal)]
+        assert wait_until(lambda: held[0].response and gateway.requests[0].answered.is_set())
+        cancel: dict[str, Callable[[], object]] = {
+            "signal": controller.abort,
+            "close": held[0].close,
+            "drop": held.clear,
+        }
+        if means == "drop":
+            del cancel["close"]  # which holds the stream
+            with pytest.warns(ResourceWarning, match="dropped"):
+                cancel[means]()
+        else:
+            start = time.monotonic()
+            cancel[means]()
+            with pytest.raises(AbortError):
+                held[0].result(10)
+            assert time.monotonic() - start < 1.0
+        assert wait_until(lambda: not workers())
+        assert len(gateway.requests) == 1
+
+
+def test_a_turn_that_is_all_in_its_end_keeps_its_start() -> None:
+    """A start that was held back is delivered before a terminal event that is the first news."""
+    done = AssistantMessage([TextContent("all at once")], provider="x", model="y")
+    with FakeGateway() as gateway, Client(gateway.url, gateway.api_key) as client:
+        gateway.events([START, DoneEvent("stop", done)])
+        stream = client.stream("x/y", "hi")
+        assert [event.type for event in stream] == ["start", "done"]
+        assert len(gateway.requests) == 1
