@@ -50,7 +50,10 @@ def _start(turn: Turn, context: Context, transport: Transport) -> None:
         name=f"pi-native-{next(_numbers)}",
         daemon=True,
     )
-    turn.worker.start()
+    try:
+        turn.worker.start()
+    except RuntimeError as exc:
+        raise PiNativeError(f"no thread for the stream: {exc}") from exc
 
 
 def _work(turn: Turn, request: Request, transport: Transport, limits: Limits) -> None:

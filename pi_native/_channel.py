@@ -12,6 +12,7 @@ when that is taken leaves the waking of readers to the watchdog.
 from __future__ import annotations
 
 import contextlib
+import os
 import queue
 import threading
 from collections.abc import Callable, Sequence
@@ -20,6 +21,7 @@ from typing import Any, Generic, TypeVar
 
 from ._deadlines import watchdog
 from ._outcome import Outcome
+from .errors import PiNativeError
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -57,6 +59,7 @@ class Channel(Generic[T, R]):
     def __init__(self) -> None:
         watchdog().start()  # settling may need it, at a moment when no thread can be started
         self._queue: EventQueue[T] = EventQueue()
+        self._process = os.getpid()
         self._settled = threading.Condition(self._queue.mutex)
         self._putting = threading.Lock()  # so that no event slips in behind the end
         self._first = threading.Lock()  # taken by whoever settles, and never given back
@@ -108,6 +111,7 @@ class Channel(Generic[T, R]):
 
     def next(self) -> T:
         """The next event; blocks. At the end StopIteration, or the failure, for every reader."""
+        self._check_process()
         item = self._queue.take()
         if item is not _END:
             return item
@@ -120,12 +124,18 @@ class Channel(Generic[T, R]):
 
     def result(self, timeout: float | None = None) -> R:
         """The result; blocks for at most `timeout` seconds, then raises `TimeoutError`."""
+        self._check_process()
         with self._settled:
             if not self._settled.wait_for(lambda: self._outcome is not None, timeout):
                 raise TimeoutError(f"no result within {timeout:g} s")
         self._raise_failure()
         assert self._outcome is not None
         return self._outcome.result  # type: ignore[return-value]  # None only if end() said so
+
+    def _check_process(self) -> None:
+        # The producer is a thread, and threads do not come along into a forked child.
+        if self._process != os.getpid():
+            raise PiNativeError("the stream belongs to the process that started it")
 
     def _raise_failure(self) -> None:
         failure = self._outcome.failure if self._outcome else None

@@ -190,28 +190,39 @@ class PhaseClock:
         """No phase has a limit any more."""
         self._timer.cancel()
 
+    def close(self) -> None:
+        """Stop for good, and let go of what would have been told."""
+        self._timer.cancel()
+        self._expired = lambda _phase, _limit: None
+
 
 def watch_event(event: threading.Event, then: Callable[[], object]) -> Callable[[], None]:
     """Run `then()` soon after a plain event is set; returns a function that stops looking.
 
     A `threading.Event` tells nobody when it is set, so it is looked at every 20 ms.
     """
-    timer = watchdog().timer()
-    stopped = False
+    return _EventWatch(event, then).stop
 
-    def look() -> None:
-        if event.is_set():
+
+class _EventWatch:
+    def __init__(self, event: threading.Event, then: Callable[[], object]) -> None:
+        self._event = event
+        self._then: Callable[[], object] | None = then
+        self._timer = watchdog().timer()
+        self._timer.start(_POLL_SECONDS, self._look)
+
+    def _look(self) -> None:
+        then = self._then
+        if then is None:
+            return
+        if self._event.is_set():
             then()
-        elif not stopped:
-            timer.start(_POLL_SECONDS, look)
+        else:
+            self._timer.start(_POLL_SECONDS, self._look)
 
-    def stop() -> None:
-        nonlocal stopped
-        stopped = True
-        timer.cancel()
-
-    timer.start(_POLL_SECONDS, look)
-    return stop
+    def stop(self) -> None:
+        self._then = None
+        self._timer.cancel()
 
 
 def _renew_after_fork() -> None:

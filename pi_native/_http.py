@@ -11,12 +11,12 @@ operating system said, without the chain of wrappers: they hold the request, and
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import email.utils
 import ipaddress
 import logging
 import os
-import threading
 from collections.abc import Iterator
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any
@@ -106,21 +106,20 @@ class Answer:
 
     def close(self) -> None:
         """Let go: a connection whose body was read to the end is kept, any other is closed."""
-        self._response.close()
+        with contextlib.suppress(OSError, urllib3.exceptions.HTTPError):
+            self._response.close()
 
 
 class Transport:
     """Sends requests through the caller's session, or through one of its own.
 
-    Its own session is made on first use, and anew in a forked child: a socket has one owner.
+    Its own session is made on first use, and anew in a forked child: a socket has one owner. The
+    parent's is kept there, unused; its locks may have been copied in a locked state.
     """
 
     def __init__(self, session: requests.Session | None = None) -> None:
         self._given = session
-        self._own: requests.Session | None = None
-        self._pid = 0
-        self._lock = threading.Lock()
-        self._abandoned: list[requests.Session] = []
+        self._own: dict[int, requests.Session] = {}  # by process
 
     @property
     def has_seam(self) -> bool:
@@ -166,25 +165,15 @@ class Transport:
 
     def close(self) -> None:
         """Close the connections of its own session; the caller's is the caller's."""
-        with self._lock:
-            session, self._own = self._own, None
+        session = self._own.pop(os.getpid(), None)
         if session is not None:
             session.close()
 
     def _session(self) -> requests.Session:
-        with self._lock:
-            if self._pid != os.getpid():
-                self._after_fork()
-            if self._own is None:
-                self._own = _PrivateSession()
-            return self._own
-
-    def _after_fork(self) -> None:
-        # Kept, not closed: its locks may have been copied in a locked state.
-        if self._own is not None:
-            self._abandoned.append(self._own)
-        self._own = None
-        self._pid = os.getpid()
+        process = os.getpid()
+        # No lock, which a fork could copy while it is held: `setdefault` is atomic, and a session
+        # that was made in vain has not connected to anything.
+        return self._own.get(process) or self._own.setdefault(process, _PrivateSession())
 
 
 class _PrivateSession(requests.Session):

@@ -18,6 +18,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import io
+import os
 import socket
 import threading
 import time
@@ -39,10 +40,12 @@ _running = threading.local()
 class Lifeline:
     """What one call holds of the connection it uses: enough to cut it, from any thread.
 
-    The lock is reentrant because a finaliser may cut in the middle of any of these methods.
+    The lock is reentrant because a finaliser may cut in the middle of any of these methods. A
+    forked child has the same socket as its parent, and must not shut it down.
     """
 
     def __init__(self) -> None:
+        self._process = os.getpid()
         self._lock = threading.RLock()
         self._descriptor: int | None = None
         self._cut = False
@@ -67,6 +70,8 @@ class Lifeline:
 
     def cut(self) -> None:
         """End whatever the call's socket is being waited for. Idempotent; closes nothing."""
+        if self._process != os.getpid():
+            return
         with self._lock:
             self._cut = True
             if self._descriptor is not None:

@@ -37,6 +37,10 @@ _EXPIRED: dict[TimeoutPhase, str] = {
 }
 
 
+def _nothing() -> None:
+    pass
+
+
 class OverError(Exception):
     """The turn ended while the worker was busy; there is nothing left for it to say."""
 
@@ -57,7 +61,7 @@ class Turn:
         self._on_response = options.on_response
         self._dropped = False
         self._total: Timer | None = None
-        self._unlisten: Callable[[], None] = lambda: None
+        self._unlisten: Callable[[], None] = _nothing
 
     @property
     def over(self) -> bool:
@@ -141,10 +145,12 @@ class Turn:
 
     def finish(self) -> None:
         """Take back everything that was hung up, and make sure that no reader waits for ever."""
-        self.clock.stop()
+        # What holds the turn is let go of, so that no cycle keeps its events until a collection.
+        self.clock.close()
         if self._total is not None:
             self._total.cancel()
-        self._unlisten()
+        unlisten, self._unlisten = self._unlisten, _nothing
+        unlisten()
         self.lifeline.forget_callbacks()
         self.lifeline.release()
         if not self.channel.release():
