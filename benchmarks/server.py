@@ -1,96 +1,186 @@
-"""Replays a wire to whoever asks: any POST is answered with the wire that its path names.
+"""Replays a wire to whoever asks: the path of a POST names the wire, its length and its framing.
 
-Runs as a process of its own, so that what it costs is not counted as the client's. It prints its
-address and ends when its standard input does.
+    /text/8000/events/…      8,000 text deltas, one HTTP chunk an event, as fast as they are read
+    /stamped/500/paced-1000/…    one event a millisecond
+    /big/8388608/pieces/…    an event of 8 MB in chunks of 1 KB
+    /same/60000/one/…        60,000 events in one chunk
+
+It runs as a process of its own, so that what it costs is not counted as the client's. It prints its
+address and ends when its standard input does. Everything is bounded: loopback only, so many
+connections, so many events, and a connection that is idle for too long is closed.
 """
 
 from __future__ import annotations
 
-import functools
+import re
+import socket
 import socketserver
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
-from . import wires
+from .wires import WIRES
 
 HEAD = (
     b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\n"
     b"Transfer-Encoding: chunked\r\nConnection: keep-alive\r\nx-request-id: r\r\n\r\n"
 )
-WIRES: dict[str, Callable[[int], Iterator[bytes]]] = {
-    "text": wires.pi_native_text,
-    "tool": wires.pi_native_tool_call,
-    "openai": wires.openai_text,
-    "anthropic": wires.anthropic_text,
+LAST_CHUNK = b"0\r\n\r\n"
+MAX_COUNT = 16 * 1024 * 1024
+MAX_CONNECTIONS = 300
+MAX_REQUEST_BYTES = 1024 * 1024
+MAX_LINE = 65536
+IDLE_SECONDS = 60.0
+PIECE = 1024
+HALF_SECONDS = 0.02
+_WRITE_BYTES = 256 * 1024  # what is written at once when nothing asks for less
+_LENGTH = re.compile(rb"content-length:\s*(\d{1,9})\s*", re.IGNORECASE)
+_PACED = re.compile(r"paced-(\d{1,7})")
+
+Write = Callable[[bytes], Any]
+
+
+def chunk(data: bytes) -> bytes:
+    """One chunk of HTTP's chunked encoding."""
+    return b"%x\r\n%b\r\n" % (len(data), data)
+
+
+def send_events(events: Iterator[bytes], write: Write) -> None:
+    """One chunk an event, as the gateway does; as fast as the client reads."""
+    _send_together(map(chunk, events), write)
+
+
+def send_one(events: Iterator[bytes], write: Write) -> None:
+    """All in one chunk."""
+    write(chunk(b"".join(events)))
+
+
+def send_pieces(events: Iterator[bytes], write: Write) -> None:
+    """Chunks of 1 KB, wherever they end."""
+    body = b"".join(events)
+    _send_together((chunk(body[at : at + PIECE]) for at in range(0, len(body), PIECE)), write)
+
+
+def send_halves(events: Iterator[bytes], write: Write) -> None:
+    """Two events a chunk, but the chunk arrives in two parts, cut within its second event."""
+    for event in events:
+        other = next(events, b"")
+        both = chunk(event + other)
+        cut = len(both) - len(other) // 2
+        write(both[:cut])
+        time.sleep(HALF_SECONDS)
+        write(both[cut:])
+
+
+def send_paced(events: Iterator[bytes], write: Write, gap: float) -> None:
+    """One chunk an event, one event every `gap` seconds, each made when it is due."""
+    due = time.monotonic()
+    while True:
+        due += gap
+        time.sleep(max(0.0, due - time.monotonic()))
+        event = next(events, None)
+        if event is None:
+            return
+        write(chunk(event))
+
+
+FRAMINGS: dict[str, Callable[[Iterator[bytes], Write], None]] = {
+    "events": send_events,
+    "one": send_one,
+    "pieces": send_pieces,
+    "halves": send_halves,
 }
 
 
-@functools.lru_cache(maxsize=4)
-def body(kind: str, count: int) -> bytes:
-    """The whole answer's body."""
-    pieces = [b"%x\r\n%s\r\n" % (len(event), event) for event in WIRES[kind](count)]
-    return b"".join(pieces) + b"0\r\n\r\n"
+def replay(path: str, write: Write) -> bool:
+    """Write the answer that a path asks for; returns whether there is one."""
+    wire, count, framing = ([*path.strip("/").split("/", 3), "", "", ""])[:3]
+    paced = _PACED.fullmatch(framing)
+    if wire not in WIRES or not count.isdecimal() or not (paced or framing in FRAMINGS):
+        return False
+    events = WIRES[wire](min(int(count), MAX_COUNT))
+    write(HEAD)
+    if paced:
+        send_paced(events, write, int(paced[1]) / 1e6)
+    else:
+        FRAMINGS[framing](events, write)
+    write(LAST_CHUNK)
+    return True
 
 
-@functools.lru_cache(maxsize=4)
-def events(kind: str, count: int) -> list[bytes]:
-    """The answer's events, as chunks."""
-    return [b"%x\r\n%s\r\n" % (len(event), event) for event in WIRES[kind](count)]
+def _send_together(pieces: Iterator[bytes], write: Write) -> None:
+    waiting: list[bytes] = []
+    size = 0
+    for piece in pieces:
+        waiting.append(piece)
+        size += len(piece)
+        if size >= _WRITE_BYTES:
+            write(b"".join(waiting))
+            waiting, size = [], 0
+    write(b"".join(waiting))
 
 
 class Handler(socketserver.StreamRequestHandler):
-    """Answers requests to /<kind>/<count>[/<microseconds between events>]/…"""
+    """Answers one connection's requests."""
 
+    timeout = IDLE_SECONDS
     disable_nagle_algorithm = True
 
     def handle(self) -> None:
-        """Answer until the client goes away."""
+        """Answer until the client goes away, or asks for what there is not."""
         while path := self._read_request():
-            kind, count, *rest = path.strip("/").split("/")
-            self.wfile.write(HEAD)
-            if rest and rest[0].isdigit():
-                self._pace(events(kind, int(count)), int(rest[0]) / 1e6)
-            else:
-                self.wfile.write(body(kind, int(count)))
+            if not replay(path, self.request.sendall):
+                self.request.sendall(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
 
     def _read_request(self) -> str:
-        first = self.rfile.readline().split()
+        """The path; empty when the client went away or its request is too large."""
+        first = self.rfile.readline(MAX_LINE).split()
         length = 0
-        while (line := self.rfile.readline().strip()):
-            name, _, value = line.partition(b":")
-            if name.lower() == b"content-length":
-                length = int(value)
+        while line := self.rfile.readline(MAX_LINE).strip():
+            if found := _LENGTH.fullmatch(line):
+                length = int(found[1])
+        if len(first) < 2 or length > MAX_REQUEST_BYTES:
+            return ""
         self.rfile.read(length)
-        return first[1].decode() if len(first) > 1 else ""
-
-    def _pace(self, chunks: list[bytes], gap: float) -> None:
-        due = time.perf_counter()
-        for chunk in chunks:
-            due += gap
-            while (left := due - time.perf_counter()) > 0:
-                time.sleep(left)
-            self.wfile.write(chunk)
-        self.wfile.write(b"0\r\n\r\n")
+        return first[1].decode("latin-1")
 
 
 class Server(socketserver.ThreadingTCPServer):
-    """Loopback only."""
+    """A thread a connection, on loopback."""
 
     daemon_threads = True
     request_queue_size = 512
     allow_reuse_address = True
 
-    def handle_error(self, request: object, client_address: object) -> None:
-        """A client that goes away is no news."""
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self._free = threading.BoundedSemaphore(MAX_CONNECTIONS)
+        self.url = f"http://127.0.0.1:{self.server_address[1]}"
+
+    def verify_request(self, request: Any, client_address: Any) -> bool:  # noqa: ARG002
+        """Whether there is room for one more."""
+        return self._free.acquire(blocking=False)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        """Serve a connection in its thread."""
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._free.release()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that goes away is no news; anything else is."""
+        if not isinstance(sys.exc_info()[1], (ConnectionError, socket.timeout)):
+            super().handle_error(request, client_address)
 
 
 def main() -> None:
     """Serve until standard input ends."""
-    with Server(("127.0.0.1", 0), Handler) as server:
+    with Server() as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        print(f"http://127.0.0.1:{server.server_address[1]}", flush=True)
+        print(server.url, flush=True)
         sys.stdin.read()
         server.shutdown()
 

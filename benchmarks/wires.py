@@ -1,15 +1,29 @@
-"""Wires as the gateway and two providers send them, of any length, one HTTP chunk an event."""
+"""Wires as the gateway and two providers send them, of any length, event by event.
+
+An event is made when it is asked for: a turn of 20,000 deltas is nearly a gigabyte, and is never
+held as a whole. What does not change in the JSON of a snapshot is made once, so that a replay costs
+little more than copying the bytes.
+"""
 
 from __future__ import annotations
 
+import functools
 import json
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from typing import Any
 
-_WORDS = (
-    'the light of a clear day is scattered by what it meets on its way, and "blue" more than '
-    "red: so say the books, the tables, and the sky itself.\n"
-).split(" ")
+# A few bytes a token, as a model's tokens are, with what JSON has to escape among them.
+_TOKENS = (
+    "The |light |of |a |clear |day |is |scattered |by |whatever |it |meets |on |its |long |way|, |"
+    'and |"blue" |light |more |than |others|: |so |say |the |works|, |the |measurements|, |'
+    "and |the |evening |sky |itself.\n"
+)
+_CODE_TOKENS = (
+    "def scatter|(light, |particle|):\n    |ratio |= |light|.wavelength |/ |particle|.diameter|"
+    '\n    |return |"Rayleigh" |if |ratio > 10 |else |"Mie"|\n\n    |# read more |in Bohren |'
+    "and Huffman|, |chapters 5 |and 6, on |small particles|\n\n    "
+)
 _USAGE = {
     "input": 0,
     "output": 0,
@@ -18,75 +32,71 @@ _USAGE = {
     "totalTokens": 0,
     "cost": {"input": 0, "output": 0, "cacheRead": 0, "cacheWrite": 0, "total": 0},
 }
+_HOLE, _SECOND_HOLE = "<1>", "<2>"
+DONE = b"data: [DONE]\n\n"
 
 
-def words(count: int) -> list[str]:
-    """So many deltas, of a word each."""
-    return [f"{_WORDS[i % len(_WORDS)]}" + " " for i in range(count)]
-
-
-def pi_native_text(count: int) -> Iterator[bytes]:
+def text(count: int) -> Iterator[bytes]:
     """A turn of `count` text deltas, each with the whole message so far as its last member."""
-    text = ""
-    yield _sse({"type": "start", "partial": _message([])})
-    yield _sse({"type": "text_start", "contentIndex": 0, "partial": _message([_text("")])})
-    for delta in words(count):
+    return _text_turn(_token(_TOKENS, number) for number in range(count))
+
+
+def stamped(count: int) -> Iterator[bytes]:
+    """The same, but each delta is the time at which the event was asked for, in nanoseconds."""
+    return _text_turn(f"{time.monotonic_ns()} " for _ in range(count))
+
+
+def tool_call(count: int) -> Iterator[bytes]:
+    """A turn of `count` deltas of one tool call; the arguments grow as an object and as text."""
+    before, between, after = _around(_message([_call(_HOLE, _SECOND_HOLE)]))
+    arguments, text = bytearray(), bytearray()
+    yield _start()
+    yield _event({"type": "toolcall_start", "contentIndex": 0}, _message([_call("", "")]))
+    for delta, added in _argument_deltas(count):
+        arguments += added
         text += delta
-        yield _sse(
-            {
-                "type": "text_delta",
-                "contentIndex": 0,
-                "delta": delta,
-                "partial": _message([_text(text)]),
-            }
-        )
-    whole = _message([_text(text)])
-    yield _sse({"type": "text_end", "contentIndex": 0, "content": text, "partial": whole})
-    yield _sse({"type": "done", "reason": "stop", "message": whole})
-    yield b"data: [DONE]\n\n"
+        partial = b"".join((before, arguments, between, text, after))
+        yield _delta(b"toolcall_delta", delta, partial)
+    whole = json.loads(b"".join((before, arguments, between, text, rb"\"}", after)))
+    call = whole["content"][0]
+    yield _event({"type": "toolcall_end", "contentIndex": 0, "toolCall": call}, whole)
+    yield _end("toolUse", whole)
+    yield DONE
 
 
-def pi_native_tool_call(count: int) -> Iterator[bytes]:
-    """A turn of `count` deltas of one tool call; arguments and their text both grow."""
-    text, partial_args = "", '{"path":"a.txt","text":"'
-    pieces = [partial_args, *(json.dumps(word)[1:-1] for word in words(count - 1))]
-    grown = ""
-    yield _sse({"type": "start", "partial": _message([])})
-    yield _sse({"type": "toolcall_start", "contentIndex": 0, "partial": _message([_call({}, "")])})
-    for number, piece in enumerate(pieces):
-        grown += piece
-        text += json.loads(f'"{piece}"') if number else ""
-        call = _call({"path": "a.txt", "text": text}, grown)
-        yield _sse(
-            {
-                "type": "toolcall_delta",
-                "contentIndex": 0,
-                "delta": piece,
-                "partial": _message([call]),
-            }
-        )
-    whole = _call({"path": "a.txt", "text": text}, grown + '"}')
-    end = {"type": "toolcall_end", "contentIndex": 0, "toolCall": whole}
-    yield _sse({**end, "partial": _message([whole])})
-    yield _sse({"type": "done", "reason": "toolUse", "message": _message([whole])})
-    yield b"data: [DONE]\n\n"
+def same(count: int) -> Iterator[bytes]:
+    """A turn of `count` small events whose snapshots are all the same: the provider was faster."""
+    partial = _json(_message([_text("It is all here.")]))
+    yield _start()
+    for _ in range(count):
+        yield _delta(b"text_delta", b"a ", partial)
+    yield _end("stop", _message([_text("It is all here.")]))
+    yield DONE
 
 
-def openai_text(count: int) -> Iterator[bytes]:
-    """The same text as chat-completion chunks."""
-    for delta in words(count):
-        yield _sse(_openai_chunk({"content": delta}, None))
-    yield _sse(_openai_chunk({}, "stop"))
-    yield b"data: [DONE]\n\n"
+def big(size: int) -> Iterator[bytes]:
+    """A turn with one event of `size` bytes, and something."""
+    yield _start()
+    yield _delta(b"text_delta", b"a", _json(_message([_text("a" * size)])))
+    yield _end("stop", _message([_text("a")]))
+    yield DONE
 
 
-def anthropic_text(count: int) -> Iterator[bytes]:
-    """The same text as Anthropic's message events."""
-    message = {
+def openai(count: int) -> Iterator[bytes]:
+    """The text as chat-completion chunks."""
+    for number in range(count):
+        yield _openai_chunk({"content": _token(_TOKENS, number)}, None)
+    yield _openai_chunk({}, "stop")
+    yield DONE
+
+
+def anthropic(count: int) -> Iterator[bytes]:
+    """The text as Anthropic's message events."""
+    message: dict[str, Any] = {
         "id": "msg_1",
         "type": "message",
         "role": "assistant",
-        "model": "x",
+        "model": "y",
         "content": [],
         "stop_reason": None,
         "stop_sequence": None,
@@ -95,13 +105,61 @@ def anthropic_text(count: int) -> Iterator[bytes]:
     yield _named({"type": "message_start", "message": message})
     block = {"type": "text", "text": ""}
     yield _named({"type": "content_block_start", "index": 0, "content_block": block})
-    for delta in words(count):
-        part = {"type": "text_delta", "text": delta}
+    for number in range(count):
+        part = {"type": "text_delta", "text": _token(_TOKENS, number)}
         yield _named({"type": "content_block_delta", "index": 0, "delta": part})
     yield _named({"type": "content_block_stop", "index": 0})
     stop = {"stop_reason": "end_turn", "stop_sequence": None}
     yield _named({"type": "message_delta", "delta": stop, "usage": {"output_tokens": count}})
     yield _named({"type": "message_stop"})
+
+
+WIRES: dict[str, Callable[[int], Iterator[bytes]]] = {
+    "text": text,
+    "stamped": stamped,
+    "tool": tool_call,
+    "same": same,
+    "big": big,
+    "openai": openai,
+    "anthropic": anthropic,
+}
+
+
+def _text_turn(deltas: Iterator[str]) -> Iterator[bytes]:
+    before, after = _around(_message([_text(_HOLE)]))
+    grown = bytearray()
+    yield _start()
+    yield _event({"type": "text_start", "contentIndex": 0}, _message([_text("")]))
+    for word in deltas:
+        delta = _inside(word)
+        grown += delta
+        yield _delta(b"text_delta", delta, b"".join((before, grown, after)))
+    whole = json.loads(b"".join((before, grown, after)))
+    content = whole["content"][0]["text"]
+    yield _event({"type": "text_end", "contentIndex": 0, "content": content}, whole)
+    yield _end("stop", whole)
+    yield DONE
+
+
+def _argument_deltas(count: int) -> Iterator[tuple[bytes, bytes]]:
+    """Each delta as it is written in its event, and as it is written in the arguments.
+
+    A delta is JSON text, so that what stands in a string of the arguments is escaped twice in it.
+    """
+    yield _inside('{"path":"light.py","text":"'), b""
+    for number in range(count - 1):
+        code = json.dumps(_token(_CODE_TOKENS, number))[1:-1]
+        yield _inside(code), code.encode()
+
+
+def _token(tokens: str, number: int) -> str:
+    every = _split(tokens)
+    return every[number % len(every)]
+
+
+@functools.cache
+def _split(tokens: str) -> list[str]:
+    return tokens.split("|")
 
 
 def _message(content: list[Any]) -> dict[str, Any]:
@@ -122,27 +180,46 @@ def _text(text: str) -> dict[str, Any]:
     return {"type": "text", "text": text}
 
 
-def _call(arguments: dict[str, Any], text: str) -> dict[str, Any]:
+def _call(text: str, partial_args: str) -> dict[str, Any]:
     return {
         "type": "toolCall",
         "id": "call_1",
         "name": "write",
-        "arguments": arguments,
-        "partialArgs": text,
+        "arguments": {"path": "light.py", "text": text},
+        "partialArgs": partial_args,
         "streamIndex": 0,
     }
 
 
-def _openai_chunk(delta: dict[str, Any], reason: str | None) -> dict[str, Any]:
+def _start() -> bytes:
+    return _event({"type": "start"}, _message([]))
+
+
+def _end(reason: str, message: dict[str, Any]) -> bytes:
+    return _sse({"type": "done", "reason": reason, "message": message})
+
+
+def _delta(kind: bytes, delta: bytes, partial: bytes) -> bytes:
+    head = b'data: {"type":"%b","contentIndex":0,"delta":"%b","partial":' % (kind, delta)
+    return b"".join((head, partial, b"}\n\n"))
+
+
+def _event(event: dict[str, Any], partial: dict[str, Any]) -> bytes:
+    return _sse({**event, "partial": partial})
+
+
+def _openai_chunk(delta: dict[str, Any], reason: str | None) -> bytes:
     choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": reason}
-    return {
-        "id": "chatcmpl-1",
-        "object": "chat.completion.chunk",
-        "created": 1795403323,
-        "model": "y",
-        "system_fingerprint": "fp",
-        "choices": [choice],
-    }
+    return _sse(
+        {
+            "id": "chatcmpl-1",
+            "object": "chat.completion.chunk",
+            "created": 1795403323,
+            "model": "y",
+            "system_fingerprint": "fp",
+            "choices": [choice],
+        }
+    )
 
 
 def _named(event: dict[str, Any]) -> bytes:
@@ -150,5 +227,20 @@ def _named(event: dict[str, Any]) -> bytes:
 
 
 def _sse(event: dict[str, Any]) -> bytes:
-    text = json.dumps(event, ensure_ascii=False, separators=(",", ":"))
-    return f"data: {text}\n\n".encode()
+    return b"data: %b\n\n" % _json(event)
+
+
+def _json(value: object) -> bytes:
+    # As JSON.stringify writes it: nothing between the members, and no escapes without need.
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+@functools.lru_cache(maxsize=64)
+def _inside(text: str) -> bytes:
+    """A string's JSON without its quotes."""
+    return _json(text)[1:-1]
+
+
+def _around(message: dict[str, Any]) -> list[bytes]:
+    """A message's JSON, cut at its holes."""
+    return _json(message).replace(_SECOND_HOLE.encode(), _HOLE.encode()).split(_HOLE.encode())

@@ -24,6 +24,7 @@ from urllib.parse import urlsplit
 
 import requests
 import urllib3.exceptions
+from requests.auth import AuthBase
 
 from ._options import ResponseInfo
 from ._request import Request
@@ -222,7 +223,7 @@ def _stop_at_redirect(response: requests.Response, *_args: Any, **_kwargs: Any) 
         raise _Redirected(response)
 
 
-class _KeepAuthorization(requests.auth.AuthBase):
+class _KeepAuthorization(AuthBase):
     """An `auth=` that does nothing: that there is one keeps netrc and the session's own away."""
 
     def __call__(self, prepared: requests.PreparedRequest) -> requests.PreparedRequest:
