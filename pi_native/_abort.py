@@ -78,6 +78,7 @@ class AbortSignal:
             source._kept[id(self)] = self
         if self._aborted:
             self._tell(key)
+            self._let_go_if_unheard()
 
         def remove() -> None:
             self._listeners.pop(key, None)

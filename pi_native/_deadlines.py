@@ -62,14 +62,19 @@ class Timer:
         """Whether nothing is planned."""
         return self._fire is None
 
+    def queue(self) -> float:
+        """Note that it is going to be queued, and return for when."""
+        # Cleared before `when` is read: whoever moves the timer meanwhile sees it and queues it.
+        self._queued_for = _NEVER
+        self._queued_for = when = self.when
+        return when
+
     def come_up(self, now: float) -> bool:
         """Run if due; returns whether the timer must be queued again, for `when`."""
-        # Cleared before `when` is read: whoever moves the timer meanwhile sees it and queues it.
         self._queued_for = _NEVER
         if self._fire is None:
             return False
         if self.when > now:
-            self._queued_for = self.when
             return True
         fire, self._fire = self._fire, None
         if fire is not None:
@@ -134,7 +139,7 @@ class Watchdog:
             _run(item)
 
     def _queue(self, timer: Timer) -> None:
-        heapq.heappush(self._heap, (timer.when, next(self._order), timer))
+        heapq.heappush(self._heap, (timer.queue(), next(self._order), timer))
 
     def _compact(self) -> None:
         # A finished turn leaves its timers behind, due in minutes; many short turns would pile up.

@@ -239,6 +239,8 @@ class Exchange:
             self._check()
             self._turn.truncated = not self._draining
             raise
+        if not self._transport.has_seam:
+            self._turn.lifeline.release()  # the session may give its socket to the next turn now
         self._check()
 
     def _check(self) -> None:

@@ -80,7 +80,7 @@ class Answer:
             except urllib3.exceptions.DecodeError as exc:
                 raise StreamProtocolError(f"the body cannot be decompressed: {exc}") from None
             except Exception as exc:  # noqa: BLE001 - after a cut even AttributeError was seen
-                raise _lost(exc, "body", "the answer was cut short") from None
+                raise _lost(exc, "body", "the answer was cut short") from _root(exc)
             if not data:
                 return
             yield data
@@ -162,7 +162,7 @@ class Transport:
         except Exception as exc:  # noqa: BLE001 - the error is ours, whatever an adapter raises
             phase: ConnectionPhase = "headers" if lifeline.connected else "connect"
             what = "no answer from" if lifeline.connected else "cannot reach"
-            raise _lost(exc, phase, f"{what} {_origin(request.url)}") from None
+            raise _lost(exc, phase, f"{what} {_origin(request.url)}") from _root(exc)
 
     def close(self) -> None:
         """Close the connections of its own session; the caller's is the caller's."""
@@ -240,9 +240,10 @@ def _send(
             headers=request.headers,
             data=request.body,
             auth=_auth_for(session, request),
-            hooks={"response": _stop_at_redirect},
         )
     )
+    # Not with the request: its hooks would take the place of the session's.
+    prepared.register_hook("response", _stop_at_redirect)  # type: ignore[no-untyped-call]
     settings = session.merge_environment_settings(prepared.url, {}, True, None, None)
     if is_loopback(request.url):
         settings["proxies"] = {}
@@ -286,9 +287,7 @@ def _timed_out(
 
 
 def _lost(exc: BaseException, phase: ConnectionPhase, what: str) -> GatewayConnectionError:
-    error = GatewayConnectionError(f"{what}: {_words(exc)}", phase=phase)
-    error.__cause__ = _root(exc)
-    return error
+    return GatewayConnectionError(f"{what}: {_words(exc)}", phase=phase)
 
 
 def _words(exc: BaseException) -> str:

@@ -134,6 +134,8 @@ class SnapshotReader:
         if not block.endswith(_END_OF_EVENT):
             return None
         text = block[start : -len(_END_OF_EVENT)]
+        if b"\n" in text:  # white space to JSON, but the end of a line to SSE
+            return None
         if parse_object(text.decode("utf-8", "replace")) is None:
             return None
         before = self._last if self._trail is None else self._trail.newest().text()
