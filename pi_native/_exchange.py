@@ -229,6 +229,7 @@ class Exchange:
         try:
             for data in answer.chunks():
                 self._check()
+                self._let_go_of(answer)
                 self._beginning = self._beginning or data[:_QUOTED_BYTES]
                 yield data
                 if self._draining:
@@ -239,9 +240,13 @@ class Exchange:
             self._check()
             self._turn.truncated = not self._draining
             raise
-        if not self._transport.has_seam:
-            self._turn.lifeline.release()  # the session may give its socket to the next turn now
+        self._let_go_of(answer)
         self._check()
+
+    def _let_go_of(self, answer: Answer) -> None:
+        """A session's connection that was given back is the next turn's, not to be cut by this."""
+        if not (self._transport.has_seam or answer.has_connection):
+            self._turn.lifeline.release()
 
     def _check(self) -> None:
         if not self._draining:

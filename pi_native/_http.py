@@ -17,6 +17,7 @@ import email.utils
 import ipaddress
 import logging
 import os
+import time
 from collections.abc import Iterator
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any
@@ -98,6 +99,11 @@ class Answer:
             when = when.replace(tzinfo=datetime.timezone.utc)
         return max(0.0, (when - datetime.datetime.now(datetime.timezone.utc)).total_seconds())
 
+    @property
+    def has_connection(self) -> bool:
+        """Whether its connection is still its own; the last read gives a kept one back."""
+        return getattr(self._response.raw, "connection", None) is not None
+
     def descriptor(self) -> int | None:
         """The socket the body comes from, where there is one."""
         try:
@@ -152,13 +158,14 @@ class Transport:
         self, request: Request, lifeline: Lifeline, timeout: tuple[float | None, float | None]
     ) -> Answer:
         session = self._given or self._session()
+        began = time.monotonic()
         try:
             with lifeline.running():
                 return Answer(_send(session, request, timeout))
         except _BAD_SETUP as exc:
             raise ConfigurationError(f"cannot send to {request.url!r}: {_words(exc)}") from None
         except requests.exceptions.Timeout as exc:
-            raise _timed_out(exc, timeout) from None
+            raise _timed_out(exc, timeout, time.monotonic() - began) from None
         except Exception as exc:  # noqa: BLE001 - the error is ours, whatever an adapter raises
             phase: ConnectionPhase = "headers" if lifeline.connected else "connect"
             what = "no answer from" if lifeline.connected else "cannot reach"
@@ -276,10 +283,12 @@ def _was_stale(exc: GatewayConnectionError, lifeline: Lifeline) -> bool:
 
 
 def _timed_out(
-    exc: requests.exceptions.Timeout, timeout: tuple[float | None, float | None]
+    exc: requests.exceptions.Timeout, timeout: tuple[float | None, float | None], took: float
 ) -> StreamTimeoutError:
     connect, read = timeout
-    if isinstance(exc, requests.exceptions.ConnectTimeout):
+    # A TLS handshake is given the connect timeout, but urllib3 calls its end a read timeout.
+    too_soon = connect is not None and (read is None or connect <= took < read)
+    if isinstance(exc, requests.exceptions.ConnectTimeout) or too_soon:
         return StreamTimeoutError("timed out while connecting", phase="connect", limit=connect)
     return StreamTimeoutError(
         "timed out while waiting for the response headers", phase="headers", limit=read
