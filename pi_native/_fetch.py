@@ -1,6 +1,6 @@
 """One question with one JSON answer, asked in the caller's own thread.
 
-The deadlines are those of a turn: one for the connection, one for the headers, one for the body.
+The deadlines are those of a turn: for the connection, the headers, the body, and all of it.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ._deadlines import PhaseClock
+from ._deadlines import PhaseClock, watchdog
 from ._http import Answer, Transport
 from ._json import parse_json
 from ._limits import Limits
@@ -33,6 +33,7 @@ class _Fetch:
         self._lifeline = Lifeline()
         self._clock = PhaseClock(self._expired)
         self._timeout: StreamTimeoutError | None = None
+        self._total = watchdog().timer()
 
     def run(self, request: Request) -> dict[str, Any]:
         limits, lifeline = self._limits, self._lifeline
@@ -40,12 +41,15 @@ class _Fetch:
         lifeline.connect_timeout = limits.connect
         lifeline.on_connecting = lambda: self._clock.enter("connect", limits.connect)
         lifeline.on_connected = lambda: self._clock.enter("headers", limits.first_event)
+        if (total := limits.total) is not None:
+            self._total.start(total, lambda: self._expired("total", total))
         try:
             return self._ask(request)
         except PiNativeError as exc:
             raise self._timeout or exc from None
         finally:
-            self._clock.stop()
+            self._clock.close()
+            self._total.cancel()
             lifeline.forget_callbacks()
             lifeline.release()
 

@@ -163,7 +163,9 @@ class Transport:
             with lifeline.running():
                 return Answer(_send(session, request, timeout))
         except _BAD_SETUP as exc:
-            raise ConfigurationError(f"cannot send to {request.url!r}: {_words(exc)}") from None
+            where = _origin(request.url)
+            words = _words(exc).replace(request.url, where)  # which may hold a password
+            raise ConfigurationError(f"cannot send to {where!r}: {words}") from None
         except requests.exceptions.Timeout as exc:
             raise _timed_out(exc, timeout, time.monotonic() - began) from None
         except Exception as exc:  # noqa: BLE001 - the error is ours, whatever an adapter raises

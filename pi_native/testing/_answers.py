@@ -206,11 +206,10 @@ def _event_stream(request: RecordedRequest, pieces: Iterable[bytes], **more: Any
 
 def _identity(request: RecordedRequest) -> dict[str, str]:
     """Return the headers by which the answer to a turn may be found again."""
-    return {
-        "x-request-id": request.request_id,
-        "request-id": request.request_id,
-        "x-litellm-model-id": request.model_id.partition("/")[2],
-    }
+    named = {"x-request-id": request.request_id, "request-id": request.request_id}
+    if request.method != "POST":
+        return named  # the gateway's own pages are about no model
+    return {**named, "x-litellm-model-id": request.model_id.partition("/")[2]}
 
 
 def _and_done(frames: Iterable[bytes]) -> Iterable[bytes]:

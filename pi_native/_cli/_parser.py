@@ -1,0 +1,121 @@
+"""The arguments."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from typing import TypeAlias
+
+from pi_native import __version__
+
+from ._ask import ask
+from ._fake import demo, fake_gateway
+from ._pages import health, models, usage
+
+_EPILOG = """\
+environment:
+  PI_NATIVE_BASE_URL   the gateway, unless --base-url says it; else http://127.0.0.1:4000
+  PI_NATIVE_API_KEY    its key, unless --api-key-file says it
+  PI_NATIVE_MODEL      the model for `ask`, unless -m says it
+
+exit codes:
+  0 done, 1 the turn or the gateway failed, 2 called the wrong way, 130 interrupted
+"""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser; what it returns has the command's function in `run`, None without a command."""
+    parser = argparse.ArgumentParser(
+        prog="pi-native",
+        description="Talk to a pi-native LLM gateway (omp auth-gateway).",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        parents=[_connection_options()],
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"pi-native {__version__}")
+    parser.set_defaults(run=None, base_url=None, api_key_file=None, timeout=None)
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+    connection = _connection_options()
+    _add_ask(commands, connection)
+    _add_pages(commands, connection)
+    _add_fakes(commands)
+    return parser
+
+
+def _connection_options() -> argparse.ArgumentParser:
+    """What every command for a gateway takes, before the command's name or after it.
+
+    Without a default of their own: those of a command would hide what was given before its name.
+    The parser and its commands need one each: setting a parser's defaults changes its options.
+    """
+    options = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
+    options.add_argument("--base-url", metavar="URL", help="the gateway's address")
+    options.add_argument(
+        "--api-key-file", metavar="FILE", help="the file that holds the gateway's key"
+    )
+    options.add_argument(
+        "--timeout",
+        metavar="SECONDS",
+        type=_seconds,
+        help="give up when it has not finished by then",
+    )
+    return options
+
+
+# argparse has no public name for it
+_Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+
+
+def _add_ask(commands: _Commands, connection: argparse.ArgumentParser) -> None:
+    text = "Ask a model, and show its answer as it comes."
+    parser = commands.add_parser(
+        "ask", help=text, description=text, parents=[connection], allow_abbrev=False
+    )
+    add = parser.add_argument
+    add("prompt", metavar="PROMPT", nargs="?", help="what to ask; absent or -: read from stdin")
+    add("-m", "--model", metavar="MODEL", help="PROVIDER/ID; else what PI_NATIVE_MODEL says")
+    add("--system", metavar="TEXT", help="the system prompt")
+    add("--image", metavar="FILE", action="append", default=[], help="show an image; repeatable")
+    add("--thinking", action="store_true", help="show the thinking too, on stderr")
+    add("--json", action="store_true", help="print the events as JSON, one a line")
+    parser.set_defaults(run=ask)
+
+
+def _add_pages(commands: _Commands, connection: argparse.ArgumentParser) -> None:
+    for run, text in (
+        (models, "List the models that the gateway offers."),
+        (health, "Tell whether the gateway is up, and its version."),
+        (usage, "Show how much of the providers' limits is used."),
+    ):
+        parser = commands.add_parser(
+            run.__name__, help=text, description=text, parents=[connection], allow_abbrev=False
+        )
+        parser.add_argument("--json", action="store_true", help="print JSON, one object a line")
+        parser.set_defaults(run=run)
+
+
+def _add_fakes(commands: _Commands) -> None:
+    text = "Watch a fake gateway answer; needs no gateway and no key."
+    parser = commands.add_parser("demo", help=text, description=text, allow_abbrev=False)
+    parser.set_defaults(run=demo)
+    text = "Serve a fake gateway to try things with, until Ctrl-C."
+    parser = commands.add_parser("fake-gateway", help=text, description=text, allow_abbrev=False)
+    parser.add_argument("--port", metavar="N", type=_port, default=0, help="default: any free one")
+    parser.set_defaults(run=fake_gateway)
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0 < seconds < math.inf:
+        raise argparse.ArgumentTypeError(f"not a number of seconds above 0: {text!r}")
+    return seconds
+
+
+def _port(text: str) -> int:
+    if not (text.isdecimal() and text.isascii() and int(text) < 65536):
+        raise argparse.ArgumentTypeError(f"not a port number: {text!r}")
+    return int(text)
