@@ -17,7 +17,16 @@ from ._fetch import fetch_json, get
 from ._http import Transport, shared_transport
 from ._limits import resolve_limits
 from ._messages import AssistantMessage, Message, UserMessage
-from ._models import Context, CredentialsCheck, Health, Model, ModelInfo, Tool, UsageSnapshot
+from ._models import (
+    Context,
+    CredentialsCheck,
+    Health,
+    Model,
+    ModelInfo,
+    ModelList,
+    Tool,
+    UsageSnapshot,
+)
 from ._options import OnIncomplete, StreamOptions
 from ._request import Secret, merge_headers, with_bearer
 from ._settings import resolve_api_key, resolve_base_url
@@ -154,7 +163,7 @@ class Client:
 
     def models(self) -> list[ModelInfo]:
         """The models that the gateway offers."""
-        return [from_wire(row, ModelInfo) for row in self._get("/v1/models").get("data") or ()]
+        return from_wire(self._get("/v1/models"), ModelList).data or []
 
     def health(self) -> Health:
         """Whether the gateway is up, and which version it is. Needs no key."""
@@ -244,21 +253,21 @@ def _parse_model(name: str) -> Model:
 def _context(
     prompt: Prompt, system: str | Sequence[str] | None, tools: Sequence[Tool] | None
 ) -> Context:
-    if isinstance(prompt, Context):
-        context = attrs.evolve(prompt)
-    elif isinstance(prompt, str):
-        context = Context([UserMessage(prompt)])
-    elif isinstance(prompt, Sequence):
-        context = Context([*prompt])
-    elif isinstance(prompt, Message):
-        context = Context([prompt])
-    else:
-        raise TypeError(f"a prompt is a string, messages or a Context, not {prompt!r:.60}")
+    context = attrs.evolve(prompt) if isinstance(prompt, Context) else Context(_messages(prompt))
     if system is not None:
         context.system_prompt = [system] if isinstance(system, str) else list(system)
     if tools is not None:
         context.tools = list(tools)
     return context
+
+
+def _messages(prompt: str | Message | Sequence[Message]) -> list[Message]:
+    if isinstance(prompt, str):
+        return [UserMessage(prompt)]
+    messages = [prompt] if isinstance(prompt, Message) else prompt
+    if not isinstance(messages, Sequence) or not all(isinstance(m, Message) for m in messages):
+        raise TypeError(f"a prompt is a string, messages or a Context, not {prompt!r:.60}")
+    return [*messages]
 
 
 def _attribution(app: str, install_id: str | None, hostname: str | None) -> dict[str, str]:

@@ -69,6 +69,11 @@ class Timer:
         self._queued_for = when = self.when
         return when
 
+    def tidy_away(self) -> bool:
+        """Note that it is not queued any more; returns whether it was started meanwhile."""
+        self._queued_for = _NEVER
+        return self._fire is not None
+
     def come_up(self, now: float) -> bool:
         """Run if due; returns whether the timer must be queued again, for `when`."""
         self._queued_for = _NEVER
@@ -144,7 +149,10 @@ class Watchdog:
     def _compact(self) -> None:
         # A finished turn leaves its timers behind, due in minutes; many short turns would pile up.
         if len(self._heap) >= _COMPACT_FROM and not len(self._heap) & (len(self._heap) - 1):
-            self._heap = [entry for entry in self._heap if not entry[2].cancelled]
+            entries, self._heap = self._heap, []
+            for entry in entries:
+                if not entry[2].cancelled or entry[2].tidy_away():
+                    self._heap.append(entry)
             heapq.heapify(self._heap)
 
     def _fire_due(self) -> None:

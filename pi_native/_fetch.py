@@ -45,20 +45,23 @@ class _Fetch:
             self._total.start(total, lambda: self._expired("total", total))
         try:
             return self._ask(request)
-        except PiNativeError as exc:
-            raise self._timeout or exc from None
+        except PiNativeError:
+            if self._timeout is None:
+                raise
         finally:
             self._clock.close()
             self._total.cancel()
             lifeline.forget_callbacks()
             lifeline.release()
+        raise self._timeout
 
     def _ask(self, request: Request) -> dict[str, Any]:
+        seam = self._transport.has_seam
         answer = self._transport.send(
             request,
             self._lifeline,
-            connect_timeout=self._limits.connect,
-            read_timeout=self._limits.first_event,
+            connect_timeout=None if seam else self._limits.connect,
+            read_timeout=None if seam else self._limits.first_event,
         )
         try:
             self._clock.enter("first_event", self._limits.first_event)

@@ -18,7 +18,7 @@ import ipaddress
 import logging
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any
 from urllib.parse import urlsplit
@@ -34,6 +34,7 @@ from .errors import (
     ConfigurationError,
     ConnectionPhase,
     GatewayConnectionError,
+    PiNativeError,
     StreamProtocolError,
     StreamTimeoutError,
 )
@@ -75,15 +76,7 @@ class Answer:
         """The body as it arrives. Raises `GatewayConnectionError` if it is cut short."""
         raw = self._response.raw
         read = _reader(raw)
-        while True:
-            try:
-                data = read()
-            except urllib3.exceptions.DecodeError as exc:
-                raise StreamProtocolError(f"the body cannot be decompressed: {exc}") from None
-            except Exception as exc:  # noqa: BLE001 - after a cut even AttributeError was seen
-                raise _lost(exc, "body", "the answer was cut short") from _root(exc)
-            if not data:
-                return
+        while data := _read_some(read):
             yield data
 
     def retry_after(self) -> float | None:
@@ -158,20 +151,23 @@ class Transport:
         self, request: Request, lifeline: Lifeline, timeout: tuple[float | None, float | None]
     ) -> Answer:
         session = self._given or self._session()
+        where = _origin(request.url)
         began = time.monotonic()
+        failure: PiNativeError
         try:
             with lifeline.running():
                 return Answer(_send(session, request, timeout))
         except _BAD_SETUP as exc:
-            where = _origin(request.url)
             words = _words(exc).replace(request.url, where)  # which may hold a password
-            raise ConfigurationError(f"cannot send to {where!r}: {words}") from None
+            failure = ConfigurationError(f"cannot send to {where!r}: {words}")
         except requests.exceptions.Timeout as exc:
-            raise _timed_out(exc, timeout, time.monotonic() - began) from None
+            failure = _timed_out(exc, timeout, time.monotonic() - began)
         except Exception as exc:  # noqa: BLE001 - the error is ours, whatever an adapter raises
             phase: ConnectionPhase = "headers" if lifeline.connected else "connect"
             what = "no answer from" if lifeline.connected else "cannot reach"
-            raise _lost(exc, phase, f"{what} {_origin(request.url)}") from _root(exc)
+            failure = _lost(exc, phase, f"{what} {where}")
+        # Not where it was caught: requests' exception would be its context, and holds the request.
+        raise failure
 
     def close(self) -> None:
         """Close the connections of its own session; the caller's is the caller's."""
@@ -267,7 +263,7 @@ def _auth_for(session: requests.Session, request: Request) -> _KeepAuthorization
     return _KeepAuthorization() if has_bearer or isinstance(session, _PrivateSession) else None
 
 
-def _reader(raw: Any) -> Any:
+def _reader(raw: Any) -> Callable[[], bytes]:
     # read1 hands over each event as it comes, chunked or not; without an amount it can end
     # silently before the body does. A stand-in's body may be any file.
     if hasattr(raw, "read1"):
@@ -297,8 +293,30 @@ def _timed_out(
     )
 
 
+def _read_some(read: Callable[[], bytes]) -> bytes:
+    failure: PiNativeError
+    try:
+        return read()
+    except urllib3.exceptions.DecodeError as exc:
+        failure = StreamProtocolError(f"the body cannot be decompressed: {exc}")
+    except urllib3.exceptions.ReadTimeoutError:
+        # Only a session's own sockets have timeouts, as a last resort.
+        failure = StreamTimeoutError("timed out while reading the answer", phase="idle")
+    except Exception as exc:  # noqa: BLE001 - after a cut even AttributeError was seen
+        failure = _lost(exc, "body", "the answer was cut short")
+    raise failure
+
+
 def _lost(exc: BaseException, phase: ConnectionPhase, what: str) -> GatewayConnectionError:
-    return GatewayConnectionError(f"{what}: {_words(exc)}", phase=phase)
+    """The road's failure, with what really happened as its cause.
+
+    The cause comes without its frames, in which the request's head may stand, with the key.
+    """
+    failure = GatewayConnectionError(f"{what}: {_words(exc)}", phase=phase)
+    root = _root(exc).with_traceback(None)
+    root.__context__ = None
+    failure.__cause__ = root
+    return failure
 
 
 def _words(exc: BaseException) -> str:
@@ -321,5 +339,8 @@ def _inside(exc: BaseException) -> BaseException | None:
 
 
 def _origin(url: str) -> str:
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return "no URL"  # which is not shown: a password may stand in it
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"

@@ -93,6 +93,13 @@ class ModelInfo(Wire):
 
 
 @define(eq=False, repr=False)
+class ModelList(Wire):
+    """What the gateway answers when asked for its models."""
+
+    data: list[ModelInfo]
+
+
+@define(eq=False, repr=False)
 class Health(Wire):
     """Whether the gateway is up, and which version it is."""
 

@@ -2,8 +2,9 @@
 
 Given a raw stream, sseclient-py 1.9.0 dispatches a cut-off last event like any other, loses the
 event behind a byte order mark, merges events parted by LF CR LF, raises on bytes that are not
-UTF-8, and takes quadratic time for a large event in small pieces. Given whole blocks with plain
-line ends, one at a time, it does none of that; and the cutting is the place to bound an event.
+UTF-8, and takes quadratic time for a large event in small pieces or of many lines. Given whole
+blocks of few lines with plain line ends, one at a time, it does none of that; and the cutting is
+the place to bound an event.
 
 No sockets, threads or clocks: bytes go in, blocks and events come out.
 """
@@ -24,6 +25,8 @@ _BOM = b"\xef\xbb\xbf"
 # second may be: waiting for its LF would hold a CR-only stream's event back until the next one.
 _BLANK_LINE = re.compile(rb"(?:\r\n|\n|\r(?!\n))(?:\r\n?|\n)")
 _Bytes = TypeVar("_Bytes", bytes, bytearray)
+_MANY_LINES = 64
+_OTHER_FIELDS = (b"event", b"id", b"retry")
 _OVERLAP = 3  # so much of a blank line can have arrived without being one yet
 
 
@@ -127,9 +130,32 @@ def parse_block(block: bytes) -> SseEvent | None:
     except UnicodeDecodeError:
         # What is no UTF-8 becomes U+FFFD.
         block = block.decode("utf-8", "replace").encode()
+    if block.count(b"\n") <= _MANY_LINES:
+        return _parse(block)
+    few_lines, data = _without_data(block)
+    event = _parse(few_lines)
+    if event is not None:
+        event.data = data
+    return event
+
+
+def _parse(block: bytes) -> SseEvent | None:
     for event in SSEClient(iter((block,))).events():
         return SseEvent(event=event.event, data=event.data, id=event.id, retry=event.retry)
     return None
+
+
+def _without_data(block: bytes) -> tuple[bytes, str]:
+    """A block that holds an event if that one does, with the same fields; and its data."""
+    fields, data = {}, []
+    for line in block.split(b"\n"):
+        name, _, value = line.partition(b":")
+        if name == b"data":
+            data.append(value.removeprefix(b" "))
+            fields[name] = b"data"
+        elif name in _OTHER_FIELDS:
+            fields[name] = line
+    return b"\n".join(fields.values()) + b"\n\n", b"\n".join(data).decode()
 
 
 def _end_at_lf(data: bytes, start: int) -> int:
