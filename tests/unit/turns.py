@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-WORDS = ["the ", "light ", "of ", "day ", "is ", "\"Über\" ", "🌍\n", "it\\ "]
+WORDS = ["the ", "light ", "of ", "day ", "is ", '"Über" ', "🌍\n", "it\\ "]
 
 
 def text_turn(count: int) -> Iterator[bytes]:

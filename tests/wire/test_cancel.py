@@ -61,7 +61,7 @@ SCRIPTS: dict[str, Callable[[Connection], object]] = {
 
 @dataclass
 class Case:
-    """A turn stuck in a phase: where to send it, how to see that it is stuck, what is seen after."""
+    """A turn stuck in a phase: where to send it, how to see it stuck, what is seen after."""
 
     url: str
     is_stuck: Callable[[AssistantMessageEventStream], object]

@@ -1,0 +1,291 @@
+"""A forked child: clients and calls that were warm before go on working there, and in the parent.
+
+A child inherits sockets, but none of the threads that serve them. It must connect for itself, wake
+its own watchdog, and leave alone what is the parent's.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import select
+import signal
+import ssl
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from pi_native import (
+    AbortError,
+    AbortSignal,
+    AssistantMessageEventStream,
+    Client,
+    Context,
+    Model,
+    StreamOptions,
+    StreamTimeoutError,
+    UserMessage,
+    stream_pi_native,
+)
+from pi_native.testing import FakeGateway, HTTPError, Reply, Stall
+
+pytestmark = [
+    pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork"),
+    pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning"),
+    pytest.mark.usefixtures("trusted"),
+]
+
+KEY = "key-of-the-gateway"
+LEFT = 30  # seconds in which a child has to be done
+LIMIT = 0.25  # seconds
+
+
+def in_child(work: Callable[[], Any]) -> Any:
+    """What `work` returns in a forked child, through JSON. A child that hangs is ended."""
+    reading, writing = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        _run_child(work, writing)
+    os.close(writing)
+    answer = b""
+    try:
+        while select.select([reading], [], [], LEFT)[0] and (data := os.read(reading, 65536)):
+            answer += data
+    finally:
+        os.close(reading)
+        if not answer:
+            os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+    assert answer, "the child hung, or died"
+    result, error = json.loads(answer)
+    assert error is None, f"in the child: {error}"
+    return result
+
+
+def _run_child(work: Callable[[], Any], writing: int) -> None:
+    """Never returns: no test goes on in the child."""
+    try:
+        signal.alarm(2 * LEFT)  # should the parent die first
+        try:
+            answer = (work(), None)
+        except BaseException:  # noqa: BLE001 - told in the parent
+            answer = (None, traceback.format_exc())
+        os.write(writing, json.dumps(answer).encode())
+    finally:
+        os._exit(0)
+
+
+@pytest.fixture(params=["http", "https"])
+def gateway(request: pytest.FixtureRequest, server_tls: ssl.SSLContext) -> Iterator[FakeGateway]:
+    """A started gateway."""
+    with FakeGateway(KEY, tls=server_tls if request.param == "https" else None) as gateway:
+        yield gateway
+
+
+Turn = Callable[..., AssistantMessageEventStream]
+
+
+@pytest.fixture(params=["client", "low-level"])
+def turn(request: pytest.FixtureRequest, gateway: FakeGateway) -> Iterator[Turn]:
+    """Starts a turn, through a client or through the low-level call and its shared connections."""
+    client = Client(gateway.url, KEY, max_retries=0)
+
+    def low_level(prompt: str, **options: Any) -> AssistantMessageEventStream:
+        return stream_pi_native(
+            Model("y", "x", base_url=gateway.url),
+            Context([UserMessage(prompt)]),
+            StreamOptions(api_key=KEY, **options),
+        )
+
+    def of_client(prompt: str, **options: Any) -> AssistantMessageEventStream:
+        return client.stream("x/y", prompt, **options)
+
+    with client:
+        yield of_client if request.param == "client" else low_level
+
+
+def stall(turn: Turn, **options: Any) -> tuple[str, float]:
+    """What a turn that stalls ends with, and after how many seconds."""
+    began = time.monotonic()
+    try:
+        turn("stall", **options).result(LEFT)
+    except (StreamTimeoutError, AbortError, TimeoutError) as exc:
+        words = getattr(exc, "phase", None) or type(exc).__name__
+        return words, time.monotonic() - began
+    return "no failure", 0.0
+
+
+def echo_or_stall(request: Any) -> Reply:
+    """Say the prompt, or stall if it says so: before the first event, or behind it."""
+    prompt = request.context["messages"][0]["content"]
+    return Reply([prompt] * 3, fault=Stall(after=0) if prompt == "stall" else ())
+
+
+def test_a_turn_works_in_a_child_and_in_the_parent(gateway: FakeGateway, turn: Turn) -> None:
+    """Both get their answers; the child on connections of its own, the parent on its old one."""
+    gateway.default = echo_or_stall
+    assert turn("a").result(LEFT).text == "aaa"
+    assert in_child(lambda: [turn(p).result(LEFT).text for p in "bc"]) == ["bbb", "ccc"]
+    assert turn("d").result(LEFT).text == "ddd"
+    connections = [request.connection for request in gateway.requests]
+    assert connections == [1, 2, 2, 1]
+
+
+def test_a_child_of_a_child_works_too(gateway: FakeGateway, turn: Turn) -> None:
+    """Each generation connects for itself."""
+    gateway.default = echo_or_stall
+    assert turn("a").result(LEFT).text == "aaa"
+
+    def child() -> list[str]:
+        return [turn("b").result(LEFT).text, in_child(lambda: turn("c").result(LEFT).text)]
+
+    assert in_child(child) == ["bbb", "ccc"]
+    assert [request.connection for request in gateway.requests] == [1, 2, 3]
+
+
+def test_deadlines_pass_in_a_child_and_in_the_parent(gateway: FakeGateway, turn: Turn) -> None:
+    """A stall times out in the child, whose watchdog had been running in the parent, and there."""
+    gateway.default = echo_or_stall
+    limits = {"stream_first_event_timeout_ms": LIMIT * 1000}
+    assert turn("a").result(LEFT).text == "aaa"
+    phase, took = in_child(lambda: stall(turn, **limits))
+    assert phase == "first_event"
+    assert LIMIT * 0.95 < took < LIMIT + 2
+    phase, took = stall(turn, **limits)
+    assert phase == "first_event"
+    assert LIMIT * 0.95 < took < LIMIT + 2
+    assert all(request.client_gone.wait(2) for request in gateway.requests[1:])
+
+
+def test_cancelling_works_in_a_child(gateway: FakeGateway, turn: Turn) -> None:
+    """Plain events, signals with a clock and `abort` end a stalled turn in the child."""
+    gateway.default = lambda _: Reply("never", fault=Stall(after=None))
+    warm = stall(turn, signal=AbortSignal.timeout(LIMIT))
+    assert warm[0] == "TimeoutError"
+
+    def child() -> list[str]:
+        event = threading.Event()
+        threading.Timer(LIMIT, event.set).start()
+        aborted = turn("stall")
+        threading.Timer(LIMIT, aborted.abort).start()
+        return [
+            stall(turn, signal=AbortSignal.timeout(LIMIT))[0],
+            stall(turn, signal=event)[0],
+            stall(lambda _: aborted)[0],
+        ]
+
+    assert in_child(child) == ["TimeoutError", "AbortError", "AbortError"]
+
+
+def test_a_deadline_of_before_the_fork_is_the_parents(gateway: FakeGateway, turn: Turn) -> None:
+    """A turn under way at the fork times out in the parent, while the child's own turns go on."""
+    gateway.default = echo_or_stall
+    stalled = turn("stall", stream_first_event_timeout_ms=LIMIT * 1000)
+    assert gateway.wait_for_request().stalled.wait(5)
+    assert in_child(lambda: turn("b").result(LEFT).text) == "bbb"
+    with pytest.raises(StreamTimeoutError):
+        stalled.result(LEFT)
+
+
+def test_what_a_child_lets_go_of_stays_with_the_parent(gateway: FakeGateway) -> None:
+    """Closing, aborting and dropping in the child harm neither a running turn nor a kept one."""
+    gateway.reply("kept").reply("one two", fault=Stall(after=3))
+    client = Client(gateway.url, KEY, max_retries=0)
+    running = [client.stream("x/y", "hi")]
+    running[0].result(LEFT)
+    running.append(client.stream("x/y", "hi"))
+    gateway.wait_for_request()
+    request = gateway.wait_for_request()
+    assert request.stalled.wait(5)
+
+    def child() -> str:
+        for stream in running:
+            stream.abort()
+            stream.close()
+        client.close()
+        running.clear()
+        gc.collect()
+        text = client.complete("x/y", "hi").text
+        client.close()
+        return text
+
+    assert in_child(child)
+    assert not request.client_gone.is_set()
+    request.release()
+    assert running[1].result(LEFT).text == "one two"
+    assert client.complete("x/y", "hi").text
+    assert [request.connection for request in gateway.requests] == [1, 1, 2, 1]
+    client.close()
+
+
+def test_the_other_pages_work_in_a_child(gateway: FakeGateway) -> None:
+    """Questions are asked in the child as well, and time out there."""
+    with Client(gateway.url, KEY, first_event_timeout=LIMIT) as client:
+        assert client.health().ok
+        assert in_child(lambda: [client.health().ok, len(client.models())]) == [True, 1]
+        gateway.add(HTTPError(200, fault=Stall(after=None)), path="/healthz")
+
+        def late() -> str:
+            try:
+                client.health()
+            except StreamTimeoutError as exc:
+                return exc.phase
+            return "no failure"
+
+        assert in_child(late) == "headers"
+        assert client.models()
+
+
+class Conversations:
+    """Threads that make one turn after the other until they are told that it is enough."""
+
+    def __init__(self, turn: Turn, count: int) -> None:
+        self.wrong: list[object] = []
+        self.turns = [0] * count
+        self._turn = turn
+        self._enough = threading.Event()
+        self._threads = [
+            threading.Thread(target=self._converse, args=(number,)) for number in range(count)
+        ]
+
+    def __enter__(self) -> Conversations:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._enough.set()
+        for thread in self._threads:
+            thread.join(LEFT)
+
+    def _converse(self, number: int) -> None:
+        while not self._enough.is_set():
+            prompt = f"{number}-{self.turns[number]} "
+            try:
+                text = self._turn(prompt).result(LEFT).text
+            except Exception as exc:  # noqa: BLE001 - looked at by the test
+                text = repr(exc)
+            if text != prompt * 3:
+                self.wrong.append((prompt, text))
+            self.turns[number] += 1
+
+
+def test_forking_while_other_threads_stream(gateway: FakeGateway, turn: Turn) -> None:
+    """Over many forks in the middle of everything, no child hangs and no thread is disturbed."""
+    gateway.default = echo_or_stall
+    limits = {"stream_first_event_timeout_ms": LIMIT * 1000}
+
+    def child() -> list[object]:
+        return [turn("child").result(LEFT).text, stall(turn, **limits)[0]]
+
+    with Conversations(turn, 6) as conversations:
+        for _ in range(8):
+            assert in_child(child) == ["child" * 3, "first_event"]
+        assert stall(turn, **limits)[0] == "first_event"
+    assert conversations.wrong == []
+    assert min(conversations.turns) > 1
