@@ -1,0 +1,296 @@
+"""The public names as a user's type checker sees them. Checked by mypy and pyright, never run."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import requests
+from typing_extensions import assert_never, assert_type
+
+from pi_native import (
+    AbortController,
+    AbortError,
+    AbortSignal,
+    AssistantMessage,
+    AssistantMessageEvent,
+    AssistantMessageEventStream,
+    AuthGatewayError,
+    Block,
+    Client,
+    Context,
+    CredentialsCheck,
+    DeveloperMessage,
+    DoneEvent,
+    ErrorEvent,
+    EventStream,
+    FallbackContent,
+    GatewayConnectionError,
+    Health,
+    ImageContent,
+    ImageEndEvent,
+    Message,
+    Model,
+    ModelInfo,
+    PiNativeError,
+    ProviderError,
+    RedactedThinkingContent,
+    ResponseInfo,
+    ServerToolContent,
+    SseEvent,
+    StartEvent,
+    StreamOptions,
+    StreamTimeoutError,
+    TextContent,
+    TextDeltaEvent,
+    TextEndEvent,
+    TextStartEvent,
+    ThinkingContent,
+    ThinkingDeltaEvent,
+    ThinkingEndEvent,
+    ThinkingStartEvent,
+    Tool,
+    ToolCall,
+    ToolCallDeltaEvent,
+    ToolCallEndEvent,
+    ToolCallStartEvent,
+    ToolResultMessage,
+    UnknownContent,
+    UnknownEvent,
+    UnknownMessage,
+    Usage,
+    UsageSnapshot,
+    UserMessage,
+    from_wire,
+    stream_pi_native,
+    to_wire,
+)
+
+
+def a_call(session: requests.Session, controller: AbortController) -> None:
+    """Each option and argument takes what the documentation says it does."""
+
+    def on_response(info: ResponseInfo) -> None:
+        assert_type(info.status, int)
+        assert_type(info.headers, Mapping[str, str])
+        assert_type(info.request_id, str | None)
+
+    def on_sse_event(event: SseEvent) -> None:
+        assert_type(event.data, str)
+
+    options = StreamOptions(
+        api_key="key",
+        signal=controller.signal,
+        session=session,
+        on_response=on_response,
+        on_sse_event=on_sse_event,
+        on_incomplete="error",
+        reasoning="high",
+        tool_choice={"type": "tool", "name": "search"},
+        temperature=0,
+        extra={"newOption": True},
+    )
+    model = Model("m", "p", base_url="http://127.0.0.1:4000", headers={"x-team": "a"})
+    context = Context([UserMessage("hi")], system_prompt=["Be brief."], tools=None)
+    stream = stream_pi_native(model, context, options)
+    assert_type(stream, AssistantMessageEventStream)
+    assert_type(stream_pi_native(model, context), AssistantMessageEventStream)
+    assert_type(options.signal, AbortSignal | threading.Event | None)
+
+
+def a_stream(stream: AssistantMessageEventStream) -> None:
+    """What a stream gives has a type at every way out of it."""
+    for event in stream:
+        assert_type(event, AssistantMessageEvent)
+    assert_type(next(stream), AssistantMessageEvent)
+    assert_type(stream.text_stream, Iterator[str])
+    assert_type(stream.result(), AssistantMessage)
+    assert_type(stream.result(timeout=1.5), AssistantMessage)
+    assert_type(stream.partial, AssistantMessage | None)
+    assert_type(stream.response, ResponseInfo | None)
+    assert_type(stream.truncated, bool)
+    assert_type(stream.done, bool)
+    assert_type(stream.abort("enough"), None)
+    assert_type(stream.close(), None)
+    with stream as same:
+        assert_type(same, AssistantMessageEventStream)
+
+
+def a_stream_of_ones_own() -> None:
+    """`EventStream` is generic in its events and its result."""
+    stream: EventStream[int, str] = EventStream()
+    stream.push(1)
+    stream.end("sum")
+    stream.fail(ValueError("no"))
+    assert_type(next(stream), int)
+    assert_type(stream.result(), str)
+    stream.push("one")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+def an_event_by_its_type(event: AssistantMessageEvent) -> None:
+    """Comparing `type` leaves the class of that type only."""
+    assert_type(event.partial, AssistantMessage | None)
+    if event.type == "text_delta":
+        assert_type(event, TextDeltaEvent)
+        assert_type(event.delta, str)
+        assert_type(event.content_index, int)
+    elif event.type == "thinking_delta":
+        assert_type(event, ThinkingDeltaEvent)
+    elif event.type == "toolcall_end":
+        assert_type(event, ToolCallEndEvent)
+        assert_type(event.tool_call, ToolCall)
+    elif event.type == "image_end":
+        assert_type(event, ImageEndEvent)
+        assert_type(event.content, ImageContent)
+    elif event.type == "done":
+        assert_type(event, DoneEvent)
+        assert_type(event.message, AssistantMessage)
+        assert_type(event.partial, AssistantMessage)
+    elif event.type == "error":
+        assert_type(event, ErrorEvent)
+        assert_type(event.error, AssistantMessage)
+
+
+def every_event_by_its_class(event: AssistantMessageEvent) -> str:
+    """`match` over the classes can be exhaustive, and takes events apart by position."""
+    match event:
+        case TextDeltaEvent(index, delta) | ThinkingDeltaEvent(index, delta):
+            assert_type(index, int)
+            return delta
+        case ToolCallDeltaEvent(_, delta):
+            return delta
+        case TextEndEvent(_, content) | ThinkingEndEvent(_, content):
+            return content
+        case ToolCallEndEvent(_, call):
+            assert_type(call, ToolCall)
+            return call.name
+        case ImageEndEvent(_, image):
+            return image.mime_type
+        case StartEvent() | TextStartEvent() | ThinkingStartEvent() | ToolCallStartEvent():
+            return event.type
+        case DoneEvent(message=message):
+            return message.text
+        case ErrorEvent(error=message):
+            return message.error_message or ""
+        case UnknownEvent(data):
+            assert_type(data, dict[str, Any])
+            return str(data)
+        case _:
+            assert_never(event)
+
+
+def every_block_by_its_class(block: Block) -> str:
+    """The blocks of an answer are a closed union too."""
+    if isinstance(block, TextContent):
+        return block.text
+    if isinstance(block, ThinkingContent):
+        return block.thinking
+    if isinstance(block, (RedactedThinkingContent, ImageContent)):
+        return block.data
+    if isinstance(block, ToolCall):
+        return block.name
+    if isinstance(block, FallbackContent):
+        return str(block.to)
+    if isinstance(block, ServerToolContent):
+        return str(block.block)
+    if isinstance(block, UnknownContent):
+        return str(block.data)
+    assert_never(block)
+
+
+def a_block_by_its_type(block: Block) -> None:
+    """Comparing a block's `type` leaves the class of that type only."""
+    if block.type == "toolCall":
+        assert_type(block, ToolCall)
+    elif block.type == "text":
+        assert_type(block, TextContent)
+
+
+def a_message_by_its_role(message: Message) -> None:
+    """Comparing `role` leaves the class of that role only; all roles together are the union."""
+    if message.role == "assistant":
+        assert_type(message, AssistantMessage)
+    elif message.role == "user":
+        assert_type(message, UserMessage)
+    elif message.role == "developer":
+        assert_type(message, DeveloperMessage)
+    elif message.role == "toolResult":
+        assert_type(message, ToolResultMessage)
+    else:
+        assert_type(message, UnknownMessage)
+
+
+def a_conversation(client: Client, tools: list[Tool]) -> None:
+    """A conversation is built from what came back."""
+    messages: list[Message] = [UserMessage("hi")]
+    answer = client.complete("p/m", messages, tools=tools, system="Be brief.", temperature=0.5)
+    assert_type(answer, AssistantMessage)
+    assert_type(answer.content, list[Block])
+    assert_type(answer.text, str)
+    assert_type(answer.thinking, str)
+    assert_type(answer.tool_calls, list[ToolCall])
+    assert_type(answer.usage, Usage)
+    assert_type(answer.raise_for_error(), AssistantMessage)
+    messages.append(answer)
+    messages.append(ToolResultMessage("id", "search", "nothing found", is_error=True))
+    messages.append(UserMessage([TextContent("look"), ImageContent("AAAA", "image/png")]))
+    assert_type(client.stream("p/m", messages), AssistantMessageEventStream)
+    assert_type(client.stream(Model("m", "p"), "hi"), AssistantMessageEventStream)
+    assert_type(client.stream("p/m", UserMessage("hi")), AssistantMessageEventStream)
+    assert_type(client.stream("p/m", Context(messages)), AssistantMessageEventStream)
+    assert_type(client.stream("p/m", "hi", signal=threading.Event()), AssistantMessageEventStream)
+    client.stream("p/m", 7)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+def a_client() -> None:
+    """The pages of a gateway have their own types, and the client is a context manager."""
+    with Client("http://127.0.0.1:4000", "key", max_retries=0, total_timeout=30) as client:
+        assert_type(client, Client)
+        assert_type(client.models(), list[ModelInfo])
+        assert_type(client.health(), Health)
+        assert_type(client.usage(), UsageSnapshot)
+        assert_type(client.check_credentials(), CredentialsCheck)
+    Client(on_incomplete="ignore")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+def a_cancel() -> None:
+    """Signals combine."""
+    controller = AbortController()
+    signal = AbortSignal.any([controller.signal, AbortSignal.timeout(3)])
+    assert_type(signal, AbortSignal)
+    assert_type(signal.aborted, bool)
+    assert_type(signal.wait(0.1), bool)
+    remove = signal.add_listener(lambda: None)
+    assert_type(remove(), None)
+    controller.abort(reason="enough")
+
+
+def a_failure(stream: AssistantMessageEventStream) -> None:
+    """What an error knows has a type."""
+    try:
+        stream.result()
+    except AuthGatewayError as exc:
+        assert_type(exc.status, int)
+        assert_type(exc.retry_after, float | None)
+        assert_type(exc.retryable, bool)
+    except ProviderError as exc:
+        assert_type(exc.message, AssistantMessage | None)
+    except StreamTimeoutError as exc:
+        assert_type(exc.limit, float | None)
+        if exc.phase == "idle":
+            return
+    except GatewayConnectionError as exc:
+        if exc.phase == "body":
+            return
+    except AbortError as exc:
+        assert_type(exc.reason, object)
+    except PiNativeError as exc:
+        assert_type(exc.partial, AssistantMessage | None)
+
+
+def the_wire(event: AssistantMessageEvent) -> None:
+    """`from_wire` gives the class, or the union, that was asked for."""
+    assert_type(from_wire({"role": "assistant"}, AssistantMessage), AssistantMessage)
+    wire = to_wire(event)
+    assert wire["type"]
