@@ -62,7 +62,7 @@ from ._models import (
     Tool,
     UsageSnapshot,
 )
-from ._options import ResponseInfo, SseEvent, StreamOptions
+from ._options import ResponseInfo, RetryInfo, SseEvent, StreamOptions
 from ._stream import AssistantMessageEventStream, EventStream
 from .errors import (
     AbortError,
@@ -121,6 +121,7 @@ __all__ = [
     "RateLimitError",
     "RedactedThinkingContent",
     "ResponseInfo",
+    "RetryInfo",
     "ServerToolContent",
     "SseEvent",
     "StartEvent",

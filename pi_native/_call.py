@@ -6,13 +6,14 @@ import itertools
 import logging
 import os
 import threading
+from collections.abc import Callable
 
 from ._backoff import retry_delay, turn_delay
 from ._exchange import Exchange, TurnFailedError
 from ._http import Transport
 from ._limits import Limits, resolve_limits
 from ._models import Context, Model
-from ._options import StreamOptions
+from ._options import RetryInfo, StreamOptions
 from ._request import Request, turn_request
 from ._stream import AssistantMessageEventStream
 from ._turn import OverError, Turn
@@ -59,13 +60,15 @@ def _start(turn: Turn, context: Context, transport: Transport) -> None:
 def _work(turn: Turn, request: Request, transport: Transport, limits: Limits) -> None:
     try:
         for attempt in itertools.count(1):
+            turn.attempts = attempt
             may_retry = attempt <= turn.options.max_retries
-            delay = _attempt(Exchange(turn, transport, limits, may_retry), request, attempt)
-            if delay is None:
+            retry = _attempt(Exchange(turn, transport, limits, may_retry), request, attempt)
+            if retry is None:
                 return
             turn.check()
-            _log.info("attempt %d failed, trying again in %.1f s", attempt, delay)
-            turn.pause(delay)
+            _tell(retry, turn.options.on_retry)
+            turn.pause(retry.delay)
+            del retry
     except OverError:
         pass
     except BaseException as exc:  # noqa: BLE001 - no reader may wait for a dead worker
@@ -74,16 +77,31 @@ def _work(turn: Turn, request: Request, transport: Transport, limits: Limits) ->
         turn.finish()
 
 
-def _attempt(exchange: Exchange, request: Request, attempt: int) -> float | None:
-    """Make the exchange; returns the seconds after which to make it again, if it should be."""
+def _attempt(exchange: Exchange, request: Request, attempt: int) -> RetryInfo | None:
+    """Make the exchange; returns how it failed and when to make it again, if it should be."""
     try:
         exchange.run(request)
-    except TurnFailedError:
-        return turn_delay(attempt)
+    except TurnFailedError as exc:
+        return RetryInfo(attempt, turn_delay(attempt), exc.failure)
     except PiNativeError as exc:
         delay = retry_delay(exc, attempt) if exchange.may_be_repeated else None
         if delay is None:
             exchange.give_up_retrying()
             raise
-        return delay
+        return RetryInfo(attempt, delay, exc)
     return None
+
+
+def _tell(retry: RetryInfo, callback: Callable[[RetryInfo], object] | None) -> None:
+    # The failure's text is not logged: a gateway may quote the conversation in it.
+    _log.info(
+        "attempt %d failed (%s), trying again in %.1f s",
+        retry.attempt,
+        type(retry.failure).__name__,
+        retry.delay,
+    )
+    try:
+        if callback is not None:
+            callback(retry)
+    except Exception:  # noqa: BLE001 - an observer must not disturb what it observes
+        _log.exception("on_retry raised")

@@ -16,7 +16,7 @@ from ._deadlines import watchdog
 from ._events import AssistantMessageEvent
 from ._http import Answer, Transport
 from ._limits import Limits
-from ._messages import AssistantMessage
+from ._messages import AssistantMessage, failure_of
 from ._options import ResponseInfo, SseEvent
 from ._protocol import aborted, ended_early, is_progress, quote
 from ._reader import EventReader
@@ -48,6 +48,7 @@ class TurnFailedError(Exception):
 
     def __init__(self, message: AssistantMessage) -> None:
         super().__init__(message.error_message)
+        self.failure = failure_of(message)
 
 
 class Exchange:

@@ -167,7 +167,10 @@ class Transport:
             what = "no answer from" if lifeline.connected else "cannot reach"
             failure = _lost(exc, phase, f"{what} {where}")
         # Not where it was caught: requests' exception would be its context, and holds the request.
-        raise failure
+        try:
+            raise failure
+        finally:
+            del failure  # else it holds its frame, which holds it
 
     def close(self) -> None:
         """Close the connections of its own session; the caller's is the caller's."""
@@ -304,7 +307,10 @@ def _read_some(read: Callable[[], bytes]) -> bytes:
         failure = StreamTimeoutError("timed out while reading the answer", phase="idle")
     except Exception as exc:  # noqa: BLE001 - after a cut even AttributeError was seen
         failure = _lost(exc, "body", "the answer was cut short")
-    raise failure
+    try:
+        raise failure
+    finally:
+        del failure
 
 
 def _lost(exc: BaseException, phase: ConnectionPhase, what: str) -> GatewayConnectionError:

@@ -140,12 +140,17 @@ class AssistantMessage(Wire):
         """
         if self.stop_reason not in ("error", "aborted"):
             return self
-        text = self.error_message or f"the turn ended with stop reason {self.stop_reason!r}"
-        raise ProviderError(text, message=self)
+        raise failure_of(self)
 
     def _blocks(self) -> Sequence[Block]:
         # None when whoever sent the message left it out, whatever the annotation says.
         return self.content or ()
+
+
+def failure_of(message: AssistantMessage) -> ProviderError:
+    """The error that a failed message stands for."""
+    text = message.error_message or f"the turn ended with stop reason {message.stop_reason!r}"
+    return ProviderError(text, message=message)
 
 
 def _as_blocks(content: str | list[InputBlock]) -> list[InputBlock]:

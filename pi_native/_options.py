@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import requests
 
     from ._abort import AbortSignal
+    from .errors import PiNativeError
 
 Effort: TypeAlias = Literal["minimal", "low", "medium", "high", "xhigh", "max"]
 CacheRetention: TypeAlias = Literal["none", "short", "long"]
@@ -67,6 +68,19 @@ class SseEvent:
     retry: str | int | None = None
 
 
+@define
+class RetryInfo:
+    """An attempt that failed before any content came, and the wait before the next one.
+
+    `attempt` counts from 1, `delay` is in seconds. `failure` is what the call would have raised had
+    this been its last attempt; for a turn that the provider failed, a `ProviderError`.
+    """
+
+    attempt: int
+    delay: float
+    failure: PiNativeError
+
+
 @define(eq=False, repr=False, kw_only=True)
 class StreamOptions(Wire):
     """The options of one turn. Times are in milliseconds.
@@ -80,6 +94,7 @@ class StreamOptions(Wire):
     * `on_response`: called once, when the headers of a 2xx answer are in. What it raises fails the
       stream.
     * `on_sse_event`: called for every server-sent event. What it raises is logged and ignored.
+    * `on_retry`: called before each wait for another attempt. What it raises is logged and ignored.
     * `on_incomplete`: what to make of an end without a terminal event, a "done" event without
       content or an "error".
     * `max_retries`: how often to try again while no content has come.
@@ -132,6 +147,7 @@ class StreamOptions(Wire):
     connect_timeout_ms: float | None = field(default=10_000, metadata=LOCAL)
     on_response: Callable[[ResponseInfo], object] | None = field(default=None, metadata=LOCAL)
     on_sse_event: Callable[[SseEvent], object] | None = field(default=None, metadata=LOCAL)
+    on_retry: Callable[[RetryInfo], object] | None = field(default=None, metadata=LOCAL)
     on_incomplete: OnIncomplete = field(default="done", metadata=LOCAL)
     max_retries: int = field(default=0, metadata=LOCAL)
     total_timeout_ms: float | None = field(default=None, metadata=LOCAL)

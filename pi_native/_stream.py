@@ -135,6 +135,7 @@ class Producer(Protocol):
 
     response: ResponseInfo | None
     truncated: bool
+    attempts: int
 
     def abort(self, reason: object) -> None:
         """Settle as cancelled, if nothing has settled yet, and cut the connection."""
@@ -191,6 +192,11 @@ class AssistantMessageEventStream(EventStream[AssistantMessageEvent, AssistantMe
     def truncated(self) -> bool:
         """Whether the wire ended without a terminal event."""
         return self._producer.truncated if self._producer else False
+
+    @property
+    def attempts(self) -> int:
+        """How many requests were made for the turn so far; more than one after a retry."""
+        return self._producer.attempts if self._producer else 0
 
     def abort(self, reason: object = None) -> None:
         """Cancel the turn, from any thread; returns at once. Only the first call counts.

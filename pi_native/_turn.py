@@ -56,6 +56,7 @@ class Turn:
         self.clock = PhaseClock(self._expired)
         self.response: ResponseInfo | None = None
         self.truncated = False
+        self.attempts = 0
         self.streaming = False
         self.worker: threading.Thread | None = None
         self._on_response = options.on_response

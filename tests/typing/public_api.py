@@ -37,6 +37,7 @@ from pi_native import (
     ProviderError,
     RedactedThinkingContent,
     ResponseInfo,
+    RetryInfo,
     ServerToolContent,
     SseEvent,
     StartEvent,
@@ -79,11 +80,17 @@ def a_call(session: requests.Session, controller: AbortController) -> None:
     def on_sse_event(event: SseEvent) -> None:
         assert_type(event.data, str)
 
+    def on_retry(retry: RetryInfo) -> None:
+        assert_type(retry.attempt, int)
+        assert_type(retry.delay, float)
+        assert_type(retry.failure, PiNativeError)
+
     options = StreamOptions(
         api_key="key",
         signal=controller.signal,
         session=session,
         on_response=on_response,
+        on_retry=on_retry,
         on_sse_event=on_sse_event,
         on_incomplete="error",
         reasoning="high",
@@ -110,6 +117,7 @@ def a_stream(stream: AssistantMessageEventStream) -> None:
     assert_type(stream.partial, AssistantMessage | None)
     assert_type(stream.response, ResponseInfo | None)
     assert_type(stream.truncated, bool)
+    assert_type(stream.attempts, int)
     assert_type(stream.done, bool)
     assert_type(stream.abort("enough"), None)
     assert_type(stream.close(), None)

@@ -60,6 +60,7 @@ LOCAL = {
     "session",
     "connect_timeout_ms",
     "on_response",
+    "on_retry",
     "on_sse_event",
     "on_incomplete",
     "max_retries",

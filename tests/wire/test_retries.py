@@ -12,13 +12,17 @@ import pytest
 from pi_native import (
     AbortController,
     AbortError,
+    AbortSignal,
     AssistantMessage,
     Client,
     DoneEvent,
     ErrorEvent,
     GatewayConnectionError,
     GatewayServerError,
+    PiNativeError,
+    ProviderError,
     RateLimitError,
+    RetryInfo,
     TextContent,
 )
 from pi_native.testing import Answer, Events, FakeGateway, HangUp, HTTPError, Reply
@@ -28,6 +32,14 @@ from ..conftest import wait_until
 BUSY = AssistantMessage(
     [], provider="x", model="y", stop_reason="error", error_message="busy", error_status=503
 )
+
+
+def _aborted() -> AbortSignal:
+    controller = AbortController()
+    controller.abort()
+    return controller.signal
+
+
 START: dict[str, Any] = {"type": "start", "partial": {"role": "assistant", "content": []}}
 FAILED = [START, ErrorEvent("error", BUSY)]
 
@@ -62,6 +74,62 @@ def test_a_turn_that_failed_before_any_content_is_tried_again(failing: Answer) -
         assert stream.result().text == "Hello world"
         assert len(gateway.requests) == 3
         assert len({request.body for request in gateway.requests}) == 1
+
+
+@pytest.mark.parametrize(
+    ("failing", "kind"),
+    [
+        (HTTPError(429, "slow down, secret-of-a-prompt"), RateLimitError),
+        (Reply("never", fault=HangUp(after=1)), GatewayConnectionError),
+        (Events(FAILED), ProviderError),
+    ],
+    ids=["refused", "lost", "a failed turn"],
+)
+def test_each_retry_is_told(
+    failing: Answer, kind: type[PiNativeError], caplog: pytest.LogCaptureFixture
+) -> None:
+    """The hook hears of each failure before the wait, a log line names it, the stream counts."""
+    told: list[RetryInfo] = []
+    caplog.set_level("INFO", logger="pi_native")
+    with FakeGateway() as gateway, Client(gateway.url, gateway.api_key) as client:
+        gateway.add(failing, failing, Reply("Hello"))
+        stream = client.stream("x/y", "hi", on_retry=told.append)
+        assert stream.result().text == "Hello"
+    assert [retry.attempt for retry in told] == [1, 2]
+    assert {type(retry.failure) for retry in told} == {kind}
+    assert all(0 < retry.delay < 1 for retry in told)
+    assert stream.attempts == 3
+    lines = [record.getMessage() for record in caplog.records if record.name == "pi_native"]
+    assert [line.split(",")[0] for line in lines] == [
+        f"attempt {number} failed ({kind.__name__})" for number in (1, 2)
+    ]
+    assert "secret" not in caplog.text
+
+
+def test_a_hook_that_raises_disturbs_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    """What on_retry raises is logged, and the next attempt is made."""
+
+    def broken(retry: RetryInfo) -> None:
+        raise ValueError(f"no more than {retry.attempt}")
+
+    with FakeGateway() as gateway, Client(gateway.url, gateway.api_key) as client:
+        gateway.error(503, "busy").reply("Hello")
+        assert client.complete("x/y", "hi", on_retry=broken).text == "Hello"
+    assert "on_retry raised" in caplog.text
+    assert "no more than 1" in caplog.text
+
+
+def test_a_turn_without_retries_has_one_attempt() -> None:
+    """The count is 1 for a turn that went well, and 0 for one that was never sent."""
+    with FakeGateway() as gateway, Client(gateway.url, gateway.api_key) as client:
+        gateway.reply("Hello")
+        stream = client.stream("x/y", "hi")
+        stream.result()
+        assert stream.attempts == 1
+        called_off = client.stream("x/y", "hi", signal=AbortSignal.any([_aborted()]))
+        assert called_off.attempts == 0
+        with pytest.raises(AbortError):
+            called_off.result()
 
 
 def test_the_last_failure_is_told_when_no_attempt_is_left() -> None:
