@@ -21,6 +21,7 @@ import time
 from collections.abc import Callable
 
 from . import _abort
+from ._green import refuse_green_threads
 from .errors import TimeoutPhase
 
 _log = logging.getLogger("pi_native")
@@ -101,6 +102,7 @@ class Watchdog:
         """Have the thread running. Called before `soon` can be needed, as that must not block."""
         if self._thread is not None:
             return
+        refuse_green_threads()
         with self._starting:
             if self._thread is None:
                 thread = threading.Thread(target=self._run, name="stream-watchdog", daemon=True)
