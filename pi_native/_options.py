@@ -8,10 +8,10 @@ its wire name, and no value is checked here.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from copy import copy
+from copy import copy, deepcopy
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from attrs import define, field
+from attrs import define, evolve, field, fields
 
 from ._wire import LOCAL, Wire, names_only, wire_fields, wire_name
 
@@ -100,6 +100,8 @@ class StreamOptions(Wire):
     * `max_retries`: how often to try again while no content has come.
     * `total_timeout_ms`: for the whole turn, from the call to its end.
     * `max_event_bytes`: a server-sent event may be this large.
+
+    A copy has the key, a pickle has not: set `api_key` again on the other side.
     """
 
     temperature: float | None = None
@@ -152,6 +154,24 @@ class StreamOptions(Wire):
     max_retries: int = field(default=0, metadata=LOCAL)
     total_timeout_ms: float | None = field(default=None, metadata=LOCAL)
     max_event_bytes: int = field(default=64 * 1024 * 1024, metadata=LOCAL)
+
+    def __getstate__(self) -> dict[str, Any]:
+        names = [a.name for a in fields(type(self))]
+        return {name: getattr(self, name) for name in names if name != "api_key"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.api_key = None
+        for name, value in state.items():
+            setattr(self, name, value)
+
+    def __copy__(self) -> StreamOptions:
+        return evolve(self)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> StreamOptions:
+        twin = evolve(self)
+        twin.__setstate__(deepcopy(self.__getstate__(), memo))
+        twin.api_key = self.api_key
+        return twin
 
 
 def wire_options(options: StreamOptions) -> dict[str, Any]:

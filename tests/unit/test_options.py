@@ -195,6 +195,17 @@ def test_options_can_be_copied() -> None:
     assert pickle.loads(pickle.dumps(options)) == copy.deepcopy(options) == options
 
 
+def test_a_pickle_of_options_has_no_key() -> None:
+    """The key stays behind in a pickle, and comes along in a copy."""
+    options = StreamOptions(api_key="gateway-token", temperature=1, headers={"x-a": "b"})
+    pickled = pickle.dumps(options)
+    assert b"gateway-token" not in pickled
+    assert pickle.loads(pickled) == attrs.evolve(options, api_key=None)
+    deep = copy.deepcopy(options)
+    assert deep == copy.copy(options) == options
+    assert deep.headers is not options.headers
+
+
 def test_what_the_callbacks_get() -> None:
     """The head of an answer and a server-sent event are plain values."""
     assert ResponseInfo(200, {"a": "b"}).request_id is None
