@@ -21,6 +21,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from .pacing import Paced, Pacer, Write
 from .wires import WIRES
 
 HEAD = (
@@ -39,7 +40,7 @@ _WRITE_BYTES = 256 * 1024  # what is written at once when nothing asks for less
 _LENGTH = re.compile(rb"content-length:\s*(\d{1,9})\s*", re.IGNORECASE)
 _PACED = re.compile(r"paced-(\d{1,7})")
 
-Write = Callable[[bytes], Any]
+_pacer = Pacer()
 
 
 def chunk(data: bytes) -> bytes:
@@ -76,14 +77,9 @@ def send_halves(events: Iterator[bytes], write: Write) -> None:
 
 def send_paced(events: Iterator[bytes], write: Write, gap: float) -> None:
     """One chunk an event, one event every `gap` seconds, each made when it is due."""
-    due = time.monotonic()
-    while True:
-        due += gap
-        time.sleep(max(0.0, due - time.monotonic()))
-        event = next(events, None)
-        if event is None:
-            return
-        write(chunk(event))
+    paced = Paced(map(chunk, events), write, gap)
+    _pacer.send(paced)
+    paced.wait()
 
 
 FRAMINGS: dict[str, Callable[[Iterator[bytes], Write], None]] = {

@@ -8,10 +8,11 @@ little more than copying the bytes.
 from __future__ import annotations
 
 import functools
+import itertools
 import json
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 # A few bytes a token, as a model's tokens are, with what JSON has to escape among them.
 _TOKENS = (
@@ -32,31 +33,41 @@ _USAGE = {
     "totalTokens": 0,
     "cost": {"input": 0, "output": 0, "cacheRead": 0, "cacheWrite": 0, "total": 0},
 }
+_T = TypeVar("_T")
 _HOLE, _SECOND_HOLE = "<1>", "<2>"
 DONE = b"data: [DONE]\n\n"
 
 
-def text(count: int) -> Iterator[bytes]:
-    """A turn of `count` text deltas, each with the whole message so far as its last member."""
-    return _text_turn(_token(_TOKENS, number) for number in range(count))
+def text(count: int, together: int = 1) -> Iterator[bytes]:
+    """A turn of `count` text deltas, each with the whole message so far as its last member.
+
+    `together` as in `tool_call`.
+    """
+    return _text_turn((_token(_TOKENS, number) for number in range(count)), together)
 
 
 def stamped(count: int) -> Iterator[bytes]:
     """The same, but each delta is the time at which the event was asked for, in nanoseconds."""
-    return _text_turn(f"{time.monotonic_ns()} " for _ in range(count))
+    return _text_turn((f"{time.monotonic_ns()} " for _ in range(count)), 1)
 
 
-def tool_call(count: int) -> Iterator[bytes]:
-    """A turn of `count` deltas of one tool call; the arguments grow as an object and as text."""
+def tool_call(count: int, together: int = 1) -> Iterator[bytes]:
+    """A turn of `count` deltas of one tool call; the arguments grow as an object and as text.
+
+    A snapshot is taken when its event is sent. When `together` deltas have come from the provider
+    at once, it is ahead of its event, and the snapshots of all of them are the same.
+    """
     before, between, after = _around(_message([_call(_HOLE, _SECOND_HOLE)]))
     arguments, text = bytearray(), bytearray()
     yield _start()
     yield _event({"type": "toolcall_start", "contentIndex": 0}, _message([_call("", "")]))
-    for delta, added in _argument_deltas(count):
-        arguments += added
-        text += delta
+    for group in _groups(_argument_deltas(count), together):
+        for delta, added in group:
+            arguments += added
+            text += delta
         partial = b"".join((before, arguments, between, text, after))
-        yield _delta(b"toolcall_delta", delta, partial)
+        for delta, _ in group:
+            yield _delta(b"toolcall_delta", delta, partial)
     whole = json.loads(b"".join((before, arguments, between, text, rb"\"}", after)))
     call = whole["content"][0]
     yield _event({"type": "toolcall_end", "contentIndex": 0, "toolCall": call}, whole)
@@ -118,6 +129,11 @@ WIRES: dict[str, Callable[[int], Iterator[bytes]]] = {
     "text": text,
     "stamped": stamped,
     "tool": tool_call,
+    # What a provider delivers five at a time, and what it delivers before the first is sent on.
+    "text-by-fives": lambda count: text(count, 5),
+    "tool-by-fives": lambda count: tool_call(count, 5),
+    "text-at-once": lambda count: text(count, count),
+    "tool-at-once": lambda count: tool_call(count, count),
     "same": same,
     "big": big,
     "openai": openai,
@@ -125,20 +141,27 @@ WIRES: dict[str, Callable[[int], Iterator[bytes]]] = {
 }
 
 
-def _text_turn(deltas: Iterator[str]) -> Iterator[bytes]:
+def _text_turn(words: Iterator[str], together: int) -> Iterator[bytes]:
     before, after = _around(_message([_text(_HOLE)]))
     grown = bytearray()
     yield _start()
     yield _event({"type": "text_start", "contentIndex": 0}, _message([_text("")]))
-    for word in deltas:
-        delta = _inside(word)
-        grown += delta
-        yield _delta(b"text_delta", delta, b"".join((before, grown, after)))
+    for group in _groups(map(_inside, words), together):
+        for delta in group:
+            grown += delta
+        partial = b"".join((before, grown, after))
+        for delta in group:
+            yield _delta(b"text_delta", delta, partial)
     whole = json.loads(b"".join((before, grown, after)))
     content = whole["content"][0]["text"]
     yield _event({"type": "text_end", "contentIndex": 0, "content": content}, whole)
     yield _end("stop", whole)
     yield DONE
+
+
+def _groups(items: Iterator[_T], size: int) -> Iterator[list[_T]]:
+    while group := list(itertools.islice(items, size)):
+        yield group
 
 
 def _argument_deltas(count: int) -> Iterator[tuple[bytes, bytes]]:

@@ -1,0 +1,111 @@
+"""Many streams at once in one process: what an event costs then, and whether a stream lags."""
+
+from __future__ import annotations
+
+import statistics
+import threading
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+from .harness import Bench, Table, ask, say, verdict
+from .latency import percentile_99
+
+_STREAMS = 200
+_SECONDS = 10
+_EVENTS_A_SECOND = 50
+_ALLOWED_US = 60.0
+
+
+def measure(bench: Bench) -> list[Table]:
+    """Measure the streams' events, all in one client process."""
+    streams, count = bench.pick(_STREAMS, 5), bench.pick(_SECONDS * _EVENTS_A_SECOND, 10)
+    period_us = 1_000_000 // _EVENTS_A_SECOND
+    url = bench.wire("stamped", count, f"paced-{period_us}")
+    header = (
+        "process",
+        "CPU an event, µs",
+        "lag: median, ms",
+        "p99, ms",
+        "most, ms",
+        "behind",
+        "",
+        "",
+    )
+    table = Table(f"{streams} streams at once, {_EVENTS_A_SECOND} events a second each", header)
+    for number in range(bench.rounds):
+        say(f"crowd: round {number + 1} of {bench.rounds}")
+        result = ask("crowd", url, str(streams), str(period_us))
+        if result["events"] != streams * count:
+            raise RuntimeError(f"{result['events']} of {streams * count} events arrived")
+        table.rows.append(_row(number, result))
+        table.data[str(number + 1)] = result
+    table.notes.append(
+        f"Asked: under {_ALLOWED_US:g} µs of CPU an event, and nobody behind. The lag is from the "
+        "peer's write to the `for` body. A stream is behind when the median lag of its last tenth "
+        "is more than the time between two events. The peer has the same cores."
+    )
+    return [table]
+
+
+def _row(number: int, result: Any) -> tuple[str, ...]:
+    return (
+        str(number + 1),
+        f"{result['cpu_us']:.1f}",
+        f"{result['median_ms']:.2f}",
+        f"{result['p99_ms']:.1f}",
+        f"{result['most_ms']:.1f}",
+        str(result["behind"]),
+        verdict(result["cpu_us"] < _ALLOWED_US),
+        verdict(not result["behind"]),
+    )
+
+
+@dataclass
+class _Streams:
+    """What the readers of the streams noted."""
+
+    url: str
+    started: threading.Barrier
+    lags: list[list[int]] = field(default_factory=list)
+
+    def read_one(self) -> None:
+        """Read a stream to its end; the barrier is passed when every stream has begun."""
+        from pi_native import Context, Model, UserMessage, stream_pi_native
+
+        lags: list[int] = []
+        self.lags.append(lags)
+        context = Context([UserMessage("Why is the sky blue?")])
+        stream = stream_pi_native(Model("y", "x", base_url=self.url), context)
+        next(stream)
+        self.started.wait()
+        for event in stream:
+            if event.type == "text_delta":
+                lags.append(time.monotonic_ns() - int(event.delta))
+
+
+def job(url: str, streams: str, period_us: str) -> dict[str, float]:
+    """Read so many streams at once; CPU is counted from when all have begun until all are done."""
+    count = int(streams)
+    marks: list[float] = []
+    state = _Streams(url, threading.Barrier(count, lambda: marks.append(time.process_time())))
+    readers = [threading.Thread(target=state.read_one) for _ in range(count)]
+    for reader in readers:
+        reader.start()
+    for reader in readers:
+        reader.join()
+    used = time.process_time() - marks[0]
+    every = [lag for lags in state.lags for lag in lags]
+    allowed = int(period_us) * 1_000
+    return {
+        "events": len(every),
+        "cpu_us": used / len(every) * 1e6,
+        "median_ms": statistics.median(every) / 1e6,
+        "p99_ms": percentile_99(every) / 1e6,
+        "most_ms": max(every) / 1e6,
+        "behind": sum(_at_the_end(lags) > allowed for lags in state.lags),
+    }
+
+
+def _at_the_end(lags: list[int]) -> float:
+    return statistics.median(lags[-max(1, len(lags) // 10) :])

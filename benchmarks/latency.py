@@ -1,0 +1,112 @@
+"""From the peer's write to the caller's `for` body: each delta is the time of its writing."""
+
+from __future__ import annotations
+
+import re
+import socket
+import statistics
+import time
+from collections.abc import Sequence
+from typing import Any
+from urllib.parse import urlsplit
+
+from .harness import Bench, Table, ask, say, verdict
+
+_ALLOWED = (150.0, 2_000.0)
+_HALF = (2_000.0, 10_000.0)  # whoever waits for the rest of the chunk is 20,000 late
+_STAMP = re.compile(rb'"delta":"(\d+) "')
+_NAMES = {"pi_native": "pi_native", "socket": "only reading a socket"}
+
+
+def measure(bench: Bench) -> list[Table]:
+    """Measure on a wire with one event a millisecond, and with chunks that arrive by halves."""
+    header = ("wire", "reader", "median, µs", "p99, µs", "asked", "")
+    table = Table("Latency", header)
+    count = bench.pick(3_000, 30)
+    for client in _NAMES:
+        say(f"latency: {client}")
+        url = bench.wire("stamped", count, "paced-1000")
+        runs = [ask("latency", client, url) for _ in range(bench.rounds)]
+        _add(table, "one event a millisecond", client, runs, _ALLOWED)
+    say("latency: half-arrived chunks")
+    url = bench.wire("stamped", bench.pick(200, 10), "halves")
+    runs = [ask("latency", "pi_native", url)[::2] for _ in range(bench.rounds)]
+    _add(table, "first event of a half-arrived chunk", "pi_native", runs, _HALF)
+    table.notes.append(
+        f"{count:,} events in each of {bench.rounds} processes; medians of the processes' figures. "
+        "The second half of a half-arrived chunk comes 20 ms after the first."
+    )
+    return [table]
+
+
+def _add(
+    table: Table,
+    wire: str,
+    client: str,
+    runs: Sequence[Sequence[int]],
+    allowed: Sequence[float],
+) -> None:
+    median = statistics.median(map(statistics.median, runs)) / 1e3
+    p99 = statistics.median(map(percentile_99, runs)) / 1e3
+    ours = client == "pi_native"
+    table.data[f"{wire}, {client}"] = {"median_us": median, "p99_us": p99}
+    table.rows.append(
+        (
+            wire,
+            _NAMES[client],
+            f"{median:.0f}",
+            f"{p99:.0f}",
+            f"under {allowed[0]:,.0f} and {allowed[1]:,.0f}" if ours else "",
+            verdict(median < allowed[0] and p99 < allowed[1]) if ours else "",
+        )
+    )
+
+
+def percentile_99(values: Sequence[int]) -> int:
+    """The value that one in a hundred exceeds."""
+    return sorted(values)[int(len(values) * 0.99)]
+
+
+def job(client: str, url: str) -> list[int]:
+    """The latencies of one turn's deltas, in nanoseconds; another turn before it warms up."""
+    read = {"pi_native": _with_pi_native, "socket": _with_socket}[client]
+    read(_warm(url))
+    return read(url)
+
+
+def _warm(url: str) -> str:
+    server, wire, _, framing = url.rsplit("/", 3)
+    return f"{server}/{wire}/20/{framing}"
+
+
+def _with_pi_native(url: str) -> list[int]:
+    from pi_native import Context, Model, UserMessage, stream_pi_native
+
+    latencies = []
+    context = Context([UserMessage("Why is the sky blue?")])
+    for event in stream_pi_native(Model("y", "x", base_url=url), context):
+        if event.type == "text_delta":
+            latencies.append(time.monotonic_ns() - int(event.delta))
+    return latencies
+
+
+def _with_socket(url: str) -> list[int]:
+    """The same without any client: what the machine itself takes."""
+    latencies = []
+    address = urlsplit(url)
+    with socket.create_connection((address.hostname or "", address.port or 80)) as peer:
+        peer.sendall(b"POST %b HTTP/1.1\r\nContent-Length: 0\r\n\r\n" % address.path.encode())
+        for data in _until_last_chunk(peer):
+            now = time.monotonic_ns()
+            latencies += [now - int(stamp) for stamp in _STAMP.findall(data)]
+    return latencies
+
+
+def _until_last_chunk(peer: socket.socket) -> Any:
+    end = b""
+    while not end.endswith(b"\r\n0\r\n\r\n"):
+        data = peer.recv(262144)
+        if not data:
+            return
+        end = (end + data)[-16:]
+        yield data
