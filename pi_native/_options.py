@@ -89,7 +89,8 @@ class StreamOptions(Wire):
 
     * `api_key`: the gateway's bearer token.
     * `signal`: cancels the turn; a plain `threading.Event` is noticed within 50 ms.
-    * `session`: a `requests.Session` to send through.
+    * `session`: a `requests.Session` to send through. It connects by itself: a cancel before the
+      headers frees the caller at once, and the worker when the session's own timeouts pass.
     * `connect_timeout_ms`: for DNS, TCP and TLS together.
     * `on_response`: called once, when the headers of a 2xx answer are in. What it raises fails the
       stream.

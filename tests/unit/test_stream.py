@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import itertools
+import pickle
 import signal
 import sys
 import threading
@@ -540,3 +541,9 @@ def test_ctrl_c_while_waiting_is_prompt_and_closes(way: str) -> None:
     assert [call[0] for call in producer.calls] == ["abort", "join"]
     producer.channel.push(DONE)
     assert list(stream) == [DONE]
+
+
+def test_a_stream_cannot_be_pickled() -> None:
+    """Its queue and its worker are of this process: pickling says so with a TypeError."""
+    with pytest.raises(TypeError, match="pickle"):
+        pickle.dumps(AssistantMessageEventStream())
