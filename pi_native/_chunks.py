@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 
 _SIZE = re.compile(rb"[0-9A-Fa-f]{1,15}")
+_PLAIN_SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})\r\n")
 _MAX_LINE = 65536
 
 
@@ -39,7 +40,10 @@ class Dechunker:
                 self._in_chunk -= end - position
                 self._tail = not self._in_chunk
                 position = end
+            elif self._tail or self._trailers or self._line:
+                position = self._read_line(data, position)
             else:
+                position = _take_whole_chunks(data, position, pieces)
                 position = self._read_line(data, position)
         return bytes(pieces[0]) if len(pieces) == 1 else b"".join(pieces)
 
@@ -72,3 +76,19 @@ class Dechunker:
             return
         self._in_chunk = int(text, 16)
         self._trailers = not self._in_chunk
+
+
+def _take_whole_chunks(data: bytes, position: int, pieces: list[memoryview]) -> int:
+    """Take the chunks that are here to their end and plainly written, as nearly all are.
+
+    Returns where the first other one begins.
+    """
+    view = memoryview(data)
+    while size := _PLAIN_SIZE.match(data, position):
+        start = size.end()
+        end = start + int(size[1], 16)
+        if end == start or not data.startswith(b"\r\n", end):
+            break
+        pieces.append(view[start:end])
+        position = end + 2
+    return position

@@ -90,7 +90,7 @@ class ServerToolContent(Wire):
     block: dict[str, Any]
 
 
-@define
+@define(eq=False, repr=False)
 class UnknownContent(Unknown):
     """A block of a type that this version does not know, in `data` as it came."""
 

@@ -205,7 +205,7 @@ class ErrorEvent(Wire):
         return self.error
 
 
-@define
+@define(eq=False, repr=False)
 class UnknownEvent(Unknown):
     """An event of a type that this version does not know, in `data` as it came."""
 

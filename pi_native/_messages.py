@@ -174,7 +174,7 @@ class ToolResultMessage(Wire):
     timestamp: float = field(factory=now_ms, kw_only=True)
 
 
-@define
+@define(eq=False, repr=False)
 class UnknownMessage(Unknown):
     """A message of a role that this version does not know, in `data` as it came."""
 

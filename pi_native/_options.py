@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from attrs import define, evolve, field, fields
 
-from ._wire import LOCAL, Wire, names_only, wire_fields, wire_name
+from ._wire import LOCAL, Record, Wire, names_only, wire_fields, wire_name
 
 if TYPE_CHECKING:
     import threading
@@ -49,8 +49,8 @@ NEVER_SENT = frozenset(
 """Wire names that the TypeScript client uses for what must never cross the wire."""
 
 
-@define
-class ResponseInfo:
+@define(eq=False, repr=False)
+class ResponseInfo(Record):
     """The head of the gateway's answer."""
 
     status: int
@@ -58,8 +58,8 @@ class ResponseInfo:
     request_id: str | None = None
 
 
-@define
-class SseEvent:
+@define(eq=False, repr=False)
+class SseEvent(Record):
     """One server-sent event as it was read, before anything was made of its data."""
 
     event: str
@@ -68,8 +68,8 @@ class SseEvent:
     retry: str | int | None = None
 
 
-@define
-class RetryInfo:
+@define(eq=False, repr=False)
+class RetryInfo(Record):
     """An attempt that failed before any content came, and the wait before the next one.
 
     `attempt` counts from 1, `delay` is in seconds. `failure` is what the call would have raised had

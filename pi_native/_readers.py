@@ -175,14 +175,14 @@ def _tag_reader(own: Any) -> Reader:
     return read
 
 
-@frozen
+@frozen(eq=False, repr=False)
 class _Member:
     argument: str
     read: Reader
     required: str  # what it has to be, if it must not be missing
 
 
-@frozen
+@frozen(eq=False, repr=False)
 class _ClassReader:
     cls: type[Wire]
     members: dict[str, _Member]

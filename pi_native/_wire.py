@@ -11,7 +11,7 @@ An object of a kind that is not known here is an `Unknown`, and is kept whole.
 from __future__ import annotations
 
 import reprlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from attrs import Attribute, define, field, fields
@@ -69,28 +69,40 @@ def _nothing() -> dict[str, Any]:
     return {}
 
 
-@define(eq=False, repr=False, match_args=False)
-class Wire:
-    """The base of all wire types.
+class Record:
+    """Compares and shows an attrs class by its fields.
 
-    Comparing and showing are written once, here: attrs would compile them anew for each of some
-    fifty classes, which is a tenth of what importing this package costs.
+    This is written once, here: attrs would compile it anew for each of some fifty classes, which is
+    a tenth of what importing this package costs.
     """
 
-    extra: dict[str, Any] = field(factory=_nothing, kw_only=True, repr=names_only)
+    __slots__ = ()
 
     def __eq__(self, other: object) -> bool:
         if type(other) is not type(self):
             return NotImplemented
-        return all(_comparable(a, self) == _comparable(a, other) for a in fields(type(self)))
+        compared = (a for a in _fields_of(self) if a.eq)
+        return all(_comparable(a, self) == _comparable(a, other) for a in compared)
 
     __hash__ = None  # type: ignore[assignment]  # they can be changed
 
     def __repr__(self) -> str:
-        # `extra` comes from this base class, so it is the first field; it reads better as the last.
-        extra, *own = fields(type(self))
-        shown = (_show(a, getattr(self, a.name)) for a in (*own, extra))
+        # `extra` comes from a base class, so it is the first field; it reads better as the last.
+        ordered = sorted(_fields_of(self), key=lambda attribute: attribute.name == "extra")
+        shown = (_show(a, getattr(self, a.name)) for a in ordered)
         return f"{type(self).__qualname__}({', '.join(filter(None, shown))})"
+
+
+@define(eq=False, repr=False, match_args=False)
+class Wire(Record):
+    """The base of all wire types."""
+
+    extra: dict[str, Any] = field(factory=_nothing, kw_only=True, repr=names_only)
+
+
+def _fields_of(record: Record) -> Iterable[Attribute[Any]]:
+    every: Iterable[Attribute[Any]] = fields(type(record))  # type: ignore[arg-type]  # by subclasses
+    return every
 
 
 def _comparable(attribute: Attribute[Any], owner: object) -> object:
@@ -107,8 +119,8 @@ def _show(attribute: Attribute[Any], value: object) -> str:
     return f"{attribute.alias}={show(value)}"
 
 
-@define
-class Unknown:
+@define(eq=False, repr=False)
+class Unknown(Record):
     """An object of a kind that this version does not know. `data` is the object as it came."""
 
     data: dict[str, Any] = field(repr=reprlib.repr)
