@@ -40,7 +40,7 @@ from .errors import (
 )
 
 _log = logging.getLogger("pi_native")
-_READ_BYTES = 512 * 1024  # what a busy stream costs is half handing over what a read brought
+_READ_BYTES = 512 * 1024  # the fewer the reads of a busy stream, the fewer hand-overs to its reader
 _IDLE_CONNECTIONS = 16
 _BAD_SETUP = (
     requests.exceptions.InvalidURL,
