@@ -34,6 +34,8 @@ from urllib3.util.connection import allowed_gai_family
 from ._chunks import Dechunker
 
 _BUFFER_BYTES = 256 * 1024
+# Memory for a read as large as may be is mapped anew each time; for one like this it is at hand.
+_SMALL_READ_BYTES = 64 * 1024
 _running = threading.local()
 
 
@@ -216,7 +218,7 @@ class _Response(http.client.HTTPResponse):
     """An HTTP response whose head is whole, and whose chunks are read many at a time.
 
     `http.client` takes the end of the file for the end of the headers. What was cut off there can
-    be the very header that says how the body ends. And it reads through 8 KiB: with 256 KiB, and
+    be the very header that says how the body ends. And it reads through 8 KiB: with far more, and
     the chunks taken apart at once, long turns cost less than half.
     """
 
@@ -224,6 +226,7 @@ class _Response(http.client.HTTPResponse):
         super().__init__(sock, *args, **kwargs)
         self.fp: Any = _LineReader(self.fp.detach(), _BUFFER_BYTES)
         self._dechunker = Dechunker()
+        self._busy = False  # whether so much came that as much may follow
 
     def begin(self) -> None:
         """Read the head. Raises `RemoteDisconnected` if the connection ends in it."""
@@ -239,7 +242,8 @@ class _Response(http.client.HTTPResponse):
         while not self._dechunker.finished:
             if self._dechunker.fault:
                 raise http.client.HTTPException(self._dechunker.fault)
-            data = self.fp.read1(amount)
+            data = self.fp.read1(amount if self._busy else min(amount, _SMALL_READ_BYTES))
+            self._busy = len(data) >= _SMALL_READ_BYTES
             if not data:
                 raise http.client.IncompleteRead(b"")
             body = self._dechunker.feed(data)
