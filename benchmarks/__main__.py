@@ -29,6 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         bench = _bench(options, url)
         about = machine.describe(bench)
         tables = [table for name in options.sections for table in SECTIONS[name](bench)]
+        about.insert(2, f"When it ended: {machine.load()}.")
     page = "\n\n".join(["\n".join(f"* {line}" for line in about), *(t.markdown() for t in tables)])
     print(page)
     if options.json:

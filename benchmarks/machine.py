@@ -20,7 +20,7 @@ def describe(bench: Bench) -> list[str]:
     return [
         f"Machine: {os.cpu_count()} cores, {_processor()}; {platform.system()} "
         f"{platform.release()}; {platform.python_implementation()} {platform.python_version()}.",
-        f"Load of the machine when the run began: {_load()}.",
+        f"Load averages when the run began: {load()}.",
         "Versions: " + ", ".join(map(_version, _OURS)) + ".",
         "Peers: " + (", ".join(_peers(bench)) or "none") + ".",
         *_left_out(bench),
@@ -37,7 +37,8 @@ def _processor() -> str:
     return found[1].strip() if found else platform.machine()
 
 
-def _load() -> str:
+def load() -> str:
+    """The load averages of the last 1, 5 and 15 minutes."""
     return ", ".join(f"{load:.1f}" for load in os.getloadavg())
 
 

@@ -43,12 +43,12 @@ def text(count: int, together: int = 1) -> Iterator[bytes]:
 
     `together` as in `tool_call`.
     """
-    return _text_turn((_token(_TOKENS, number) for number in range(count)), together)
+    return _text_turn((_inside(_token(_TOKENS, number)) for number in range(count)), together)
 
 
 def stamped(count: int) -> Iterator[bytes]:
     """The same, but each delta is the time at which the event was asked for, in nanoseconds."""
-    return _text_turn((f"{time.monotonic_ns()} " for _ in range(count)), 1)
+    return _text_turn((b"%d " % time.monotonic_ns() for _ in range(count)), 1)
 
 
 def tool_call(count: int, together: int = 1) -> Iterator[bytes]:
@@ -141,12 +141,12 @@ WIRES: dict[str, Callable[[int], Iterator[bytes]]] = {
 }
 
 
-def _text_turn(words: Iterator[str], together: int) -> Iterator[bytes]:
+def _text_turn(deltas: Iterator[bytes], together: int) -> Iterator[bytes]:
     before, after = _around(_message([_text(_HOLE)]))
     grown = bytearray()
     yield _start()
     yield _event({"type": "text_start", "contentIndex": 0}, _message([_text("")]))
-    for group in _groups(map(_inside, words), together):
+    for group in _groups(deltas, together):
         for delta in group:
             grown += delta
         partial = b"".join((before, grown, after))
