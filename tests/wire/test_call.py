@@ -339,7 +339,7 @@ def test_the_conversation_is_sent_as_it_was_at_the_call(gateway: FakeGateway) ->
         (Model("y", "x"), Context([]), {"temperature": 1}),
         (Model("y", "x"), Context([]), "fast"),
     ],
-    ids=repr,
+    ids=["model", "no model", "context", "text", "options", "text for options"],
 )
 def test_a_wrong_type_is_raised_at_the_call(arguments: tuple[Any, Any, Any]) -> None:
     """A model, a context or options of another type are a TypeError, and no thread starts."""
@@ -1121,17 +1121,17 @@ def in_seconds(seconds: float, **options: Any) -> str:
         ("7", 7, 7),
         (" 120 ", 120, 120),
         ("0", 0, 0),
-        (in_seconds(3600, usegmt=True), 3000, 3600),
-        (in_seconds(3600), 3000, 3600),
+        (lambda: in_seconds(3600, usegmt=True), 3000, 3600),
+        (lambda: in_seconds(3600), 3000, 3600),
         ("Wed, 21 Oct 2015 07:28:00 GMT", 0, 0),
         ("Wednesday, 21-Oct-15 07:28:00 GMT", 0, 0),
     ],
 )
 def test_retry_after_is_told_in_seconds(
-    gateway: FakeGateway, value: str, least: float, most: float
+    gateway: FakeGateway, value: str | Callable[[], str], least: float, most: float
 ) -> None:
     """Both forms of the header become seconds from now, and a time in the past is none left."""
-    gateway.error(429, headers={"Retry-After": value})
+    gateway.error(429, headers={"Retry-After": value() if callable(value) else value})
     failed = failure(start(gateway.url))
     assert isinstance(failed, RateLimitError)
     assert failed.retry_after is not None

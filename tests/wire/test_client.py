@@ -497,7 +497,7 @@ def test_the_token_file_is_for_no_other_gateway(
 def test_a_model_by_name(gateway: FakeGateway, client: Client, name: str) -> None:
     """A name goes out as it is; the id may hold slashes."""
     client.complete(name, "hi")
-    assert gateway.requests[0].model_id == name
+    assert gateway.requests[0].model == name
 
 
 @pytest.mark.parametrize("name", ["", "y", "/y", "x/"])
@@ -580,7 +580,7 @@ def test_every_form_of_a_prompt(
         b"hi",
         ["hi"],
     ],
-    ids=repr,
+    ids=lambda prompt: type(prompt).__name__,
 )
 def test_a_prompt_of_another_type_is_raised_at_the_call(
     gateway: FakeGateway, client: Client, prompt: Any
