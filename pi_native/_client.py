@@ -221,7 +221,8 @@ class Client:
         return fetch_json(self._transport, request, limits)
 
     def _transport_for(self, options: StreamOptions) -> Transport:
-        return self._transport if options.session is None else Transport(options.session)
+        own = self._transport
+        return own if options.session is None else Transport(options.session, tap=own.tap)
 
     def _model(self, model: str | Model) -> Model:
         """The model as it is to be called: at this client's gateway, with this client's headers."""

@@ -20,7 +20,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from http.cookiejar import DefaultCookiePolicy
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import requests
@@ -39,6 +39,9 @@ from .errors import (
     StreamTimeoutError,
 )
 
+if TYPE_CHECKING:
+    from ._tap import Tap, Watch
+
 _log = logging.getLogger("pi_native")
 _READ_BYTES = 512 * 1024  # the fewer the reads of a busy stream, the fewer hand-overs to its reader
 _IDLE_CONNECTIONS = 16
@@ -55,6 +58,8 @@ _BAD_SETUP = (
 
 class Answer:
     """A gateway's answer: its headers are in, its body is read piece by piece."""
+
+    watch: Watch | None = None
 
     def __init__(self, response: requests.Response) -> None:
         self._response = response
@@ -74,6 +79,9 @@ class Answer:
 
     def chunks(self) -> Iterator[bytes]:
         """The body as it arrives. Raises `GatewayConnectionError` if it is cut short."""
+        return self._chunks() if self.watch is None else self.watch.read(self._chunks())
+
+    def _chunks(self) -> Iterator[bytes]:
         raw = self._response.raw
         read = _reader(raw)
         while data := _read_some(read):
@@ -86,11 +94,15 @@ class Answer:
             return float(value)
         try:
             when = email.utils.parsedate_to_datetime(value)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             return None
         if when.tzinfo is None:
             when = when.replace(tzinfo=datetime.timezone.utc)
         return max(0.0, (when - datetime.datetime.now(datetime.timezone.utc)).total_seconds())
+
+    def sent_headers(self) -> dict[str, str]:
+        """The headers that went out, with what a session added."""
+        return dict(getattr(self._response.request, "headers", None) or {})
 
     @property
     def has_connection(self) -> bool:
@@ -108,6 +120,8 @@ class Answer:
         """Let go: a connection whose body was read to the end is kept, any other is closed."""
         with contextlib.suppress(OSError, urllib3.exceptions.HTTPError):
             self._response.close()
+        if self.watch is not None:
+            self.watch.closed()
 
 
 class Transport:
@@ -117,7 +131,8 @@ class Transport:
     parent's is kept there, unused; its locks may have been copied in a locked state.
     """
 
-    def __init__(self, session: requests.Session | None = None) -> None:
+    def __init__(self, session: requests.Session | None = None, *, tap: Tap | None = None) -> None:
+        self.tap = tap
         self._given = session
         self._own: dict[int, requests.Session] = {}  # by process
 
@@ -139,9 +154,27 @@ class Transport:
         The timeouts, in seconds, are only for a session whose sockets a lifeline does not reach.
         Raises `ConfigurationError` and `GatewayConnectionError`.
         """
+        timeout = connect_timeout, read_timeout
+        tap = self.tap
+        watch = None if tap is None else tap.sending(request, lifeline)
+        if watch is None:
+            return self._send_anew(request, lifeline, timeout)
+        try:
+            answer = self._send_anew(request, lifeline, timeout)
+        except PiNativeError as exc:
+            watch.failed(exc)
+            raise
+        answer.watch = watch
+        watch.answered(answer)
+        return answer
+
+    def _send_anew(
+        self, request: Request, lifeline: Lifeline, timeout: tuple[float | None, float | None]
+    ) -> Answer:
+        """Send it; again, if a kept connection had been closed before."""
         while True:
             try:
-                return self._send(request, lifeline, (connect_timeout, read_timeout))
+                return self._send(request, lifeline, timeout)
             except GatewayConnectionError as exc:
                 if not _was_stale(exc, lifeline):
                     raise
@@ -158,8 +191,7 @@ class Transport:
             with lifeline.running():
                 return Answer(_send(session, request, timeout))
         except _BAD_SETUP as exc:
-            words = _words(exc).replace(request.url, where)  # which may hold a password
-            failure = ConfigurationError(f"cannot send to {where!r}: {words}")
+            failure = _unusable(exc, request.url, where)
         except requests.exceptions.Timeout as exc:
             failure = _timed_out(exc, timeout, time.monotonic() - began)
         except Exception as exc:  # noqa: BLE001 - the error is ours, whatever an adapter raises
@@ -281,6 +313,14 @@ def _reader(raw: Any) -> Callable[[], bytes]:
 def _was_stale(exc: GatewayConnectionError, lifeline: Lifeline) -> bool:
     """Whether a connection from the turn before had been closed when this request met it."""
     return lifeline.reused and not lifeline.is_cut and isinstance(exc.__cause__, ConnectionError)
+
+
+def _unusable(exc: Exception, url: str, where: str) -> PiNativeError:
+    if isinstance(_root(exc), urllib3.exceptions.InvalidHeader):
+        # Not ours, which requests looks at itself, but the answer's: it has two lengths.
+        return _lost(exc, "headers", f"no answer from {where}")
+    words = _words(exc).replace(url, where)  # which may hold a password
+    return ConfigurationError(f"cannot send to {where!r}: {words}")
 
 
 def _timed_out(

@@ -10,12 +10,16 @@ With pytest, the fixture `pi_native_gateway` is one, started.
 """
 
 from ._answers import Answer, Events, HTTPError, Raw, Reply, Verbatim
-from ._faults import Fault, Garbage, HangUp, Slow, Stall
+from ._faults import BadChunk, Endless, Fault, Garbage, HangUp, Slow, Stall
 from ._gateway import FakeGateway
+from ._record import record
+from ._replay import Recorded
 from ._request import RecordedRequest
 
 __all__ = [
     "Answer",
+    "BadChunk",
+    "Endless",
     "Events",
     "FakeGateway",
     "Fault",
@@ -23,9 +27,11 @@ __all__ = [
     "HTTPError",
     "HangUp",
     "Raw",
+    "Recorded",
     "RecordedRequest",
     "Reply",
     "Slow",
     "Stall",
     "Verbatim",
+    "record",
 ]

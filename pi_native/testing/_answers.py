@@ -14,6 +14,7 @@ from pi_native import ToolCall, Usage, to_wire
 
 from . import _frames
 from ._faults import Fault, in_order
+from ._replay import Recorded
 from ._request import RecordedRequest
 from ._response import Framing, Response, merged, phrase
 
@@ -194,7 +195,7 @@ class HTTPError:
         return {"type": self.type or _error_type(self.status), "message": message}
 
 
-Answer: TypeAlias = Reply | Events | Raw | Verbatim | HTTPError
+Answer: TypeAlias = Reply | Events | Raw | Verbatim | HTTPError | Recorded
 #: An entry of a script.
 Scripted: TypeAlias = Answer | Callable[[RecordedRequest], Answer]
 
@@ -209,7 +210,7 @@ def _identity(request: RecordedRequest) -> dict[str, str]:
     named = {"x-request-id": request.request_id, "request-id": request.request_id}
     if request.method != "POST":
         return named  # the gateway's own pages are about no model
-    return {**named, "x-litellm-model-id": request.model_id.partition("/")[2]}
+    return {**named, "x-litellm-model-id": request.model.partition("/")[2]}
 
 
 def _and_done(frames: Iterable[bytes]) -> Iterable[bytes]:
@@ -228,7 +229,7 @@ def _byte_pieces(body: bytes | Sequence[bytes]) -> list[bytes]:
 
 def _surroundings(request: RecordedRequest, api: str) -> dict[str, Any]:
     """Return the members of a message around its content, while it grows."""
-    provider, _, model = request.model_id.partition("/")
+    provider, _, model = request.model.partition("/")
     return {
         "api": api,
         "provider": provider,

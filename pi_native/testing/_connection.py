@@ -191,6 +191,7 @@ class _Exchange:
         self, connection: Connection, request: RecordedRequest, response: Response
     ) -> None:
         self.delay = 0.0
+        self.false_size: bytes | None = None
         self._connection = connection
         self._request = request
         self._response = response
@@ -200,14 +201,17 @@ class _Exchange:
     def run(self) -> bool:
         """Send the answer; return whether the connection is good for another request."""
         keep_alive = self._keeps_alive()
+        self._wait_until_due(0)
         self._start_body(self._response.head(keep_alive=keep_alive))
         for count, piece in enumerate(self._response.pieces):
+            self._wait_until_due(count + 1)
             self._strike(count, piece)
             self._connection.wait(self.delay)
             self.send_piece(piece)
+        self._wait_until_due(-1)
         self._strike(None, b"")
         if self._chunked:
-            self._connection.send(b"0\r\n\r\n")
+            self._connection.send(self._size(b"") + b"\r\n\r\n")
         self._request.answered.set()
         return keep_alive
 
@@ -220,6 +224,15 @@ class _Exchange:
         asked = (self._request.headers["Connection"] or "").lower()
         return self._response.keep_alive and self._response.framing != "close" and asked != "close"
 
+    def _wait_until_due(self, index: int) -> None:
+        # By the clock: waits that are added up drift.
+        if due := self._response.due:
+            self._connection.wait(self._request.arrived_at + due[index] - time.monotonic())
+
+    def _size(self, data: bytes) -> bytes:
+        false, self.false_size = self.false_size, None
+        return b"%x" % len(data) if false is None else false
+
     def _strike(self, count: int | None, upcoming: bytes) -> None:
         """Let every fault strike whose time it is; None: all that are left."""
         while self._faults and (count is None or position(self._faults[0]) <= count):
@@ -230,8 +243,14 @@ class _Exchange:
     def send_piece(self, data: bytes) -> None:
         """Send this as one piece of the body."""
         if self._chunked:
-            data = b"%x\r\n%b\r\n" % (len(data), data)
+            data = b"%b\r\n%b\r\n" % (self._size(data), data)
         self._connection.send(data)
+
+    def repeat(self, data: bytes, seconds: float) -> None:
+        """Send this again and again, so many seconds apart, until released."""
+        while not self._request.released.is_set():
+            self.send_piece(data)
+            self._connection.wait(seconds)
 
     def send_half(self, data: bytes) -> None:
         """Send half of this, framed as if all of it were to come."""

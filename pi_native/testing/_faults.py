@@ -11,19 +11,34 @@ from typing import Protocol, TypeAlias
 
 import attrs
 
-__all__ = ["Fault", "Garbage", "HangUp", "Slow", "Stall", "Wire", "in_order", "position"]
+__all__ = [
+    "BadChunk",
+    "Endless",
+    "Fault",
+    "Garbage",
+    "HangUp",
+    "Slow",
+    "Stall",
+    "Wire",
+    "in_order",
+    "position",
+]
 
 
 class Wire(Protocol):
     """The response being sent, as a fault sees it."""
 
     delay: float
+    false_size: bytes | None
 
     def stall(self, seconds: float | None) -> None:
         """Send nothing for this long, or until released."""
 
     def send_piece(self, data: bytes) -> None:
         """Send this as one piece of the body."""
+
+    def repeat(self, data: bytes, seconds: float) -> None:
+        """Send this again and again, so many seconds apart, until released."""
 
     def send_half(self, data: bytes) -> None:
         """Send half of this piece of the body."""
@@ -101,7 +116,40 @@ class Slow:
         wire.delay = self.delay
 
 
-Fault: TypeAlias = Stall | HangUp | Garbage | Slow
+@attrs.frozen
+class BadChunk:
+    """Lies about the size of the HTTP chunk that comes next, in a chunked answer; then goes on.
+
+    `size` is what is said in its place: hexadecimal digits, or bytes that are no number at all.
+    Past the end it is the last chunk that lies.
+    """
+
+    after: int | None = attrs.field(default=0, validator=_check_after)
+    size: bytes = b"zz"
+
+    def strike(self, wire: Wire, _upcoming: bytes) -> None:
+        """Have the next size be false."""
+        wire.false_size = self.size
+
+
+@attrs.frozen
+class Endless:
+    """Never ends: sends `data` again and again, `seconds` apart, until somebody lets go.
+
+    Without `data` these are keep-alives, in which there is no news. An event that never ends is
+    `Endless(data=b"x" * 65536, seconds=0)`. For who lets go, see `Stall`.
+    """
+
+    after: int | None = attrs.field(default=0, validator=_check_after)
+    data: bytes = b": still there\n\n"
+    seconds: float = attrs.field(default=0.01, kw_only=True)
+
+    def strike(self, wire: Wire, _upcoming: bytes) -> None:
+        """Send no end of data."""
+        wire.repeat(self.data, self.seconds)
+
+
+Fault: TypeAlias = Stall | HangUp | Garbage | Slow | BadChunk | Endless
 
 
 def position(fault: Fault) -> int:

@@ -1,20 +1,23 @@
 """The fake gateway itself: the listener, the script, the record of what came in."""
 
+import os
 import ssl
 import threading
-from collections import defaultdict, deque
 from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any
+from urllib.parse import urlsplit
 
 from pi_native import ToolCall, Usage
 
 from ._answers import Events, HTTPError, Raw, Reply, Scripted, Verbatim
 from ._faults import Fault
 from ._listener import Listener
+from ._replay import recorded
 from ._request import STREAM_PATH, RecordedRequest
 from ._response import Framing, Response
 from ._routes import credential, is_authorized, model_row, now_ms, refusal, usage_report
+from ._script import Script
 
 __all__ = ["FakeGateway"]
 
@@ -32,7 +35,7 @@ class FakeGateway:
             gateway.reply("Hello world")
             gateway.reply("Hello again", fault=HangUp(after=3))
             ...  # two turns against gateway.url with gateway.api_key
-            assert gateway.requests[0].model_id == "fake/parrot"
+            assert gateway.last_request.model == "fake/parrot"
 
     Each turn takes the next entry of the script; past its end, `default` answers. A request that a
     real gateway would turn down (bearer, route, body, model) is turned down and takes no entry.
@@ -72,7 +75,7 @@ class FakeGateway:
         self._port = port
         self._tls = tls
         self._listener: Listener | None = None
-        self._script: defaultdict[str, deque[Scripted]] = defaultdict(deque)
+        self._script = Script()
         self._requests: list[RecordedRequest] = []
         self._handed_out = 0
         self._failures: list[Exception] = []
@@ -81,6 +84,30 @@ class FakeGateway:
     def __repr__(self) -> str:
         where = self.url if self._listener else "not started"
         return f"<FakeGateway {where}, {len(self.requests)} requests, {self.pending} pending>"
+
+    @classmethod
+    def replay(
+        cls, path: str | os.PathLike[str], *, speed: float | None = None, **settings: Any
+    ) -> "FakeGateway":
+        """Return a gateway, still to be started, that answers as the one that was recorded.
+
+            with FakeGateway.replay("turn.jsonl") as gateway:
+                ...  # the same turns, against gateway.url with gateway.api_key
+
+        Each answer goes to the first request for its path and its model, in the order in which
+        they were asked for; a turn for which none is left is a 404 that says so. `speed` is None
+        for as fast as possible, 1 for the recorded times, 2 for twice as fast. An answer that broke
+        off breaks off again; where the client had left, the gateway stalls: see `Stall`.
+
+        `settings` are those of `FakeGateway`. Raises OSError if the file cannot be read, ValueError
+        if it is no recording.
+        """
+        gateway = cls(**settings)
+        for answer in recorded(path, speed):
+            target = urlsplit(answer.exchange.path).path
+            gateway.add(answer, path=target, model=answer.model)
+        gateway.default = _nothing_recorded
+        return gateway
 
     # Its life
 
@@ -198,20 +225,29 @@ class FakeGateway:
             HTTPError(status, message, type=type, headers=headers or {}, body=body, fault=fault)
         )
 
-    def add(self, *answers: Scripted, path: str = STREAM_PATH) -> "FakeGateway":
-        """Append to the script of turns, or to that of another path, such as `/v1/models`.
+    def add(
+        self, *answers: Scripted, path: str = STREAM_PATH, model: str | None = None
+    ) -> "FakeGateway":
+        """Append to the script: answers for turns, or for another path, such as `/v1/models`.
 
-        An entry is an answer or a function that is called with the request and returns one.
+        An entry is an answer or a function that is called with the request and returns one. With a
+        `model` it waits for a turn of that model: where threads race, each can have its own.
         """
-        with self._changed:
-            self._script[path].extend(answers)
+        self._script.add(answers, path, model)
         return self
 
     @property
     def pending(self) -> int:
         """How many script entries have not been asked for yet."""
-        with self._changed:
-            return sum(map(len, self._script.values()))
+        return len(self._script)
+
+    def assert_done(self) -> None:
+        """Raise AssertionError, naming them, if script entries have not been asked for."""
+        left = self._script.outline()
+        if left:
+            came = [f"  {request!r}" for request in self.requests] or ["  nothing"]
+            parts = [f"{len(left)} answers were not asked for:", *(f"  {line}" for line in left)]
+            raise AssertionError("\n".join([*parts, "what came in:", *came]))
 
     # What came in
 
@@ -220,6 +256,14 @@ class FakeGateway:
         """Every request so far, the oldest first."""
         with self._changed:
             return list(self._requests)
+
+    @property
+    def last_request(self) -> RecordedRequest:
+        """The newest request. Raises AssertionError if none has come."""
+        requests = self.requests
+        if not requests:
+            raise AssertionError("no request has come in")
+        return requests[-1]
 
     @property
     def connections(self) -> int:
@@ -269,18 +313,16 @@ class FakeGateway:
         is_turn = route == f"POST {STREAM_PATH}"
         if is_turn and (refused := refusal(request, self._known_models())) is not None:
             return refused
-        entry = self._next_entry(request.path, self.default if is_turn else None)
+        entry = self._script.take(request)
         if entry is None:
-            return self._page(route)
+            if not is_turn:
+                return self._page(route)
+            entry = self.default
         answer = entry(request) if callable(entry) else entry
         return answer.respond(request, self.api)
 
     def _known_models(self) -> set[str] | None:
         return None if self.models is None else {row["id"] for row in self.models}
-
-    def _next_entry(self, path: str, default: Scripted | None) -> Scripted | None:
-        with self._changed:
-            return self._script[path].popleft() if self._script[path] else default
 
     def _page(self, route: str) -> Response:
         body: dict[str, Any]
@@ -296,3 +338,7 @@ class FakeGateway:
         else:
             return Response.json(404, {"error": f"No route: {route}"})
         return Response.json(200, body)
+
+
+def _nothing_recorded(request: RecordedRequest) -> HTTPError:
+    return HTTPError(404, f"the recording has no answer left for a turn of {request.model}")

@@ -12,7 +12,14 @@ from urllib.parse import urlsplit
 
 import attrs
 
-__all__ = ["STREAM_PATH", "BadRequest", "RecordedRequest", "check_turn", "parse_head"]
+__all__ = [
+    "STREAM_PATH",
+    "BadRequest",
+    "RecordedRequest",
+    "asked_model",
+    "check_turn",
+    "parse_head",
+]
 
 STREAM_PATH = "/v1/pi/stream"
 
@@ -21,9 +28,16 @@ class BadRequest(Exception):
     """The request is not one that the gateway could answer; the text says why."""
 
 
-@attrs.define(eq=False, slots=False)
+_SHOWN = 60  # characters of a prompt
+
+
+@attrs.define(eq=False, slots=False, repr=False)
 class RecordedRequest:
     """One request as it came in.
+
+    What a turn asks for is plain JSON here, so that a failed `assert` shows how it differs:
+    `model`, `context`, `messages`, `system_prompt`, `last_user_text` and `options`, the names in
+    them being the wire's.
 
     `headers` is the standard library's: names compare without case, an absent one reads as None.
     `connection` is the number of the TCP connection that it came on, 1 being the gateway's first.
@@ -38,15 +52,19 @@ class RecordedRequest:
 
     method: str
     target: str
-    headers: HTTPMessage = attrs.field(repr=False)
-    body: bytes = attrs.field(default=b"", repr=False)
+    headers: HTTPMessage
+    body: bytes = b""
     connection: int = 0
-    request_id: str = attrs.field(factory=lambda: str(uuid.uuid4()), repr=False)
-    arrived_at: float = attrs.field(factory=time.monotonic, repr=False)
-    answered: threading.Event = attrs.field(factory=threading.Event, init=False, repr=False)
-    stalled: threading.Event = attrs.field(factory=threading.Event, init=False, repr=False)
-    client_gone: threading.Event = attrs.field(factory=threading.Event, init=False, repr=False)
-    released: threading.Event = attrs.field(factory=threading.Event, init=False, repr=False)
+    request_id: str = attrs.field(factory=lambda: str(uuid.uuid4()))
+    arrived_at: float = attrs.field(factory=time.monotonic)
+    answered: threading.Event = attrs.field(factory=threading.Event, init=False)
+    stalled: threading.Event = attrs.field(factory=threading.Event, init=False)
+    client_gone: threading.Event = attrs.field(factory=threading.Event, init=False)
+    released: threading.Event = attrs.field(factory=threading.Event, init=False)
+
+    def __repr__(self) -> str:
+        about = f" {self.model!r}, {self.last_user_text!r:.{_SHOWN}}" if self.model else ""
+        return f"<{self.method} {self.target}{about}>"
 
     @property
     def path(self) -> str:
@@ -59,14 +77,32 @@ class RecordedRequest:
         return json.loads(self.body)
 
     @property
-    def model_id(self) -> str:
-        """The model that was asked for, `provider/id`."""
-        return _asked_model(self.json) or ""
+    def model(self) -> str:
+        """The model that was asked for, `provider/id`; empty for a request that names none."""
+        return asked_model(self.body) or ""
 
     @property
     def context(self) -> dict[str, Any]:
         """The conversation, as wire JSON."""
         return dict(self.json["context"])
+
+    @property
+    def messages(self) -> list[dict[str, Any]]:
+        """The messages of the conversation, as wire JSON, the oldest first."""
+        return list(self.context["messages"])
+
+    @property
+    def system_prompt(self) -> list[str]:
+        """The system prompt; empty when there was none."""
+        return list(self.context.get("systemPrompt") or [])
+
+    @property
+    def last_user_text(self) -> str | None:
+        """What the user said last, the texts of a message in blocks joined; None if nothing."""
+        context = _parsed(self.body).get("context")
+        messages = context.get("messages") if isinstance(context, dict) else None
+        said = [_text_of(message) for message in messages or () if _is_users(message)]
+        return said[-1] if said else None
 
     @property
     def options(self) -> dict[str, Any]:
@@ -101,12 +137,36 @@ def check_turn(request: RecordedRequest) -> None:
         raise BadRequest(f"Invalid JSON body: SyntaxError: {exc}") from exc
     if not isinstance(body, dict):
         raise BadRequest("Request body must be a JSON object")
-    if _asked_model(body) is None:
+    if _model_of(body) is None:
         raise BadRequest("Missing `modelId` (or `model.id`) field")
     _check_context(body.get("context"))
 
 
-def _asked_model(body: dict[str, Any]) -> str | None:
+def asked_model(body: bytes) -> str | None:
+    """Return the model that a body asks for, None if it names none."""
+    return _model_of(_parsed(body))
+
+
+def _parsed(body: bytes) -> dict[str, Any]:
+    try:
+        parsed = json.loads(body)
+    except (ValueError, RecursionError):
+        return {}
+    return parsed if isinstance(parsed, dict) else {}
+
+
+def _is_users(message: Any) -> bool:
+    return isinstance(message, dict) and message.get("role") == "user"
+
+
+def _text_of(message: dict[str, Any]) -> str:
+    content = message.get("content")
+    if isinstance(content, str):
+        return content
+    return "".join(block.get("text", "") for block in content or ())
+
+
+def _model_of(body: dict[str, Any]) -> str | None:
     model = body.get("model")
     nested = model.get("id") if isinstance(model, dict) else None
     names = (body.get("modelId"), model, nested)

@@ -1,6 +1,6 @@
 """One HTTP response: its head, and how each piece of its body is framed."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from email.utils import formatdate
 from http import HTTPStatus
 from typing import Literal
@@ -28,6 +28,9 @@ class Response:
     framing: Framing | None = "chunked"
     faults: tuple[Fault, ...] = attrs.field(default=(), converter=in_order)
     keep_alive: bool = True
+    reason: str | None = None
+    #: When the head, each piece, and the end are due, in seconds after the request; empty: at once.
+    due: Sequence[float] = ()
 
     @classmethod
     def json(cls, status: int, body: object) -> "Response":
@@ -56,7 +59,7 @@ class Response:
         if self.framing == "chunked":
             headers["Transfer-Encoding"] = "chunked"
         headers["Connection"] = "keep-alive" if keep_alive else "close"
-        lines = [f"HTTP/1.1 {self.status} {phrase(self.status)}"]
+        lines = [f"HTTP/1.1 {self.status} {self.reason or phrase(self.status)}"]
         lines += [f"{name}: {value}" for name, value in merged(headers, self.headers).items()]
         return "\r\n".join([*lines, "", ""]).encode("latin-1")
 

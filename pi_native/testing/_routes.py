@@ -32,8 +32,8 @@ def refusal(request: RecordedRequest, known_models: Collection[str] | None) -> R
         check_turn(request)
     except BadRequest as exc:
         return Response.error(400, "invalid_request_error", str(exc))
-    if known_models is not None and request.model_id not in known_models:
-        message = f"Unknown model: {request.model_id}"
+    if known_models is not None and request.model not in known_models:
+        message = f"Unknown model: {request.model}"
         return Response.error(404, "invalid_request_error", message)
     return None
 

@@ -113,7 +113,7 @@ class TestAsk:
         assert run("ask", "Hi there", "--system", "Be brief.") == (0, "Hello, world\n", "")
 
         (request,) = gateway.requests
-        assert request.model_id == MODEL
+        assert request.model == MODEL
         assert request.context["messages"][0]["content"] == "Hi there"
         assert request.context["systemPrompt"] == ["Be brief."]
 

@@ -251,7 +251,7 @@ class TestScript:
 
     def test_takes_a_function_of_the_request(self, gateway: FakeGateway):
         """An entry, or the default, may be made when the request is known."""
-        gateway.default = lambda request: Reply(f"You asked {request.model_id}.")
+        gateway.default = lambda request: Reply(f"You asked {request.model}.")
 
         assert events(turn(gateway))[-2]["content"] == "You asked acme/models/large."
 
@@ -502,7 +502,7 @@ class TestRecord:
         assert request.headers["x-omp-app"] == "me"
         assert request.headers["x-absent"] is None
         assert json.loads(request.body) == request.json == BODY
-        assert request.model_id == "acme/models/large"
+        assert request.model == "acme/models/large"
         assert request.context == BODY["context"]
         assert request.options == {"temperature": 0.5}
 
@@ -533,7 +533,7 @@ class TestRecord:
 
         late.join()
         assert [first, second] == gateway.requests
-        assert second.model_id == "a/b"
+        assert second.model == "a/b"
         with pytest.raises(TimeoutError, match="no request but 2"):
             gateway.wait_for_request(timeout=0.01)
 

@@ -1,0 +1,93 @@
+"""A recorded exchange as an answer: the same bytes, in the same pieces, at the same pace."""
+
+import os
+from collections.abc import Iterator
+
+import attrs
+
+from ._faults import Fault, HangUp, Stall
+from ._recording import Exchange, load
+from ._request import RecordedRequest, asked_model
+from ._response import Framing, Response
+
+__all__ = ["Recorded", "recorded"]
+
+# What is said anew about each connection, or was true before a body was decompressed.
+_NOT_REPLAYED = {"connection", "keep-alive", "transfer-encoding", "content-encoding"}
+
+
+@attrs.frozen(repr=False)
+class Recorded:
+    """What a gateway once answered. `speed` 2 is twice as fast as it was; None: at once."""
+
+    exchange: Exchange
+    speed: float | None = None
+    keep_alive: bool = True
+
+    def __repr__(self) -> str:
+        exchange = self.exchange
+        status = "no answer" if exchange.status is None else exchange.status
+        return f"<recorded {exchange.method} {exchange.path} {self.model or ''}: {status}>"
+
+    @property
+    def model(self) -> str | None:
+        """The model that was asked for; None for a page."""
+        return asked_model(self.exchange.body)
+
+    def respond(self, _request: RecordedRequest, _api: str) -> Response:
+        """Return the answer; one that did not come hangs up, or stays away, where it did."""
+        exchange = self.exchange
+        return Response(
+            pieces=[data for _, data in exchange.pieces],
+            status=exchange.status or 200,
+            reason=exchange.reason,
+            headers=self._headers(),
+            framing=self._framing(),
+            faults=self._fault(),
+            keep_alive=self.keep_alive,
+            due=self._due(),
+        )
+
+    def _headers(self) -> dict[str, str]:
+        names = {name.lower() for name in self.exchange.headers}
+        unwanted = set(_NOT_REPLAYED)
+        if self.exchange.end == "complete" or "content-encoding" in names:
+            unwanted.add("content-length")  # counted anew: somebody may have edited the text
+        headers = self.exchange.headers.items()
+        return {name: value for name, value in headers if name.lower() not in unwanted}
+
+    def _framing(self) -> Framing:
+        headers = {name.lower(): value for name, value in self.exchange.headers.items()}
+        if "chunked" in headers.get("transfer-encoding", "").lower():
+            return "chunked"
+        return "length" if "content-length" in headers else "close"
+
+    def _fault(self) -> tuple[Fault, ...]:
+        exchange = self.exchange
+        after = None if exchange.status is None else len(exchange.pieces)
+        if exchange.end == "complete":
+            return ()
+        if exchange.end == "left":
+            return (Stall(after),)
+        return (HangUp(after, reset=exchange.end == "reset"),)
+
+    def _due(self) -> list[float]:
+        """Return when the head, each piece and the end are due, in seconds after the request."""
+        if self.speed is None:
+            return []
+        exchange = self.exchange
+        head = exchange.ended_at if exchange.status is None else exchange.answered_at
+        times = [head, *(at for at, _ in exchange.pieces), exchange.ended_at]
+        return [at / self.speed for at in times]
+
+
+def recorded(path: str | os.PathLike[str], speed: float | None) -> Iterator[Recorded]:
+    """Yield the answers of a recording, in the order in which they were asked for."""
+    if speed is not None and not speed > 0:
+        raise ValueError(f"speed must be more than 0, but is {speed}")
+    exchanges = load(path)
+    # A kept connection that is closed without an answer is replaced by clients, unseen: that would
+    # use up the next answer.
+    keep_alive = all(exchange.status is not None for exchange in exchanges)
+    for exchange in exchanges:
+        yield Recorded(exchange, speed, keep_alive)
