@@ -180,6 +180,11 @@ BROKEN_HEADS = {
     "204": (b"HTTP/1.1 204 No Content\r\n\r\n", AuthGatewayError, "returned empty body"),
     "205": (b"HTTP/1.1 205 Reset\r\nContent-Length: 0\r\n\r\n", AuthGatewayError, "empty body"),
     "no content": (OK + b"Content-Length: 0\r\n\r\n", AuthGatewayError, "empty body"),
+    "two lengths": (
+        OK + b"Content-Length: 5\r\nContent-Length: 6\r\n\r\ndata:",
+        GatewayConnectionError,
+        "no answer",
+    ),
     "a redirect": (
         b"HTTP/1.1 307 Moved\r\nLocation: http://127.0.0.1:9/\r\nContent-Length: 0\r\n\r\n",
         AuthGatewayError,
@@ -207,6 +212,18 @@ def test_a_page_that_is_no_stream_is_an_error_for_a_client_that_forgives_incompl
     page = OK.replace(b"text/event-stream", b"text/html") + b"\r\n<p>hello</p>"
     _, failure = outcome(answer(page), on_incomplete="done")
     assert isinstance(failure, StreamProtocolError)
+
+
+@pytest.mark.parametrize(
+    "when",
+    ["Thu, 01 Jan 99999999999999999999 00:00:00 GMT", "Thu, 01 Jan 2026 00:00:00 +99999999999999"],
+)
+def test_a_time_that_no_calendar_has_is_no_time_to_wait_for(when: str) -> None:
+    """The refusal is told with its status, and without a `retry_after`."""
+    head = b"HTTP/1.1 503 Busy\r\nRetry-After: %b\r\n\r\n" % when.encode()
+    _, failure = outcome(answer(head))
+    assert isinstance(failure, GatewayServerError)
+    assert failure.retry_after is None
 
 
 def test_a_refused_connection_names_the_address() -> None:
