@@ -56,6 +56,16 @@ class Usage(Wire):
     server: dict[str, Any] | None = None
     credits: dict[str, Any] | None = None
 
+    def __str__(self) -> str:
+        """Say it in a line: `33 tokens in, 1,024 from cache, 4 out, $0.000159`."""
+        parts = [f"{self.input or 0:,} tokens in"]
+        if self.cache_read:
+            parts.append(f"{self.cache_read:,} from cache")
+        parts.append(f"{self.output or 0:,} out")
+        if self.cost is not None and self.cost.total:
+            parts.append(f"${self.cost.total:,.6f}".rstrip("0").rstrip("."))
+        return ", ".join(parts)
+
 
 @define(eq=False, repr=False)
 class UserMessage(Wire):
@@ -141,6 +151,12 @@ class AssistantMessage(Wire):
         if self.stop_reason not in ("error", "aborted"):
             return self
         raise failure_of(self)
+
+    def _repr_markdown_(self) -> str:
+        """How notebooks show a message. Needs nothing but this package."""
+        from ._markdown import message_markdown  # only where there is somebody to look
+
+        return message_markdown(self)
 
     def _blocks(self) -> Sequence[Block]:
         # None when whoever sent the message left it out, whatever the annotation says.

@@ -198,6 +198,24 @@ class AssistantMessageEventStream(EventStream[AssistantMessageEvent, AssistantMe
         """How many requests were made for the turn so far; more than one after a retry."""
         return self._producer.attempts if self._producer else 0
 
+    def display(self) -> AssistantMessage:
+        """Show the answer in a notebook as it comes, and return the message when it is complete.
+
+        The stop button cancels the turn: what had arrived stays where it is, also as `partial`, and
+        `KeyboardInterrupt` is raised. So is whatever else ends the stream. In a terminal the
+        message is printed once, when it is complete. Takes no events from those who iterate.
+        Raises `ConfigurationError` without IPython, which the extra `pi-native[jupyter]` brings.
+        """
+        from ._notebook import show  # IPython is not for everybody
+
+        return show(self)
+
+    def _ipython_display_(self) -> None:
+        """A stream that is the last expression of a cell shows itself."""
+        from ._notebook import show_as_result
+
+        show_as_result(self)
+
     def abort(self, reason: object = None) -> None:
         """Cancel the turn, from any thread; returns at once. Only the first call counts.
 

@@ -109,18 +109,6 @@ class WholeCharacters:
 
 
 def summary(message: AssistantMessage) -> str:
-    """What the turn took: `33 tokens in, 1,024 from cache, 4 out, $0.000159`."""
-    usage = message.usage
-    if usage is None:  # left out by the gateway, whatever the annotation says
-        return "no usage was reported"
-    parts = [f"{usage.input or 0:,} tokens in"]
-    if usage.cache_read:
-        parts.append(f"{usage.cache_read:,} from cache")
-    parts.append(f"{usage.output or 0:,} out")
-    if usage.cost is not None and usage.cost.total:
-        parts.append(_dollars(usage.cost.total))
-    return ", ".join(parts)
-
-
-def _dollars(amount: float) -> str:
-    return f"${amount:,.6f}".rstrip("0").rstrip(".")
+    """What the turn took, in a line."""
+    # Left out by the gateway, whatever the annotation says.
+    return "no usage was reported" if message.usage is None else str(message.usage)

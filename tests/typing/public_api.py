@@ -121,6 +121,7 @@ def a_stream(stream: AssistantMessageEventStream) -> None:
     assert_type(stream.done, bool)
     assert_type(stream.abort("enough"), None)
     assert_type(stream.close(), None)
+    assert_type(stream.display(), AssistantMessage)
     with stream as same:
         assert_type(same, AssistantMessageEventStream)
 

@@ -1,0 +1,30 @@
+"""Showing a stream where there is no notebook."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from pi_native import AssistantMessageEventStream
+from pi_native.errors import ConfigurationError
+
+
+def test_without_ipython_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who lacks IPython is told what to install."""
+    monkeypatch.setitem(sys.modules, "IPython", None)
+    with pytest.raises(ConfigurationError, match=r"pip install 'pi-native\[jupyter\]'"):
+        AssistantMessageEventStream().display()
+
+
+def test_nobody_imports_ipython_unasked() -> None:
+    """Importing the package, and showing a message, needs no IPython."""
+    script = (
+        "import sys, pi_native\n"
+        "before = set(sys.modules)\n"
+        "assert not {'IPython', 'pi_native._markdown', 'pi_native._notebook'} & before\n"
+        "pi_native.AssistantMessage([pi_native.TextContent('Hi')])._repr_markdown_()\n"
+        "assert 'IPython' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=60)
