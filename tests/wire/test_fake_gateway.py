@@ -1,10 +1,7 @@
 """The fake gateway's good behaviour: what it answers, what it turns down, what it records."""
 
 import json
-import os
 import re
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -544,21 +541,3 @@ class TestRecord:
         request = gateway.wait_for_request()
         assert request.answered.wait(5)
         assert request.client_gone.wait(5)
-
-
-def test_the_pytest_fixture_is_a_started_gateway(tmp_path: Any):
-    """The plugin's fixture works in a test run that knows nothing else."""
-    (tmp_path / "test_it.py").write_text(
-        "def test_it(pi_native_gateway):\n    assert pi_native_gateway.url.startswith('http://')\n"
-    )
-    plugin = ["-p", "pi_native.testing.pytest_plugin", "-p", "no:cacheprovider"]
-    command = [sys.executable, "-m", "pytest", "-q", *plugin, str(tmp_path)]
-    environment = {
-        **os.environ,
-        "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
-        "PYTHONPATH": os.pathsep.join(sys.path),
-    }
-
-    run = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-
-    assert run.returncode == 0, run.stdout + run.stderr
