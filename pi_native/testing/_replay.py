@@ -27,7 +27,8 @@ class Recorded:
     def __repr__(self) -> str:
         exchange = self.exchange
         status = "no answer" if exchange.status is None else exchange.status
-        return f"<recorded {exchange.method} {exchange.path} {self.model or ''}: {status}>"
+        asked = " ".join(filter(None, [exchange.method, exchange.path, self.model]))
+        return f"<recorded {asked}: {status}>"
 
     @property
     def model(self) -> str | None:

@@ -14,7 +14,17 @@ from typing import Any
 import pytest
 import trustme
 
-from pi_native.testing import FakeGateway, Fault, Garbage, HangUp, Reply, Slow, Stall
+from pi_native.testing import (
+    BadChunk,
+    Endless,
+    FakeGateway,
+    Fault,
+    Garbage,
+    HangUp,
+    Reply,
+    Slow,
+    Stall,
+)
 
 BODY = b'{"modelId":"acme/large","context":{"messages":[]}}'
 TURN = (
@@ -322,7 +332,44 @@ class TestOtherFaults:
         with Peer(gateway) as peer:
             assert peer.read_all().endswith(b'\r\n\r\n{"error":{"type":"upstrea')
 
-    @pytest.mark.parametrize("fault", [Stall, HangUp, Garbage, lambda after: Slow(1, after)])
+    def test_lies_about_the_size_of_a_chunk(self, gateway: FakeGateway):
+        """Of the one that comes next, and of the last one; the data itself is whole."""
+        gateway.raw([b"one", b"two", b"three"], fault=[BadChunk(1), BadChunk(9, size=b"1")])
+
+        with Peer(gateway) as peer:
+            answer = peer.read_until(b"\r\n1\r\n\r\n")
+        assert answer.endswith(b"\r\n3\r\none\r\nzz\r\ntwo\r\n5\r\nthree\r\n1\r\n\r\n")
+
+    @pytest.mark.parametrize("after", [1, 99])
+    def test_never_ends(self, gateway: FakeGateway, after: int):
+        """The same again and again, in the middle or where the end would be."""
+        gateway.raw([b"one", b"two"], fault=Endless(after, b"more", seconds=0))
+
+        with Peer(gateway) as peer:
+            assert peer.read_until(b"more\r\n" + 1000 * b"4\r\nmore\r\n").count(b"more") == 1001
+            request = gateway.requests[0]
+            assert not request.answered.is_set()
+        assert request.client_gone.wait(5)
+
+    def test_ends_when_it_is_let_go(self, gateway: FakeGateway):
+        """The answer goes on where it was."""
+        gateway.raw([b"one", b"two"], fault=Endless(1))
+
+        with Peer(gateway) as peer:
+            peer.read_until(b": still there\n\n\r\n")
+            gateway.release()
+            assert peer.read_until(END).endswith(b"3\r\ntwo\r\n0\r\n\r\n")
+
+    def test_does_not_hold_up_its_closing(self):
+        """A gateway that sends without end, to somebody who does not read, closes."""
+        endless = FakeGateway().raw(b"one", fault=Endless(0, b"x" * 65536, seconds=0))
+        with endless as gateway, Peer(gateway) as peer:
+            peer.read_until(b"xxx")
+            gateway.close()
+
+    @pytest.mark.parametrize(
+        "fault", [Stall, HangUp, Garbage, BadChunk, Endless, lambda after: Slow(1, after)]
+    )
     def test_must_not_strike_before_the_beginning(self, fault: Callable[[int], Fault]):
         """A negative `after` is a mistake of the test."""
         with pytest.raises(ValueError, match="negative"):
