@@ -67,6 +67,7 @@ from pi_native import (
     stream_pi_native,
     to_wire,
 )
+from pi_native.testing import FakeGateway, RecordedRequest, Reply, Stall, record
 
 
 def a_call(session: requests.Session, controller: AbortController) -> None:
@@ -303,3 +304,17 @@ def the_wire(event: AssistantMessageEvent) -> None:
     assert_type(from_wire({"role": "assistant"}, AssistantMessage), AssistantMessage)
     wire = to_wire(event)
     assert wire["type"]
+
+
+def other_peoples_tests(client: Client) -> None:
+    """The fake gateway, its view of requests, and recordings."""
+    with record(client, "turn.jsonl") as nothing:
+        assert_type(nothing, None)
+    with FakeGateway.replay("turn.jsonl", speed=2, models=["a/b"]) as gateway:
+        assert_type(gateway, FakeGateway)
+        gateway.add(Reply("Hi", fault=Stall(2)), model="a/b").reply("Hi").assert_done()
+        request = gateway.last_request
+        assert_type(request, RecordedRequest)
+        assert_type(request.model, str)
+        assert_type(request.last_user_text, str | None)
+        assert_type(request.options, dict[str, Any])

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +45,28 @@ def test_a_pages_python_runs_from_top_to_bottom(
                 "exec",
             )
             exec(code, namespace)
+
+
+def test_a_pages_tests_pass(tmp_path: Path) -> None:
+    """Blocks that are test files, each by itself, pass in a pytest that has the fixture."""
+    files = [source for page in PAGES for source in python_of(page) if has_tests(source)]
+    assert files
+    for number, source in enumerate(files, 1):
+        (tmp_path / f"test_{number}.py").write_text(source, encoding="utf-8")
+    plugins = ["-p", "no:cacheprovider", "-p", "pi_native_pytest"]
+    run = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", *plugins, str(tmp_path)],
+        env={**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stdout
+
+
+def has_tests(source: str) -> bool:
+    """Whether a block is a test file."""
+    return "\ndef test_" in source
 
 
 def test_there_are_pages_with_python() -> None:
