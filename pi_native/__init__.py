@@ -63,6 +63,7 @@ from ._models import (
     UsageSnapshot,
 )
 from ._options import ResponseInfo, RetryInfo, SseEvent, StreamOptions
+from ._settings import Setting
 from ._stream import AssistantMessageEventStream, EventStream
 from .errors import (
     AbortError,
@@ -123,6 +124,7 @@ __all__ = [
     "ResponseInfo",
     "RetryInfo",
     "ServerToolContent",
+    "Setting",
     "SseEvent",
     "StartEvent",
     "StreamOptions",

@@ -15,7 +15,7 @@ from ._call import start_call
 from ._convert import from_wire
 from ._fetch import fetch_json, get
 from ._http import Transport, shared_transport
-from ._limits import resolve_limits
+from ._limits import ARGUMENT, DEFAULT, limit_origins, resolve_limits
 from ._messages import AssistantMessage, Message, UserMessage
 from ._models import (
     Context,
@@ -29,7 +29,7 @@ from ._models import (
 )
 from ._options import OnIncomplete, StreamOptions
 from ._request import Secret, merge_headers, with_bearer
-from ._settings import resolve_api_key, resolve_base_url
+from ._settings import Setting, find_api_key, find_base_url
 from ._stream import AssistantMessageEventStream
 from .errors import ConfigurationError
 
@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 
     import requests
     from typing_extensions import Self
+
+_CONNECT_SECONDS = 10.0
 
 Prompt = str | Message | Sequence[Message] | Context
 
@@ -84,7 +86,7 @@ class Client:
         api_key: str | None = None,
         *,
         headers: Mapping[str, str] | None = None,
-        connect_timeout: float | None = 10.0,
+        connect_timeout: float | None = _CONNECT_SECONDS,
         first_event_timeout: float | None = None,
         idle_timeout: float | None = None,
         total_timeout: float | None = None,
@@ -96,9 +98,9 @@ class Client:
         hostname: str | None = None,
         pickle_key: bool = False,
     ) -> None:
-        self.base_url = resolve_base_url(base_url, os.environ)
-        key = resolve_api_key(api_key, self.base_url, os.environ)
-        self._api_key = None if key is None else Secret(key)
+        self.base_url, base_url_origin = find_base_url(base_url, os.environ)
+        self._origins = {"base_url": base_url_origin}
+        self._find_api_key(api_key)
         self._headers = dict(headers or {})
         self._attribution = _attribution(app, install_id, hostname)
         self._pickle_key = pickle_key
@@ -114,6 +116,52 @@ class Client:
             "max_retries": max_retries,
             "on_incomplete": on_incomplete,
         }
+
+    @classmethod
+    def from_models_yml(
+        cls,
+        provider: str | None = None,
+        path: str | os.PathLike[str] | None = None,
+        **settings: Any,
+    ) -> Self:
+        """A client for the gateway that an omp user's `models.yml` names.
+
+        `provider` is the name of a provider there whose transport is pi-native; None stands for
+        the only one. `path` is the file; None: the one in `$PI_CODING_AGENT_DIR`, else in
+        `~/.omp/agent`. Its `apiKey` is the name of an environment variable, else the key itself;
+        without one the key is found as usual. `settings` are further arguments of `Client`.
+        Raises `ConfigurationError`, also without PyYAML, which the extra `pi-native[yaml]` brings.
+        """
+        from ._models_yml import find_provider  # not everybody uses omp
+
+        found = find_provider(provider, path, os.environ)
+        headers = {**found.headers, **(settings.pop("headers", None) or {})}
+        client = cls(found.base_url, found.api_key, headers=headers, **settings)
+        client._origins["base_url"] = found.origin
+        if found.api_key is not None:
+            client._origins["api_key"] = found.origin
+        return client
+
+    @property
+    def settings(self) -> list[Setting]:
+        """The gateway, whether there is a key, and the timeouts in seconds, each with its origin.
+
+        The key itself is not told. Raises `ConfigurationError` for a timeout that is no number.
+        """
+        options = StreamOptions(**self._defaults)
+        limits = resolve_limits(options, os.environ)
+        key = "set" if self._api_key else None
+        origins = self._origins | limit_origins(options, os.environ)
+        connect = DEFAULT if limits.connect == _CONNECT_SECONDS else ARGUMENT
+        total = DEFAULT if limits.total is None else ARGUMENT
+        return [
+            Setting("base_url", self.base_url, origins["base_url"]),
+            Setting("api_key", key, origins["api_key"]),
+            Setting("connect_timeout", limits.connect, connect),
+            Setting("first_event_timeout", limits.first_event, origins["first_event"]),
+            Setting("idle_timeout", limits.idle, origins["idle"]),
+            Setting("total_timeout", limits.total, total),
+        ]
 
     def stream(
         self,
@@ -211,8 +259,11 @@ class Client:
         self.__dict__.update(state)
         self._transport = Transport(self._session)
         if self._api_key is None:
-            key = resolve_api_key(None, self.base_url, os.environ)
-            self._api_key = None if key is None else Secret(key)
+            self._find_api_key(None)
+
+    def _find_api_key(self, given: str | None) -> None:
+        key, self._origins["api_key"] = find_api_key(given, self.base_url, os.environ)
+        self._api_key = None if key is None else Secret(key)
 
     def _get(self, path: str) -> dict[str, Any]:
         headers = merge_headers({"Accept": "application/json"}, self._attribution, self._headers)

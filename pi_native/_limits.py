@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import TypeAlias
 
 import attrs
 
@@ -18,6 +19,8 @@ _DEFAULT_MS = 300_000.0
 _FIRST_EVENT = "PI_STREAM_FIRST_EVENT_TIMEOUT_MS"
 _IDLE = "PI_STREAM_IDLE_TIMEOUT_MS"
 _IDLE_ALIAS = "PI_OPENAI_STREAM_IDLE_TIMEOUT_MS"
+
+ARGUMENT, DEFAULT = "argument", "default"
 
 
 @attrs.define(eq=False, repr=False)
@@ -32,31 +35,41 @@ class Limits:
 
 def resolve_limits(options: StreamOptions, environ: Mapping[str, str]) -> Limits:
     """The limits of one call. Raises `ConfigurationError` for an option that is no number."""
-    idle = _idle_ms(options, environ)
+    idle = _idle(options, environ)
     return Limits(
         connect=_seconds(_option(options.connect_timeout_ms, "connect_timeout_ms")),
-        first_event=_seconds(_first_event_ms(options, environ, idle)),
-        idle=_seconds(idle),
+        first_event=_seconds(_first_event(options, environ, idle)[0]),
+        idle=_seconds(idle[0]),
         total=_seconds(_option(options.total_timeout_ms, "total_timeout_ms")),
     )
 
 
-def _idle_ms(options: StreamOptions, environ: Mapping[str, str]) -> float:
+def limit_origins(options: StreamOptions, environ: Mapping[str, str]) -> dict[str, str]:
+    """Which of them said how long the waits for events are: an option, the environment or none."""
+    idle = _idle(options, environ)
+    return {"first_event": _first_event(options, environ, idle)[1], "idle": idle[1]}
+
+
+_Said: TypeAlias = tuple[float, str]  # milliseconds, and by whom
+
+
+def _idle(options: StreamOptions, environ: Mapping[str, str]) -> _Said:
     option = _option(options.stream_idle_timeout_ms, "stream_idle_timeout_ms")
     if option is not None:
-        return option
-    found = _number(environ.get(_IDLE, environ.get(_IDLE_ALIAS)))
-    return _DEFAULT_MS if found is None else found
+        return option, ARGUMENT
+    variable = _IDLE if _IDLE in environ else _IDLE_ALIAS
+    found = _number(environ.get(variable))
+    return (_DEFAULT_MS, DEFAULT) if found is None else (found, variable)
 
 
-def _first_event_ms(options: StreamOptions, environ: Mapping[str, str], idle: float) -> float:
+def _first_event(options: StreamOptions, environ: Mapping[str, str], idle: _Said) -> _Said:
     option = _option(options.stream_first_event_timeout_ms, "stream_first_event_timeout_ms")
     if option is not None:
-        return option
+        return option, ARGUMENT
     found = _number(environ.get(_FIRST_EVENT))
     if found is None:
-        return max(_DEFAULT_MS, idle)
-    return found if found >= 1 else idle
+        return max((_DEFAULT_MS, DEFAULT), idle, key=lambda said: said[0])
+    return (found, _FIRST_EVENT) if found >= 1 else idle
 
 
 def _option(value: object, name: str) -> float | None:

@@ -39,6 +39,7 @@ from pi_native import (
     ResponseInfo,
     RetryInfo,
     ServerToolContent,
+    Setting,
     SseEvent,
     StartEvent,
     StreamOptions,
@@ -261,6 +262,8 @@ def a_client() -> None:
         assert_type(client.health(), Health)
         assert_type(client.usage(), UsageSnapshot)
         assert_type(client.check_credentials(), CredentialsCheck)
+        assert_type(client.settings, list[Setting])
+    assert_type(Client.from_models_yml("acme", total_timeout=30), Client)
     Client(on_incomplete="ignore")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
