@@ -15,6 +15,7 @@ import re
 _SIZE = re.compile(rb"[0-9A-Fa-f]{1,15}")
 _PLAIN_SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})\r\n")
 _MAX_LINE = 65536
+_MAX_TRAILERS = 100  # as many as `http.client` allows headers
 
 
 class Dechunker:
@@ -26,6 +27,7 @@ class Dechunker:
         self._in_chunk = 0  # bytes that the chunk under way still lacks
         self._tail = False  # the line end behind a chunk's data comes next
         self._trailers = False
+        self._trailer_count = 0
         self._line = b""
 
     def feed(self, data: bytes) -> bytes:
@@ -66,9 +68,15 @@ class Dechunker:
             if line:
                 self.fault = "a chunk is longer than it says"
         elif self._trailers:
-            self.finished = not line
+            self._use_trailer(line)
         else:
             self._use_size(line.partition(b";")[0].strip(b" \t"))
+
+    def _use_trailer(self, line: bytes) -> None:
+        self._trailer_count += 1
+        self.finished = not line
+        if line and self._trailer_count > _MAX_TRAILERS:
+            self.fault = "the chunked framing has too many trailers"
 
     def _use_size(self, text: bytes) -> None:
         if not _SIZE.fullmatch(text):

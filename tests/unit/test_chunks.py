@@ -70,6 +70,7 @@ def test_any_bytes_at_all_are_taken_in_or_refused(junk: bytes) -> None:
         (b"f" * 16 + b"\r\n", "not a chunk's size"),
         (b"2\r\nhello\r\n", "longer than it says"),
         (b"5" * 70_000, "too long"),
+        (b"0\r\n" + b"X: y\r\n" * 101, "too many trailers"),
     ],
 )
 def test_what_is_no_framing_is_a_fault(framing: bytes, fault: str) -> None:
@@ -80,6 +81,14 @@ def test_what_is_no_framing_is_a_fault(framing: bytes, fault: str) -> None:
     assert dechunker.fault is not None
     assert fault in dechunker.fault
     assert dechunker.feed(b"more") == b""
+
+
+def test_as_many_trailers_as_headers_are_read_over() -> None:
+    """A hundred trailers are none of the body, and no fault."""
+    dechunker = Dechunker()
+    assert dechunker.feed(b"3\r\nabc\r\n0\r\n" + b"X: y\r\n" * 100 + b"\r\n") == b"abc"
+    assert dechunker.finished
+    assert dechunker.fault is None
 
 
 def test_what_follows_the_end_is_left_alone() -> None:
