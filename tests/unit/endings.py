@@ -13,7 +13,6 @@ from types import FrameType
 from typing import Any
 
 import pi_native
-
 from pi_native import (
     AbortController,
     AbortError,

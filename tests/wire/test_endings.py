@@ -6,7 +6,6 @@ import json
 import queue
 import threading
 import warnings
-from collections.abc import Iterator
 
 import pytest
 
@@ -63,10 +62,10 @@ def run(client: Client, gateway: Gateway, pair: tuple[str, str]) -> None:
     stream = client.stream(
         "x/y", "hi", signal=controller.signal, on_response=responses.append, on_incomplete="done"
     )
-    assert wait_until(lambda: stream.partial is not None)
     theirs = pair[0] in ENDINGS
     race = Race(stream, controller, runners=2 if theirs else 3)
     del stream
+    assert wait_until(lambda: race.turn.channel.partial is not None)
     worker = race.turn.worker
     for how in pair[theirs:]:
         race.run(lambda how=how: race.end(how))  # type: ignore[misc]
