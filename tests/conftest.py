@@ -64,7 +64,7 @@ def loaded_once() -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def no_leaks(request: pytest.FixtureRequest) -> Iterator[None]:
     """Fail a test that leaves a thread or a socket behind."""
-    if request.node.get_closest_marker("gateway"):
+    if any(map(request.node.get_closest_marker, ("gateway", "browser"))):
         yield  # its server is shared by many tests
         return
     threads_before, sockets_before = threads(), sockets()
