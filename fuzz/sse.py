@@ -1,0 +1,57 @@
+"""The SSE layer: the same blocks however the bytes are split; nothing raised but a broken bound."""
+
+from __future__ import annotations
+
+from pi_native import SseEvent, StreamProtocolError
+from pi_native._sse import BlockCutter, parse_block
+
+from .splits import chance, check, splits
+
+_PLENTY = 1 << 40
+
+
+def check_sse(data: bytes) -> None:
+    """Any bytes give the same blocks whole and in pieces, and each block is plain."""
+    whole, refused = _cut([data], _PLENTY)
+    check(not refused, "a bound was broken that nothing can break")
+    for block in whole:
+        check(block.endswith(b"\n\n") and b"\r" not in block, f"not a plain block: {block!r}")
+        frame = parse_block(block)
+        check(frame is None or type(frame.data) is str, "data that is no text")
+        check(frame is None or _again(frame) == frame.data, "an event is not read as it is")
+    limit = chance(data).randint(1, max(map(len, whole), default=1) + 2)
+    bounded = _cut([data], limit)
+    for pieces in splits(data):
+        check(_cut(pieces, _PLENTY) == (whole, False), f"other blocks from {pieces!r}")
+        _check_bound(pieces, limit, bounded, whole)
+
+
+def _cut(pieces: list[bytes], limit: int) -> tuple[list[bytes], bool]:
+    """The blocks, and whether an event was refused for its size."""
+    cutter, blocks = BlockCutter(limit), []
+    try:
+        for piece in pieces:
+            blocks.extend(cutter.feed(piece))
+            check(len(cutter._buffer) <= limit, "more is kept than may be")
+        blocks.extend(cutter.finish())
+    except StreamProtocolError:
+        return blocks, True
+    return blocks, False
+
+
+def _check_bound(
+    pieces: list[bytes], limit: int, bounded: tuple[list[bytes], bool], whole: list[bytes]
+) -> None:
+    """What comes before the refusal is the same, and with the gateway's line ends so is that."""
+    blocks, refused = _cut(pieces, limit)
+    check(blocks == whole[: len(blocks)], "a bound changes the blocks before it")
+    check(refused or len(blocks) == len(whole), "blocks are missing")
+    if b"\r" not in b"".join(pieces):
+        check((blocks, refused) == bounded, f"a bound of {limit} falls elsewhere in {pieces!r}")
+
+
+def _again(frame: SseEvent) -> str | None:
+    """The data, written as an event and read again."""
+    lines = "".join(f"data: {line}\n" for line in frame.data.split("\n"))
+    again = parse_block(f"{lines}\n".encode())
+    return None if again is None else again.data
