@@ -9,6 +9,7 @@ from typing import TypeAlias
 from pi_native import __version__
 
 from ._ask import ask
+from ._doctor import doctor
 from ._fake import demo, fake_gateway
 from ._pages import health, models, usage
 
@@ -16,7 +17,7 @@ _EPILOG = """\
 environment:
   PI_NATIVE_BASE_URL   the gateway, unless --base-url says it; else http://127.0.0.1:4000
   PI_NATIVE_API_KEY    its key, unless --api-key-file says it
-  PI_NATIVE_MODEL      the model for `ask`, unless -m says it
+  PI_NATIVE_MODEL      the model for `ask` and `doctor`, unless -m says it
 
 exit codes:
   0 done, 1 the turn or the gateway failed, 2 called the wrong way, 130 interrupted
@@ -39,6 +40,7 @@ def build_parser() -> argparse.ArgumentParser:
     connection = _connection_options()
     _add_ask(commands, connection)
     _add_pages(commands, connection)
+    _add_doctor(commands, connection)
     _add_fakes(commands)
     return parser
 
@@ -93,6 +95,16 @@ def _add_pages(commands: _Commands, connection: argparse.ArgumentParser) -> None
         )
         parser.add_argument("--json", action="store_true", help="print JSON, one object a line")
         parser.set_defaults(run=run)
+
+
+def _add_doctor(commands: _Commands, connection: argparse.ArgumentParser) -> None:
+    text = "Tell where each setting comes from, and what is wrong: gateway, key or model."
+    parser = commands.add_parser(
+        "doctor", help=text, description=text, parents=[connection], allow_abbrev=False
+    )
+    parser.add_argument("-m", "--model", metavar="MODEL", help="the model to look for")
+    parser.add_argument("--json", action="store_true", help="print JSON, one object in all")
+    parser.set_defaults(run=doctor)
 
 
 def _add_fakes(commands: _Commands) -> None:

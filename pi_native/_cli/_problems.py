@@ -18,10 +18,16 @@ _LONGEST = 600
 
 def explain(exc: PiNativeError) -> str:
     """What happened, and the advice that there is for it."""
-    what, advice = _what(exc), _advice(exc)
+    what, advice = what_happened(exc), _advice(exc)
+    return f"{what}; {advice}" if advice else what
+
+
+def what_happened(exc: PiNativeError) -> str:
+    """What happened, without advice."""
+    what = _what(exc)
     if len(what) > _LONGEST:  # a proxy's page of HTML
         what = what[:_LONGEST] + "..."
-    return f"{what}; {advice}" if advice else what
+    return what
 
 
 def _what(exc: PiNativeError) -> str:

@@ -12,16 +12,16 @@ from pi_native import ConfigurationError, TextContent, UserMessage
 from ._console import Console
 from ._images import read_image
 
-_MODEL_VARIABLE = "PI_NATIVE_MODEL"
+MODEL_VARIABLE = "PI_NATIVE_MODEL"
 _UNREADABLE = "\ufffd"
 
 
 def chosen_model(args: argparse.Namespace) -> str:
     """The model that the arguments or the environment name. Raises `ConfigurationError`."""
-    model: str | None = args.model or os.environ.get(_MODEL_VARIABLE)
+    model: str | None = args.model or os.environ.get(MODEL_VARIABLE)
     if not model:
         raise ConfigurationError(
-            f"no model given: name one with -m PROVIDER/ID or in {_MODEL_VARIABLE}; "
+            f"no model given: name one with -m PROVIDER/ID or in {MODEL_VARIABLE}; "
             "`pi-native models` lists them"
         )
     return model
