@@ -23,6 +23,7 @@ from ._content import (
     ToolCall,
     UnknownContent,
 )
+from ._conversation import Conversation
 from ._convert import from_wire, to_wire
 from ._events import (
     AssistantMessageEvent,
@@ -97,6 +98,7 @@ __all__ = [
     "Client",
     "ConfigurationError",
     "Context",
+    "Conversation",
     "Cost",
     "CredentialStatus",
     "CredentialsCheck",

@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from ._backoff import retry_delay, turn_delay
 from ._exchange import Exchange, TurnFailedError
+from ._forks import begin_tls, end_thread
 from ._http import Transport
 from ._limits import Limits, resolve_limits
 from ._models import Context, Model
@@ -58,7 +59,10 @@ def _start(turn: Turn, context: Context, transport: Transport) -> None:
 
 
 def _work(turn: Turn, request: Request, transport: Transport, limits: Limits) -> None:
+    tls = request.url.lower().startswith("https:")
     try:
+        if tls:
+            begin_tls()
         for attempt in itertools.count(1):
             turn.attempts = attempt
             may_retry = attempt <= turn.options.max_retries
@@ -75,6 +79,8 @@ def _work(turn: Turn, request: Request, transport: Transport, limits: Limits) ->
         turn.fail(exc)
     finally:
         turn.finish()
+        if tls:
+            end_thread()
 
 
 def _attempt(exchange: Exchange, request: Request, attempt: int) -> RetryInfo | None:

@@ -67,6 +67,7 @@ class Channel(Generic[T, R]):
         self._outcome: Outcome[T, R] | None = None
         self._last_event: list[T] = []
         self._origin: TracebackType | None = None
+        self.before_end: Callable[[Outcome[T, R]], object] | None = None
 
     @property
     def settled(self) -> bool:
@@ -96,6 +97,9 @@ class Channel(Generic[T, R]):
             self._origin = outcome.failure.__traceback__
         if outcome.event is not None:
             self._last_event.append(outcome.event)
+        if self.before_end is not None:
+            self.before_end(outcome)
+            self.before_end = None  # it may hold whoever holds this
         self._outcome = outcome
         self._without_waiting(self._wake_readers)
         return True

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -179,16 +179,8 @@ class Client:
         or a `Context`. `options` are fields of `StreamOptions`. Raises `TypeError` only; all else
         comes out of the stream.
         """
-        context = _context(prompt, system, tools)
-        settings = StreamOptions(
-            **{"api_key": self._api_key, **self._defaults, **options}, signal=signal
-        )
-        try:
-            return start_call(self._model(model), context, settings, self._transport_for(settings))
-        except ConfigurationError as exc:
-            failed = AssistantMessageEventStream()
-            failed.fail(exc)
-            return failed
+        context = context_of(prompt, system, tools)
+        return self._start_turn(model, context, {**options, "signal": signal})
 
     def complete(
         self,
@@ -265,6 +257,22 @@ class Client:
         key, self._origins["api_key"] = find_api_key(given, self.base_url, os.environ)
         self._api_key = None if key is None else Secret(key)
 
+    def _start_turn(
+        self,
+        model: str | Model,
+        context: Context,
+        options: Mapping[str, Any],
+        keep: Callable[[AssistantMessage], object] | None = None,
+    ) -> AssistantMessageEventStream:
+        settings = StreamOptions(**{"api_key": self._api_key, **self._defaults, **options})
+        transport = self._transport_for(settings)
+        try:
+            return start_call(self._model(model), context, settings, transport, keep)
+        except ConfigurationError as exc:
+            failed = AssistantMessageEventStream()
+            failed.fail(exc)
+            return failed
+
     def _get(self, path: str) -> dict[str, Any]:
         headers = merge_headers({"Accept": "application/json"}, self._attribution, self._headers)
         limits = resolve_limits(StreamOptions(**self._defaults), os.environ)
@@ -302,10 +310,11 @@ def _parse_model(name: str) -> Model:
     return Model(model_id, provider)
 
 
-def _context(
+def context_of(
     prompt: Prompt, system: str | Sequence[str] | None, tools: Sequence[Tool] | None
 ) -> Context:
-    context = attrs.evolve(prompt) if isinstance(prompt, Context) else Context(_messages(prompt))
+    """What goes out: the prompt, below instructions and tools. Raises `TypeError`."""
+    context = attrs.evolve(prompt) if isinstance(prompt, Context) else Context(messages_of(prompt))
     if system is not None:
         context.system_prompt = [system] if isinstance(system, str) else list(system)
     if tools is not None:
@@ -313,7 +322,8 @@ def _context(
     return context
 
 
-def _messages(prompt: str | Message | Sequence[Message]) -> list[Message]:
+def messages_of(prompt: str | Message | Sequence[Message]) -> list[Message]:
+    """A prompt as messages. Raises `TypeError`."""
     if isinstance(prompt, str):
         return [UserMessage(prompt)]
     messages = [prompt] if isinstance(prompt, Message) else prompt

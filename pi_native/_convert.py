@@ -22,6 +22,7 @@ from . import _events as ev, _readers as readers
 from ._content import Block
 from ._events import AssistantMessageEvent, Snapshot, UnknownEvent
 from ._faults import Faults, decode_error, wrong_or_missing
+from ._forks import LOADING
 from ._messages import AssistantMessage, Message
 from ._options import StreamOptions, wire_options
 from ._wire import Unknown, Wire, wire_fields, wire_name
@@ -226,7 +227,8 @@ def _comes_from(origin: Any) -> Callable[[Any], bool]:
 
 @functools.cache
 def _converter() -> cattrs.Converter:
-    import cattrs  # here, as it is a tenth of what importing this package would cost
+    with LOADING:
+        import cattrs  # here, as it is a tenth of what importing this package would cost
 
     converter = cattrs.Converter()
     _register_plain(converter)

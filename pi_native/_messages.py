@@ -143,14 +143,16 @@ class AssistantMessage(Wire):
         """The tools that the model wants called."""
         return [b for b in self._blocks() if isinstance(b, ToolCall)]
 
-    def raise_for_error(self) -> AssistantMessage:
-        """Return the message itself, or raise a `ProviderError` if the turn failed.
+    @property
+    def failed(self) -> bool:
+        """Whether the turn failed: its stop reason is "error" or "aborted"."""
+        return self.stop_reason in ("error", "aborted")
 
-        It failed when the stop reason is "error" or "aborted".
-        """
-        if self.stop_reason not in ("error", "aborted"):
-            return self
-        raise failure_of(self)
+    def raise_for_error(self) -> AssistantMessage:
+        """Return the message itself, or raise a `ProviderError` if the turn failed."""
+        if self.failed:
+            raise failure_of(self)
+        return self
 
     def _repr_markdown_(self) -> str:
         """How notebooks show a message. Needs nothing but this package."""

@@ -48,7 +48,12 @@ class OverError(Exception):
 class Turn:
     """What the caller's stream, the worker and the watchdog share of one turn."""
 
-    def __init__(self, model: Model, options: StreamOptions) -> None:
+    def __init__(
+        self,
+        model: Model,
+        options: StreamOptions,
+        keep: Callable[[AssistantMessage], object] | None = None,
+    ) -> None:
         self.model = model
         self.options = options
         self.channel = MessageChannel()
@@ -63,6 +68,9 @@ class Turn:
         self._dropped = False
         self._total: Timer | None = None
         self._unlisten: Callable[[], None] = _nothing
+        if keep is not None:
+            self._keep = keep
+            self.channel.before_end = self._keep_answer
 
     @property
     def over(self) -> bool:
@@ -156,6 +164,12 @@ class Turn:
         self.lifeline.release()
         if not self.channel.release():
             self.channel.settle(Outcome(failure=PiNativeError("the stream was dropped")))
+
+    def _keep_answer(self, outcome: TurnOutcome) -> None:
+        message = outcome.result
+        if message is None or message.failed or self.truncated or self._dropped:
+            return
+        self._keep(message)
 
     def _expired(self, phase: TimeoutPhase, limit: float) -> None:
         self.fail(StreamTimeoutError(_EXPIRED[phase], phase=phase, limit=limit))

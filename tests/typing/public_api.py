@@ -20,6 +20,8 @@ from pi_native import (
     Block,
     Client,
     Context,
+    Conversation,
+    Cost,
     CredentialsCheck,
     DeveloperMessage,
     DoneEvent,
@@ -252,6 +254,23 @@ def a_conversation(client: Client, tools: list[Tool]) -> None:
     assert_type(client.stream("p/m", Context(messages)), AssistantMessageEventStream)
     assert_type(client.stream("p/m", "hi", signal=threading.Event()), AssistantMessageEventStream)
     client.stream("p/m", 7)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+def a_history(client: Client, tools: list[Tool]) -> None:
+    """A conversation keeps what was said by itself."""
+    chat = Conversation(client, "p/m", system="Be brief.", tools=tools, temperature=0.5)
+    assert_type(chat.ask("hi"), AssistantMessage)
+    assert_type(chat.stream([UserMessage("hi")], reasoning="low"), AssistantMessageEventStream)
+    chat.add(ToolResultMessage("id", "search", "nothing found"), UserMessage("Well?"))
+    assert_type(chat.ask(), AssistantMessage)
+    assert_type(chat.messages, list[Message])
+    assert_type(chat.context, Context)
+    assert_type(chat.usage, Usage)
+    assert_type(chat.cost, Cost)
+    assert_type(chat.fork(), Conversation)
+    chat.save("chat.jsonl")
+    assert_type(Conversation.load("chat.jsonl", client, Model("m", "p")), Conversation)
+    chat.ask(Context([]))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
 def a_client() -> None:
