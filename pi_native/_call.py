@@ -13,6 +13,7 @@ from ._exchange import Exchange, TurnFailedError
 from ._forks import begin_tls, end_thread
 from ._http import Transport
 from ._limits import Limits, resolve_limits
+from ._messages import AssistantMessage
 from ._models import Context, Model
 from ._options import RetryInfo, StreamOptions
 from ._request import Request, turn_request
@@ -25,10 +26,18 @@ _numbers = itertools.count(1)
 
 
 def start_call(
-    model: Model, context: Context, options: StreamOptions, transport: Transport
+    model: Model,
+    context: Context,
+    options: StreamOptions,
+    transport: Transport,
+    keep: Callable[[AssistantMessage], object] | None = None,
 ) -> AssistantMessageEventStream:
-    """Start a turn; whatever is wrong with it comes out of its stream."""
-    turn = Turn(model, options)
+    """Start a turn; whatever is wrong with it comes out of its stream.
+
+    `keep` is called with its answer, if it has one, before any reader learns that it has ended. It
+    must not raise, or take a lock: whatever thread ends the turn calls it, a signal handler's too.
+    """
+    turn = Turn(model, options, keep)
     stream = AssistantMessageEventStream(turn.channel, turn)
     try:
         _start(turn, context, transport)
