@@ -8,11 +8,17 @@ Only the first fields of a class, those that are no use without, can be given by
 
 from __future__ import annotations
 
-from typing import Any, Literal, TypeAlias, cast
+import base64
+import os
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
 from attrs import define, field
 
+from ._images import drawn, kind_of
 from ._wire import Unknown, Wire, shortened
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 ImageDetail: TypeAlias = Literal["auto", "low", "high", "original"]
 
@@ -46,7 +52,11 @@ class RedactedThinkingContent(Wire):
 
 @define(eq=False, repr=False)
 class ImageContent(Wire):
-    """An image. `data` is base64, `url` an optional https mirror of the same bytes."""
+    """An image. `data` is base64, `url` an optional https mirror of the same bytes.
+
+    `from_file`, `from_bytes`, `from_url_bytes` and `from_image` make one. They find out the kind of
+    image by its first bytes, whatever a file is called; a `mime_type` that is given is believed.
+    """
 
     type: Literal["image"] = field(default="image", init=False, repr=False)
     data: str = field(repr=shortened)
@@ -54,6 +64,78 @@ class ImageContent(Wire):
     detail: ImageDetail | None = field(default=None, kw_only=True)
     provider_file: dict[str, Any] | None = field(default=None, kw_only=True)
     url: str | None = field(default=None, kw_only=True, repr=shortened)
+
+    @classmethod
+    def from_bytes(
+        cls,
+        data: bytes | bytearray | memoryview,
+        mime_type: str | None = None,
+        *,
+        detail: ImageDetail | None = None,
+    ) -> Self:
+        """The image that a file's bytes are.
+
+        Raises `ConfigurationError`, a `ValueError`, for what is not PNG, JPEG, GIF or WebP when no
+        `mime_type` says what it is.
+        """
+        return cls._of(data, mime_type, "the data", detail=detail)
+
+    @classmethod
+    def from_file(
+        cls,
+        path: str | os.PathLike[str],
+        mime_type: str | None = None,
+        *,
+        detail: ImageDetail | None = None,
+    ) -> Self:
+        """The image in a file. Raises `OSError`, and what `from_bytes` does."""
+        with open(path, "rb") as file:
+            return cls._of(file.read(), mime_type, os.fspath(path), detail=detail)
+
+    @classmethod
+    def from_url_bytes(
+        cls,
+        url: str,
+        data: bytes | bytearray | memoryview,
+        mime_type: str | None = None,
+        *,
+        detail: ImageDetail | None = None,
+    ) -> Self:
+        """The image that was fetched from `url`, which goes along as the mirror of its bytes.
+
+        Nothing is fetched here. Raises what `from_bytes` does.
+        """
+        return cls._of(data, mime_type, "what came from the URL", detail=detail, url=url)
+
+    @classmethod
+    def from_image(
+        cls,
+        image: Any,
+        form: Literal["png", "jpeg", "webp"] = "png",
+        *,
+        detail: ImageDetail | None = None,
+    ) -> Self:
+        """A PIL image, or a matplotlib figure, drawn as a file of that form.
+
+        Raises `TypeError` for anything else, and what those libraries raise.
+        """
+        return cls._of(drawn(image, form), f"image/{form}", "the image", detail=detail)
+
+    @classmethod
+    def _of(
+        cls,
+        data: bytes | bytearray | memoryview,
+        mime_type: str | None,
+        what: str,
+        *,
+        detail: ImageDetail | None,
+        url: str | None = None,
+    ) -> Self:
+        if not isinstance(data, (bytes, bytearray, memoryview)):
+            raise TypeError(f"an image's data is bytes, not {type(data).__name__}")
+        data = bytes(data)
+        text = base64.b64encode(data).decode("ascii")
+        return cls(text, kind_of(data, mime_type, what), detail=detail, url=url)
 
 
 @define(eq=False, repr=False)

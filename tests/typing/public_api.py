@@ -256,6 +256,14 @@ def a_conversation(client: Client, tools: list[Tool]) -> None:
     client.stream("p/m", 7)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
+def images(figure: object) -> None:
+    """An image is made of whatever holds one."""
+    assert_type(ImageContent.from_file("a.png", "image/png", detail="low"), ImageContent)
+    assert_type(ImageContent.from_bytes(b"..."), ImageContent)
+    assert_type(ImageContent.from_url_bytes("https://x.test/a", bytearray()), ImageContent)
+    assert_type(ImageContent.from_image(figure, "jpeg"), ImageContent)
+
+
 def a_history(client: Client, tools: list[Tool]) -> None:
     """A conversation keeps what was said by itself."""
     chat = Conversation(client, "p/m", system="Be brief.", tools=tools, temperature=0.5)

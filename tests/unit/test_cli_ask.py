@@ -27,7 +27,6 @@ from pi_native import (
 from pi_native._cli import main
 from pi_native._cli._ask import WholeCharacters, show_text, summary
 from pi_native._cli._console import Console
-from pi_native._cli._images import sniff
 
 MODEL = "acme/large"
 
@@ -170,21 +169,6 @@ class TestPrompt:
         code, _, err = call("ask", "-m", MODEL, "Hi", "--image", str(file))
         assert code == 2
         assert str(file) in err
-
-    @pytest.mark.parametrize(
-        ("data", "kind"),
-        [
-            (b"\x89PNG\r\n\x1a\n...", "image/png"),
-            (b"\xff\xd8\xff\xe0", "image/jpeg"),
-            (b"GIF87a", "image/gif"),
-            (b"GIF89a", "image/gif"),
-            (b"RIFF\x01\x02\x03\x04WEBPVP8 ", "image/webp"),
-            (b"RIFF\x01\x02\x03\x04WAVEfmt ", None),
-        ],
-    )
-    def test_images_are_known_by_their_bytes(self, data: bytes, kind: str | None) -> None:
-        """Their names may lie."""
-        assert sniff(data) == kind
 
 
 class TestAnswer:
