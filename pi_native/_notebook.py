@@ -33,7 +33,7 @@ def show(stream: AssistantMessageEventStream) -> AssistantMessage:
         if _shows_markdown(ipython):
             return _show_live(stream, _Output(ipython))
         message = stream.result()
-        ipython.display(message)
+        ipython.display.display(message)
         return message
 
 
@@ -125,15 +125,20 @@ def _remark(exc: BaseException) -> str:
     return f"Failed: {type(exc).__name__}: {exc}"
 
 
-def _shorten(exc: KeyboardInterrupt) -> None:
-    """Have IPython print one line for it; where it hit inside this package helps nobody."""
-    exc._render_traceback_ = lambda: ["KeyboardInterrupt"]  # type: ignore[attr-defined]
+def _shorten(exc: BaseException) -> None:
+    """Have IPython print one line for it: where in this package it struck helps nobody."""
+    line = ": ".join(filter(None, (type(exc).__name__, str(exc))))
+    exc._render_traceback_ = lambda: [line]  # type: ignore[attr-defined]
 
 
 def _fail_cell(shell: Any, exc: Exception) -> None:
     # IPython prints what is raised while it shows a result, and takes the cell for a success all
     # the same: "run all" would go on.
-    shell.showtraceback((type(exc), exc, exc.__traceback__), exception_only=True)
+    _shorten(exc)
+    try:
+        shell.showtraceback((type(exc), exc, exc.__traceback__))
+    finally:
+        del exc._render_traceback_  # type: ignore[attr-defined]  # it could not be pickled
     result = getattr(shell.displayhook, "exec_result", None)
     if result is not None:
         result.error_in_exec = exc
