@@ -799,7 +799,7 @@ def test_no_log_line_shows_the_key(
     assert any(record.name == "pi_native" for record in caplog.records)
     assert [line for line in lines if KEY in line] == []
     assert KEY not in caplog.text
-    # A record with a traceback keeps its frames, and they the session's pool, which then stays open.
+    # A record with a traceback keeps its frames, and these keep the pool of the session open.
     caplog.clear()
 
 
