@@ -89,26 +89,25 @@ class Trail:
     def follow(self, block: bytes, start: int, delta: bytes) -> Snapshot | None:
         """The snapshot that begins at `start` in an event's block, if it goes on from here.
 
-        `delta` is the event's own addition, the inside of a JSON string. A second part grows by
-        just that; the first one by what is left.
+        `delta` is the event's own addition, the inside of a JSON string: most often what has grown
+        has grown by just that. But a snapshot may be ahead of its event.
         """
         first, second = self._first, self._second
-        end = len(block) - len(self._rest)
-        if self._has_second:
-            end -= len(second) + len(delta)
-        grown = start + len(first)
+        grown, end = start + len(first), len(block) - len(self._rest)
         if end < grown or not (block.startswith(first, start) and block.endswith(self._rest)):
             return None
-        if self._has_second and not (
-            block.startswith(second, end) and block.startswith(delta, end + len(second))
-        ):
-            return None
-        added = block[grown:end]
-        if added != delta and not _STRING_PART.fullmatch(added):
-            return None
-        first += added
         if self._has_second:
-            second += delta
+            holes = _holes(block, grown, second, end)
+            if holes is None:
+                return None
+            grown_to, grown_again = holes
+            first += block[grown:grown_to]
+            second += block[grown_again:end]
+        else:
+            added = block[grown:end]
+            if added != delta and not _STRING_PART.fullmatch(added):
+                return None
+            first += added
         return Snapshot(self, len(first), len(second))
 
 
@@ -128,28 +127,30 @@ class SnapshotReader:
             snapshot = self._trail.follow(block, start, delta)
             if snapshot is not None:
                 return snapshot
-        return self._learn(block, start, delta)
+        return self._learn(block, start)
 
-    def _learn(self, block: bytes, start: int, delta: bytes) -> RawSnapshot | None:
+    def _learn(self, block: bytes, start: int) -> RawSnapshot | None:
         if not block.endswith(_END_OF_EVENT):
             return None
         text = block[start : -len(_END_OF_EVENT)]
+        if text == self._last:  # all of a short answer may be in each of its snapshots
+            return RawSnapshot(self._last)
         if b"\n" in text:  # white space to JSON, but the end of a line to SSE
             return None
         if parse_object(text.decode("utf-8", "replace")) is None:
             return None
         before = self._last if self._trail is None else self._trail.newest().text()
-        self._trail = None if before is None else find_trail(before, text, delta)
+        self._trail = None if before is None else find_trail(before, text)
         self._last = text if self._trail is None else None
         return RawSnapshot(text) if self._trail is None else self._trail.newest()
 
 
-def find_trail(before: bytes, now: bytes, delta: bytes) -> Trail | None:
+def find_trail(before: bytes, now: bytes) -> Trail | None:
     """The trail from one snapshot's text to the next, both JSON, if there is one."""
     start = _common_prefix(before, now)
     if not _ends_string(before, start):
         return None
-    return _one_hole(before, now, start) or _two_holes(before, now, start, delta)
+    return _one_hole(before, now, start) or _two_holes(before, now, start)
 
 
 def _one_hole(before: bytes, now: bytes, start: int) -> Trail | None:
@@ -160,7 +161,7 @@ def _one_hole(before: bytes, now: bytes, start: int) -> Trail | None:
     return Trail(now[:end], b"", rest)
 
 
-def _two_holes(before: bytes, now: bytes, start: int, delta: bytes) -> Trail | None:
+def _two_holes(before: bytes, now: bytes, start: int) -> Trail | None:
     # The second string's end is the first quote in what both texts end with; a quote or two of
     # the string itself may come before it, escaped, when old and new text end alike.
     quote = len(before) - _common_suffix(before, now)
@@ -171,12 +172,26 @@ def _two_holes(before: bytes, now: bytes, start: int, delta: bytes) -> Trail | N
         if _ends_string(before, quote):
             break
         quote += 1
-    middle, rest = before[start:quote] + delta, before[quote:]
-    end = len(now) - len(rest) - len(middle)
-    fits = end >= start and now.startswith(middle, end) and now.endswith(rest)
-    if not fits or not _STRING_PART.fullmatch(now, start, end):
+    middle, rest = before[start:quote], before[quote:]
+    end = len(now) - len(rest)
+    holes = _holes(now, start, middle, end) if now.endswith(rest) else None
+    if holes is None:
         return None
-    return Trail(now[:end], middle, rest)
+    return Trail(now[: holes[0]], now[holes[0] : end], rest)
+
+
+def _holes(text: bytes, start: int, between: bytes | bytearray, end: int) -> tuple[int, int] | None:
+    """Where the first addition ends, which begins at `start`, and where the second one begins.
+
+    `between` stands between them; its first byte is the quote that closes the first string, so
+    that the first addition ends at the first quote there is. The second one ends at `end`.
+    """
+    match = _STRING_PART.match(text, start)
+    close = start if match is None else match.end()
+    again = close + len(between)
+    if again > end or not text.startswith(between, close):
+        return None
+    return (close, again) if _STRING_PART.fullmatch(text, again, end) else None
 
 
 def _ends_string(text: bytes, position: int) -> bool:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
+_PARTIAL = re.compile(rb'"partial":.*', re.DOTALL)
 WORDS = ["the ", "light ", "of ", "day ", "is ", '"Über" ', "🌍\n", "it\\ "]
 
 
@@ -31,6 +33,19 @@ def tool_turn(count: int) -> Iterator[bytes]:
         text += delta
         yield frame({**head("toolcall", delta), "partial": message(tool_call(arguments, text))})
     yield from end(tool_call(arguments, text + '"}'), "toolUse")
+
+
+def ahead(turn: Iterator[bytes], by: int) -> Iterator[bytes]:
+    """The same turn from a fast provider: each snapshot is that of up to `by` events later."""
+    frames = list(turn)
+    parts = [found for found in (_PARTIAL.search(each) for each in frames) if found is not None]
+    for number, each in enumerate(frames):
+        found = _PARTIAL.search(each)
+        if found is None:
+            yield each
+        else:
+            later = parts[min(number // by * by + by, len(parts)) - 1]
+            yield each[: found.start()] + later.group()
 
 
 def frame(event: dict[str, Any]) -> bytes:
