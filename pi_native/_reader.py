@@ -70,6 +70,8 @@ class EventReader:
                 yield event
 
     def _read(self, block: bytes, *, trailing: bool) -> AssistantMessageEvent | None:
+        if self.closed and self._observe is None:
+            return None
         event = None if self.closed else self._read_delta(block)
         if event is None or self._observe is not None:
             frame = parse_block(block)

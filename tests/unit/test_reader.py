@@ -342,6 +342,15 @@ def test_events_behind_the_end_are_observed_and_ignored() -> None:
     assert len(seen) == 3
 
 
+def test_nothing_behind_the_end_is_parsed_for_nobody() -> None:
+    """Without an observer, what follows [DONE] costs no more than finding its line ends."""
+    work = Work()
+    reader = EventReader(MODEL, 10**9)
+    assert work.measure(reader.feed(b"data: [DONE]\n\n" + b": x\n\ndata: {}\n\n" * 100)) == []
+    assert work.measure(reader.feed(b"data: {}\n\n" * 100)) == []
+    assert work.blocks == 1
+
+
 def test_an_unknown_event_is_handed_on_as_it_came() -> None:
     """An event of a newer gateway keeps its data."""
     [event] = EventReader(MODEL, 10**9).feed(b'data: {"type":"inference_admission","a":1}\n\n')
