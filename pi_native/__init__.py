@@ -65,6 +65,7 @@ from ._models import (
 )
 from ._options import ResponseInfo, RetryInfo, SseEvent, StreamOptions
 from ._settings import Setting
+from ._stats import StreamStats
 from ._stream import AssistantMessageEventStream, EventStream
 from .errors import (
     AbortError,
@@ -131,6 +132,7 @@ __all__ = [
     "StartEvent",
     "StreamOptions",
     "StreamProtocolError",
+    "StreamStats",
     "StreamTimeoutError",
     "TextContent",
     "TextDeltaEvent",

@@ -73,7 +73,7 @@ def _work(turn: Turn, request: Request, transport: Transport, limits: Limits) ->
         if tls:
             begin_tls()
         for attempt in itertools.count(1):
-            turn.attempts = attempt
+            turn.meter.begin_attempt()
             may_retry = attempt <= turn.options.max_retries
             retry = _attempt(Exchange(turn, transport, limits, may_retry), request, attempt)
             if retry is None:

@@ -73,6 +73,7 @@ class Exchange:
         answer = self._send(request)
         try:
             self._turn.response = answer.info
+            self._turn.meter.headers_in()
             self._accept(answer)
             self._turn.clock.enter("first_event", self._limits.first_event)
             self._turn.streaming = True
@@ -142,7 +143,7 @@ class Exchange:
         chunks = self._body(answer)
         outcome = self._events(reader, chunks) or self._incomplete(reader)
         turn.clock.stop()
-        turn.channel.hold(outcome)
+        turn.hold(outcome)
         self._drain(reader, chunks)
 
     def _events(self, reader: EventReader, chunks: Iterator[bytes]) -> TurnOutcome | None:
@@ -183,7 +184,9 @@ class Exchange:
         self._turn.channel.push_all(batch)
 
     def _progress(self, batch: list[AssistantMessageEvent]) -> None:
-        if not any(map(is_progress, reversed(batch))):
+        news = any(map(is_progress, reversed(batch)))
+        self._turn.meter.saw(batch, news=news)
+        if not news:
             return
         if self._progressed:
             self._turn.clock.restart()
@@ -232,6 +235,8 @@ class Exchange:
                 self._check()
                 self._let_go_of(answer)
                 self._beginning = self._beginning or data[:_QUOTED_BYTES]
+                if not self._draining:
+                    self._turn.meter.read(len(data))
                 yield data
                 if self._draining:
                     drained += len(data)

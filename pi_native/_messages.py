@@ -15,7 +15,8 @@ from typing import Any, Literal, TypeAlias, cast
 from attrs import define, field
 
 from ._content import Block, InputBlock, TextContent, ThinkingContent, ToolCall
-from ._wire import Unknown, Wire
+from ._stats import StreamStats
+from ._wire import LOCAL, Unknown, Wire
 from .errors import ProviderError
 
 StopReason: TypeAlias = Literal["stop", "length", "toolUse", "error", "aborted"]
@@ -100,7 +101,11 @@ def _no_blocks() -> list[Block]:
 
 @define(eq=False, repr=False)
 class AssistantMessage(Wire):
-    """What the model says. Send it back as it is to go on with the conversation."""
+    """What the model says. Send it back as it is to go on with the conversation.
+
+    `duration`, `ttft` and `completed_at` are the gateway's, in milliseconds. `stats` is what was
+    measured on this side of the turn that the message is the result of; it is not sent.
+    """
 
     role: Literal["assistant"] = field(default="assistant", init=False, repr=False)
     content: list[Block] = field(factory=_no_blocks)
@@ -127,6 +132,9 @@ class AssistantMessage(Wire):
     duration: float | None = field(default=None, kw_only=True)
     ttft: float | None = field(default=None, kw_only=True)
     completed_at: float | None = field(default=None, kw_only=True)
+    stats: StreamStats | None = field(
+        default=None, kw_only=True, eq=False, repr=False, metadata=LOCAL
+    )
 
     @property
     def text(self) -> str:

@@ -24,6 +24,7 @@ from ._events import (
 )
 from ._messages import AssistantMessage
 from ._outcome import Outcome
+from ._stats import StreamStats
 from .errors import IncompleteStreamError, StreamProtocolError
 
 if TYPE_CHECKING:
@@ -135,7 +136,14 @@ class Producer(Protocol):
 
     response: ResponseInfo | None
     truncated: bool
-    attempts: int
+
+    @property
+    def attempts(self) -> int:
+        """How many requests were made so far."""
+
+    @property
+    def stats(self) -> StreamStats:
+        """What was measured so far."""
 
     def abort(self, reason: object) -> None:
         """Settle as cancelled, if nothing has settled yet, and cut the connection."""
@@ -197,6 +205,14 @@ class AssistantMessageEventStream(EventStream[AssistantMessageEvent, AssistantMe
     def attempts(self) -> int:
         """How many requests were made for the turn so far; more than one after a retry."""
         return self._producer.attempts if self._producer else 0
+
+    @property
+    def stats(self) -> StreamStats:
+        """How long the turn took, and how much came: so far while it runs, final once it is over.
+
+        What `result()` returns has the final ones, too.
+        """
+        return self._producer.stats if self._producer else StreamStats()
 
     def display(self) -> AssistantMessage:
         """Show the answer in a notebook as it comes, and return the message when it is complete.

@@ -16,11 +16,13 @@ from ._abort import AbortSignal, as_exception
 from ._deadlines import PhaseClock, Timer, watch_event, watchdog
 from ._events import AssistantMessageEvent
 from ._messages import AssistantMessage
+from ._meter import Meter
 from ._models import Model
 from ._options import ResponseInfo, StreamOptions
 from ._outcome import Outcome
 from ._protocol import aborted
 from ._sockets import Lifeline
+from ._stats import StreamStats
 from ._stream import MessageChannel
 from .errors import PiNativeError, StreamTimeoutError, TimeoutPhase
 
@@ -61,7 +63,7 @@ class Turn:
         self.clock = PhaseClock(self._expired)
         self.response: ResponseInfo | None = None
         self.truncated = False
-        self.attempts = 0
+        self.meter = Meter()
         self.streaming = False
         self.worker: threading.Thread | None = None
         self._on_response = options.on_response
@@ -76,6 +78,16 @@ class Turn:
     def over(self) -> bool:
         """Whether there is nobody left to tell anything."""
         return self._dropped or self.channel.settled
+
+    @property
+    def attempts(self) -> int:
+        """How many requests were made so far."""
+        return self.meter.attempts
+
+    @property
+    def stats(self) -> StreamStats:
+        """What was measured so far."""
+        return self.meter.stats()
 
     def check(self) -> None:
         """Raise `OverError` if the turn is over."""
@@ -95,9 +107,9 @@ class Turn:
     def abort(self, reason: object) -> None:
         """Settle as cancelled, if nothing has settled yet, and cut the connection."""
         if self.streaming:
-            self.channel.settle(aborted(self.model))
+            self._settle(aborted(self.model))
         else:
-            self.channel.settle(Outcome(failure=as_exception(reason)))
+            self._settle(Outcome(failure=as_exception(reason)))
         self.lifeline.cut()
 
     def drop(self) -> None:
@@ -127,12 +139,17 @@ class Turn:
             self.channel.wait_settled(min(left, _LOOK_SECONDS))
             self.check()
 
+    def hold(self, outcome: TurnOutcome) -> None:
+        """Decide the outcome, which is told when the connection has been seen to."""
+        self._measure(outcome)
+        self.channel.hold(outcome)
+
     def fail(self, failure: BaseException) -> None:
         """Settle as failed, unless the caller has called the turn off: that counts first."""
         if self.caller_aborted():
             self.abort_as_asked()
         elif not self.channel.settled:
-            self.channel.settle(self.failed(failure))
+            self._settle(self.failed(failure))
 
     def failed(self, failure: BaseException) -> TurnOutcome:
         """The outcome for a failure, which takes along what had arrived."""
@@ -164,6 +181,17 @@ class Turn:
         self.lifeline.release()
         if not self.channel.release():
             self.channel.settle(Outcome(failure=PiNativeError("the stream was dropped")))
+
+    def _settle(self, outcome: TurnOutcome) -> None:
+        self._measure(outcome)
+        self.channel.settle(outcome)
+
+    def _measure(self, outcome: TurnOutcome) -> None:
+        message = outcome.result
+        usage = None if message is None else message.usage
+        self.meter.stop(None if usage is None else usage.output)
+        if message is not None:
+            message.stats = self.meter.stats()
 
     def _keep_answer(self, outcome: TurnOutcome) -> None:
         message = outcome.result

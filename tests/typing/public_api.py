@@ -45,6 +45,7 @@ from pi_native import (
     SseEvent,
     StartEvent,
     StreamOptions,
+    StreamStats,
     StreamTimeoutError,
     TextContent,
     TextDeltaEvent,
@@ -108,6 +109,16 @@ def a_call(session: requests.Session, controller: AbortController) -> None:
     assert_type(stream, AssistantMessageEventStream)
     assert_type(stream_pi_native(model, context), AssistantMessageEventStream)
     assert_type(options.signal, AbortSignal | threading.Event | None)
+
+
+def what_was_measured(stream: AssistantMessageEventStream) -> None:
+    """A stream's figures are numbers, or None where there is nothing to tell."""
+    assert_type(stream.stats, StreamStats)
+    assert_type(stream.stats.time_to_first_text, float | None)
+    assert_type(stream.stats.tokens_per_second, float | None)
+    assert_type(stream.stats.duration, float)
+    assert_type(stream.stats.events, int)
+    assert_type(stream.result().stats, StreamStats | None)
 
 
 def a_stream(stream: AssistantMessageEventStream) -> None:
