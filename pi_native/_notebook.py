@@ -69,7 +69,11 @@ class _Output:
 
     def __init__(self, ipython: Any) -> None:
         self.seconds_between_looks = _SECONDS_BETWEEN_LOOKS
-        self._handle = ipython.display.display(_bundle(_UNDER_WAY), raw=True, display_id=True)
+        self._handle = ipython.display.DisplayHandle()
+
+    def begin(self) -> None:
+        """Put it on the page."""
+        self._handle.display(_bundle(_UNDER_WAY), raw=True)
 
     def write(self, markdown: str, plain: str = _UNDER_WAY) -> None:
         """Replace what the output says."""
@@ -85,6 +89,7 @@ def _bundle(markdown: str, plain: str = _UNDER_WAY) -> dict[str, str]:
 
 def _show_live(stream: AssistantMessageEventStream, output: _Output) -> AssistantMessage:
     try:
+        output.begin()
         _follow(stream, output)
         message = stream.result()
         output.write(_complete(message, stream.partial), repr(message))

@@ -21,24 +21,30 @@ class Kernel(NotebookClient):
     _action: Callable[[], Any]
 
     def run(
-        self, source: str, *, once_shown: str | None = None, do: Callable[[], Any] = lambda: None
+        self,
+        source: str,
+        *,
+        once_shown: str | None = None,
+        do: Callable[[], Any] = lambda: None,
+        fails_with: str | None = None,
     ) -> NotebookNode:
-        """Run a cell; call `do` as soon as one of its outputs shows the text `once_shown`.
+        """Run a cell, which is to fail with an exception of that name, if any.
 
-        Raises `CellExecutionError` when the cell fails; `last` is the cell all the same, and
-        `writings` is how often one of its outputs was written.
+        As soon as one of its outputs shows the text `once_shown`, `do` is called. Afterwards
+        `writings` is how often an output was written.
         """
         self.writings = 0
+        self._failure: str | None = None
         self._awaited, self._action = once_shown, do
         self.nb.cells.append(nbformat.v4.new_code_cell(source))
-        cell = self.execute_cell(self.last, len(self.nb.cells) - 1)
+        cell = self.execute_cell(self.nb.cells[-1], len(self.nb.cells) - 1)
         assert self._awaited is None, f"{self._awaited!r} was never shown"
+        assert self._failure == fails_with, cell.outputs
         return cell
 
-    @property
-    def last(self) -> NotebookNode:
-        """The cell that ran last."""
-        return self.nb.cells[-1]
+    def note_failure(self, execute_reply: dict[str, Any], **_about: Any) -> None:
+        """A cell has failed, as the kernel's answer to the page says; nbclient calls this."""
+        self._failure = execute_reply["content"]["ename"]
 
     def press_stop(self) -> None:
         """What the stop button does."""
@@ -57,7 +63,11 @@ class Kernel(NotebookClient):
 @contextlib.contextmanager
 def running_kernel(environment: dict[str, str]) -> Iterator[Kernel]:
     """A kernel of its own, with that environment, as long as the block lasts."""
-    kernel = Kernel(nbformat.v4.new_notebook(), timeout=LIMIT, kernel_name="python3")
+    # A kernel drops what comes within a moment of a failure, unless failures are allowed.
+    kernel = Kernel(
+        nbformat.v4.new_notebook(), timeout=LIMIT, kernel_name="python3", allow_errors=True
+    )
+    kernel.on_cell_error = kernel.note_failure
     with kernel.setup_kernel(env=environment):
         yield kernel
 
