@@ -10,6 +10,9 @@
 `AssistantMessageEventStream`. What can go wrong is in `pi_native.errors`.
 """
 
+import os as _os
+
+from . import _logs
 from ._abort import AbortController, AbortSignal
 from ._client import Client, stream_pi_native
 from ._content import (
@@ -83,6 +86,8 @@ from .errors import (
     StreamProtocolError,
     StreamTimeoutError,
 )
+
+_logs.set_up(_os.environ)
 
 __version__ = "0.1.0"
 

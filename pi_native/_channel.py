@@ -74,6 +74,11 @@ class Channel(Generic[T, R]):
         """Whether the outcome is known to readers."""
         return self._outcome is not None
 
+    @property
+    def outcome(self) -> Outcome[T, R] | None:
+        """How it has ended, told or still held; None before that."""
+        return self._outcome or self._held
+
     def push(self, event: T) -> None:
         """Hand an event to the readers; after the end it is dropped."""
         self.push_all((event,))

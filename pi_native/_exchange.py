@@ -11,6 +11,7 @@ import contextlib
 import logging
 from collections.abc import Callable, Iterator
 
+from . import _logs as logs
 from ._backoff import may_succeed_later
 from ._deadlines import watchdog
 from ._events import AssistantMessageEvent
@@ -70,10 +71,13 @@ class Exchange:
 
     def run(self, request: Request) -> None:
         """Make the exchange. The outcome is held, not told, so that all is closed before."""
+        model = self._turn.model
+        logs.sending(request, f"{model.provider}/{model.id}", self._turn.attempts)
         answer = self._send(request)
         try:
             self._turn.response = answer.info
             self._turn.meter.headers_in()
+            logs.answered(answer.info, self._turn.meter)
             self._accept(answer)
             self._turn.clock.enter("first_event", self._limits.first_event)
             self._turn.streaming = True
@@ -185,7 +189,8 @@ class Exchange:
 
     def _progress(self, batch: list[AssistantMessageEvent]) -> None:
         news = any(map(is_progress, reversed(batch)))
-        self._turn.meter.saw(batch, news=news)
+        if self._turn.meter.saw(batch, news=news):
+            logs.first_event(self._turn.meter)
         if not news:
             return
         if self._progressed:

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable
 
+from . import _logs as logs
 from ._abort import AbortSignal, as_exception
 from ._deadlines import PhaseClock, Timer, watch_event, watchdog
 from ._events import AssistantMessageEvent
@@ -179,6 +180,9 @@ class Turn:
         unlisten()
         self.lifeline.forget_callbacks()
         self.lifeline.release()
+        self.meter.stop(None)
+        # Before readers learn of it: the program may be over once they have.
+        logs.ended(self.channel.outcome, self.meter)
         if not self.channel.release():
             self.channel.settle(Outcome(failure=PiNativeError("the stream was dropped")))
 
