@@ -18,6 +18,7 @@ from ._models import Context, Model
 from ._options import RetryInfo, StreamOptions
 from ._request import Request, turn_request
 from ._stream import AssistantMessageEventStream
+from ._telemetry import enter_span, start_span
 from ._turn import OverError, Turn
 from .errors import PiNativeError
 
@@ -38,6 +39,7 @@ def start_call(
     must not raise, or take a lock: whatever thread ends the turn calls it, a signal handler's too.
     """
     turn = Turn(model, options, keep)
+    turn.span = start_span(model, options)
     stream = AssistantMessageEventStream(turn.channel, turn)
     try:
         _start(turn, context, transport)
@@ -68,6 +70,7 @@ def _start(turn: Turn, context: Context, transport: Transport) -> None:
 
 
 def _work(turn: Turn, request: Request, transport: Transport, limits: Limits) -> None:
+    enter_span(turn.span)
     tls = request.url.lower().startswith("https:")
     try:
         if tls:

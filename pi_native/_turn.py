@@ -25,6 +25,7 @@ from ._protocol import aborted
 from ._sockets import Lifeline
 from ._stats import StreamStats
 from ._stream import MessageChannel
+from ._telemetry import TurnSpan, end_span
 from .errors import PiNativeError, StreamTimeoutError, TimeoutPhase
 
 _LOOK_SECONDS = 0.25
@@ -65,6 +66,7 @@ class Turn:
         self.response: ResponseInfo | None = None
         self.truncated = False
         self.meter = Meter()
+        self.span: TurnSpan | None = None
         self.streaming = False
         self.worker: threading.Thread | None = None
         self._on_response = options.on_response
@@ -183,6 +185,7 @@ class Turn:
         self.meter.stop(None)
         # Before readers learn of it: the program may be over once they have.
         logs.ended(self.channel.outcome, self.meter)
+        end_span(self.span, self.channel.outcome, self.stats)
         if not self.channel.release():
             self.channel.settle(Outcome(failure=PiNativeError("the stream was dropped")))
 

@@ -20,6 +20,7 @@ DOORS = {
     "cattrs": {"_convert"},
     "sseclient": {"_sse"},
     "IPython": {"_notebook"},
+    "opentelemetry": {"_telemetry"},
     "yaml": {"_models_yml"},
     "urllib3": {"_sockets", "_http"},
     "requests": {"_sockets", "_http"},
