@@ -21,9 +21,10 @@ def blocks(language: str) -> list[str]:
 
 
 def test_the_readmes_python_runs_from_top_to_bottom(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     """Every block runs, one after the other, against a gateway that answers like one."""
+    monkeypatch.chdir(tmp_path)
     with FakeGateway("gateway-token") as gateway:
         gateway.default = lambda _: Reply(
             "Because of the air.",
@@ -41,7 +42,7 @@ def test_the_readmes_python_runs_from_top_to_bottom(
     assert "cancelled before" in printed
     assert "call: clock {'zone': 'UTC'}" in printed
     assert namespace["client"] is not None
-    assert len(namespace["context"].messages) == 3
+    assert len(namespace["chat"].messages) == 4
 
 
 def test_the_newcomers_commands_are_marked_for_what_runs_them() -> None:
