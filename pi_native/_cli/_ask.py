@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 from collections.abc import Callable
 
 from pi_native import (
@@ -11,6 +12,7 @@ from pi_native import (
     AssistantMessageEventStream,
     DoneEvent,
     ErrorEvent,
+    RetryInfo,
     TextDeltaEvent,
     ThinkingDeltaEvent,
     to_wire,
@@ -18,7 +20,10 @@ from pi_native import (
 
 from ._console import Console
 from ._gateway import client_for_turns
+from ._history import keep_conversation, open_conversation
+from ._problems import what_happened
 from ._prompt import chosen_model, read_prompt
+from ._rich import canvas_for_rich
 
 
 def ask(args: argparse.Namespace, console: Console) -> int:
@@ -26,21 +31,54 @@ def ask(args: argparse.Namespace, console: Console) -> int:
     model = chosen_model(args)
     with client_for_turns(args) as client:
         prompt = read_prompt(args, console)
-        with client.stream(model, prompt, system=args.system) as stream:
+        conversation = open_conversation(args, client, model)
+        tell = functools.partial(_tell_retry, console)
+        with conversation.stream(prompt, on_retry=tell) as stream:
             if args.json:
-                message = show_events(stream, console)
+                show_events(stream, console)
             else:
-                message = show_text(stream, console, thinking=args.thinking)
-    if console.is_watched:
-        console.aside(summary(message))
+                show_answer(stream, console, console.is_watched, thinking=args.thinking)
+        keep_conversation(args, conversation)
     return 0
 
 
-def show_events(stream: AssistantMessageEventStream, console: Console) -> AssistantMessage:
+def _tell_retry(console: Console, retry: RetryInfo) -> None:
+    console.problem(
+        f"attempt {retry.attempt} failed: {what_happened(retry.failure)}; "
+        f"trying again in {retry.delay:.1f} s"
+    )
+
+
+def show_answer(
+    stream: AssistantMessageEventStream,
+    console: Console,
+    sum_up: bool,
+    *,
+    thinking: bool | None = None,
+) -> None:
+    """Show a turn, drawn where that can be, else as text. Raises what went wrong with it.
+
+    `sum_up` says whether a text is followed by what the turn took. `thinking` None: only where it
+    can be told apart, which is where it is drawn.
+    """
+    terminal = canvas_for_rich(console)
+    if terminal is None:
+        message = show_text(stream, console, thinking=bool(thinking))
+        if sum_up:
+            console.aside(summary(message))
+        return
+    from ._live import show_live  # rich is not for everybody
+
+    _checked(show_live(stream, console, terminal, thinking=thinking is not False), console)
+
+
+def show_events(stream: AssistantMessageEventStream, console: Console) -> None:
     """Show a turn as JSON, one event a line. Raises what went wrong with it."""
     for event in stream:
         console.json(to_wire(event))
-    return _checked(stream.result(), console)
+    message = _checked(stream.result(), console)
+    if console.is_watched:
+        console.aside(summary(message))
 
 
 def show_text(

@@ -27,6 +27,12 @@ class OutputLostError(Exception):
         self.cause = cause
 
 
+def showable(text: str) -> str:
+    """A text, which may be a stranger's, of whole characters and without control characters."""
+    whole = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    return whole.translate(_CONTROLS)
+
+
 def one_line(text: str) -> str:
     """A text, which may be a stranger's, on one line and without control characters."""
     return " ".join(text.split()).translate(_CONTROLS)
@@ -39,6 +45,12 @@ class Pen:
         self._stream = stream
         self.is_terminal = stream is not None and stream.isatty()
         self.mid_line = False
+
+    @property
+    def canvas(self) -> TextIO | None:
+        """The stream, if it is a terminal that shows every character."""
+        encoding = getattr(self._stream, "encoding", None) or ""
+        return self._stream if self.is_terminal and encoding.lower().startswith("utf") else None
 
     def write(self, text: str, *, dim: bool = False) -> None:
         """Write a piece of text. Raises `OSError` when the stream takes no more."""
@@ -114,11 +126,37 @@ class Console:
         self._out = Pen(out)
         self._err = Pen(err)
         self._dims = self._err.is_terminal and _likes_styles(os.environ)
+        self._say: Callable[[str], object] | None = None
 
     @property
     def is_watched(self) -> bool:
         """Whether stderr is a terminal, so that somebody is there to read remarks."""
         return self._err.is_terminal
+
+    @property
+    def canvas(self) -> TextIO | None:
+        """stdout, if it is a terminal on which can be drawn; else None."""
+        return self._out.canvas if os.environ.get("TERM") != "dumb" else None
+
+    @contextlib.contextmanager
+    def drawing(self) -> Iterator[None]:
+        """Have a terminal that has gone away be told from all else. Raises `OutputLostError`."""
+        try:
+            yield
+        except OSError as exc:
+            # The errors of a turn that are its subclasses mean something else.
+            if type(exc) is not OSError:
+                raise
+            raise OutputLostError(exc) from exc
+
+    @contextlib.contextmanager
+    def remarks_to(self, say: Callable[[str], object]) -> Iterator[None]:
+        """Have remarks said by whoever draws on stdout, should both be one terminal."""
+        self._say = say if self._err.is_terminal else None
+        try:
+            yield
+        finally:
+            self._say = None
 
     def text(self, piece: str) -> None:
         """Write a piece of the answer to stdout. Raises `OutputLostError`."""
@@ -175,6 +213,9 @@ class Console:
         self._out.abandon()
 
     def _remark(self, text: str, *, dim: bool = False) -> None:
+        if self._say is not None:
+            self._say(text)
+            return
         self.finish()
         with contextlib.suppress(OSError):
             self._err.write(text, dim=dim)

@@ -9,7 +9,7 @@ import time
 
 from pi_native import Client
 
-from ._ask import show_text, summary
+from ._ask import show_answer
 from ._console import Console
 
 _MODEL = "fake/parrot"
@@ -43,8 +43,7 @@ def demo(_args: argparse.Namespace, console: Console) -> int:
             Client(gateway.url, gateway.api_key) as client,
             client.stream(_MODEL, _PROMPT) as stream,
         ):
-            message = show_text(stream, console)
-    console.aside("\n" + summary(message))
+            show_answer(stream, console, sum_up=True)
     console.note("With a gateway of your own: pi-native ask -m PROVIDER/ID 'Hello!'")
     return 0
 

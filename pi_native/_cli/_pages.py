@@ -10,6 +10,7 @@ from pi_native import ModelInfo, to_wire
 
 from ._console import Console
 from ._gateway import client_for_pages
+from ._rich import canvas_for_rich
 from ._tables import NOTHING, table
 
 _MODEL_HEADINGS = ["ID", "NAME", "CONTEXT", "OUTPUT", "MODALITIES"]
@@ -20,14 +21,26 @@ def models(args: argparse.Namespace, console: Console) -> int:
     """List the models that the gateway offers."""
     with client_for_pages(args) as client:
         offered = client.models()
+    wanted = [model for model in offered if _is_wanted(model, args)]
     if args.json:
-        for model in offered:
+        for model in wanted:
             console.json(to_wire(model))
-    elif offered:
-        _print([_MODEL_HEADINGS, *map(model_row, offered)], console, right=[2, 3])
+    elif wanted:
+        _print([_MODEL_HEADINGS, *map(model_row, wanted)], console, right=[2, 3])
     else:
-        console.note("The gateway offers no models.")
+        which = f"such models, among {len(offered):,} in all" if offered else "models"
+        console.note(f"The gateway offers no {which}.")
     return 0
+
+
+def _is_wanted(model: ModelInfo, args: argparse.Namespace) -> bool:
+    """Whether a model has all the words in its names, all the modalities, and enough context."""
+    names = f"{model.id} {model.display_name}".casefold()
+    return (
+        all(word.casefold() in names for word in args.words)
+        and set(args.input) <= set(model.input_modalities or ())
+        and (model.context_length or 0) >= args.context
+    )
 
 
 def model_row(model: ModelInfo) -> list[str]:
@@ -61,7 +74,8 @@ def usage(args: argparse.Namespace, console: Console) -> int:
             console.json(report)
     elif reports:
         rows = [row for report in reports for row in report_rows(report)]
-        _print([_USAGE_HEADINGS, *rows], console, right=[3])
+        limits = [limit for report in reports for limit in limits_in(report)]
+        _print_usage([_USAGE_HEADINGS, *rows], list(map(_share_of, limits)), console)
     else:
         console.note("The gateway has nothing to report.")
     return 0
@@ -69,8 +83,6 @@ def usage(args: argparse.Namespace, console: Console) -> int:
 
 def report_rows(report: Any) -> list[list[str]]:
     """A row for each limit. The reports are the gateway's own JSON, which nothing has checked."""
-    found = _dig(report, "limits")
-    limits = found if isinstance(found, list) and found else [None]
     return [
         [
             _text(_dig(report, "provider")),
@@ -80,8 +92,18 @@ def report_rows(report: Any) -> list[list[str]]:
             _moment(_dig(limit, "window", "resetsAt")),
             _text(_dig(limit, "status")),
         ]
-        for limit in limits
+        for limit in limits_in(report)
     ]
+
+
+def limits_in(report: Any) -> list[Any]:
+    """The limits that a report tells of; a report without any has one that is None."""
+    found = _dig(report, "limits")
+    return found if isinstance(found, list) and found else [None]
+
+
+def _share_of(limit: Any) -> float | None:
+    return _used_share(_dig(limit, "amount"))
 
 
 def _used(amount: Any) -> str:
@@ -135,6 +157,25 @@ def _count(value: int | None) -> str:
     return NOTHING if value is None else f"{value:,}"
 
 
+def _print_usage(rows: list[list[str]], shares: list[float | None], console: Console) -> None:
+    used = _USAGE_HEADINGS.index("USED")
+    terminal = canvas_for_rich(console)
+    if terminal is None:
+        _print(rows, console, right=[used])
+        return
+    from ._charts import draw_usage
+
+    with console.drawing():
+        draw_usage(rows, shares, terminal, used=used)
+
+
 def _print(rows: list[list[str]], console: Console, *, right: list[int]) -> None:
+    terminal = canvas_for_rich(console)
+    if terminal is not None:
+        from ._charts import draw_table
+
+        with console.drawing():
+            draw_table(rows, terminal, right=right)
+        return
     for line in table(rows, right=right):
         console.line(line)

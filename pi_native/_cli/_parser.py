@@ -9,6 +9,8 @@ from typing import TypeAlias
 from pi_native import __version__
 
 from ._ask import ask
+from ._completion import completion
+from ._console import Console
 from ._doctor import doctor
 from ._fake import demo, fake_gateway
 from ._pages import health, models, usage
@@ -42,6 +44,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_pages(commands, connection)
     _add_doctor(commands, connection)
     _add_fakes(commands)
+    _add_completion(commands, parser)
     return parser
 
 
@@ -78,8 +81,15 @@ def _add_ask(commands: _Commands, connection: argparse.ArgumentParser) -> None:
     add("prompt", metavar="PROMPT", nargs="?", help="what to ask; absent or -: read from stdin")
     add("-m", "--model", metavar="MODEL", help="PROVIDER/ID; else what PI_NATIVE_MODEL says")
     add("--system", metavar="TEXT", help="the system prompt")
+    add(
+        "--file", metavar="FILE", help="go on with the conversation in this file, and keep it there"
+    )
     add("--image", metavar="FILE", action="append", default=[], help="show an image; repeatable")
-    add("--thinking", action="store_true", help="show the thinking too, on stderr")
+    add(
+        "--thinking",
+        action=argparse.BooleanOptionalAction,
+        help="show the thinking too, on stderr, or dimmed where the extra [cli] draws",
+    )
     add("--json", action="store_true", help="print the events as JSON, one a line")
     parser.set_defaults(run=ask)
 
@@ -95,6 +105,21 @@ def _add_pages(commands: _Commands, connection: argparse.ArgumentParser) -> None
         )
         parser.add_argument("--json", action="store_true", help="print JSON, one object a line")
         parser.set_defaults(run=run)
+        if run is models:
+            _add_filters(parser)
+
+
+def _add_filters(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("words", metavar="WORD", nargs="*", help="only models with all these in their names")
+    add(
+        "--input",
+        metavar="MODALITY",
+        action="append",
+        default=[],
+        help="only models that take this, for example image; repeatable",
+    )
+    add("--context", metavar="TOKENS", type=_count, default=0, help="only with this much at least")
 
 
 def _add_doctor(commands: _Commands, connection: argparse.ArgumentParser) -> None:
@@ -117,6 +142,18 @@ def _add_fakes(commands: _Commands) -> None:
     parser.set_defaults(run=fake_gateway)
 
 
+def _add_completion(commands: _Commands, whole: argparse.ArgumentParser) -> None:
+    text = "Print a script that has your shell complete commands and options."
+    parser = commands.add_parser("completion", help=text, description=text, allow_abbrev=False)
+    parser.add_argument("shell", metavar="SHELL", choices=["bash", "zsh", "fish"])
+
+    def run(args: argparse.Namespace, console: Console) -> int:
+        console.text(completion(args, whole))
+        return 0
+
+    parser.set_defaults(run=run)
+
+
 def _seconds(text: str) -> float:
     try:
         seconds = float(text)
@@ -125,6 +162,12 @@ def _seconds(text: str) -> float:
     if not 0 < seconds < math.inf:
         raise argparse.ArgumentTypeError(f"not a number of seconds above 0: {text!r}")
     return seconds
+
+
+def _count(text: str) -> int:
+    if not (text.isdecimal() and text.isascii()):
+        raise argparse.ArgumentTypeError(f"not a number of tokens: {text!r}")
+    return int(text)
 
 
 def _port(text: str) -> int:

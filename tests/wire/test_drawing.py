@@ -1,0 +1,244 @@
+"""What the command line draws with rich, in this process: what is written, not how it looks.
+
+How it looks is seen in a real terminal, in `test_terminal.py`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import io
+import os
+import re
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from pi_native import ToolCall
+from pi_native._cli import main
+from pi_native.testing import FakeGateway, Slow, Stall
+
+from ..conftest import wait_until
+
+SECONDS = 60
+LAST_LINE = r"\d+ tokens in, \d+ out, \$[\d.]+, [\d.,]+ tokens/s, [\d.]+ s\n"
+
+
+class Screen(io.StringIO):
+    """A stand-in for a terminal that can draw."""
+
+    encoding = "utf-8"
+    lost = False
+
+    def isatty(self) -> bool:
+        """It is one."""
+        return True
+
+    def write(self, text: str) -> int:
+        """Take it, unless the terminal has gone away."""
+        if self.lost:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return super().write(text)
+
+    def show(self, *arguments: str) -> int:
+        """Run the command line here, both its streams being this terminal; its exit code."""
+        with contextlib.redirect_stdout(self), contextlib.redirect_stderr(self):
+            return main(arguments)
+
+    @property
+    def text(self) -> str:
+        """What was written, without styles and cursor movements."""
+        return re.sub(r"\x1b\[[?\d;]*[A-Za-z]", "", self.getvalue())
+
+
+@pytest.fixture
+def screen(monkeypatch: pytest.MonkeyPatch) -> Screen:
+    """A terminal of the usual size."""
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("LINES", "24")
+    return Screen()
+
+
+@pytest.fixture
+def gateway(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeGateway]:
+    """A started gateway, which the environment names."""
+    with FakeGateway(models=["acme/large", "acme/small"]) as gateway:
+        monkeypatch.setenv("PI_NATIVE_BASE_URL", gateway.url)
+        monkeypatch.setenv("PI_NATIVE_API_KEY", str(gateway.api_key))
+        monkeypatch.setenv("PI_NATIVE_MODEL", "acme/large")
+        yield gateway
+
+
+def when_stalled(gateway: FakeGateway, act: Callable[[], object]) -> threading.Thread:
+    """Do something once the next turn stalls."""
+
+    def wait() -> None:
+        assert gateway.wait_for_request(SECONDS).stalled.wait(SECONDS)
+        act()
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    return thread
+
+
+def press_ctrl_c() -> None:
+    """As whoever sits at this terminal would."""
+    main_thread = threading.main_thread().ident
+    assert main_thread is not None
+    signal.pthread_kill(main_thread, signal.SIGINT)
+
+
+def test_an_answer(gateway: FakeGateway, screen: Screen) -> None:
+    """Thinking, Markdown, a call, and what it took."""
+    text = "# Title\n\nSome **bold** words.\n\n- one\n- two\n"
+    gateway.reply(text, thinking="Hm.\nHm!", tool_calls=[ToolCall("1", "clock", {})])
+    assert screen.show("ask", "Hi") == 0
+    seen = screen.text
+    assert re.search(r"Hm\.\s+Hm!\s[\s┏━┓┃]+Title[\s┃┗━┛]+Some bold words\.\s+• one\s+• two\s+╭─ clock", seen)
+    assert re.search(LAST_LINE + r"\Z", seen)
+
+
+def test_what_is_settled_is_printed_before_the_rest_has_come(
+    gateway: FakeGateway, screen: Screen
+) -> None:
+    """And only once, while what follows it is drawn again and again."""
+    gateway.reply(["one\n\n", "two", " three"], fault=[Stall(after=4), Slow(0.1, after=4)])
+    waiter = when_stalled(gateway, lambda: wait_until(lambda: "two" in screen.text))
+    release = threading.Thread(target=lambda: (waiter.join(), gateway.release()))
+    release.start()
+    assert screen.show("ask", "Hi") == 0
+    release.join()
+    assert screen.text.count("one") <= 2  # drawn at most once before it was settled
+    assert "two three" in screen.text
+
+
+def test_an_answer_without_usage(gateway: FakeGateway, screen: Screen) -> None:
+    """Nothing is made up for the last line."""
+    message = {"role": "assistant", "content": [{"type": "text", "text": "Hello"}]}
+    message |= {"stopReason": "stop"}
+    gateway.events([{"type": "done", "reason": "stop", "message": message}])
+    assert screen.show("ask", "Hi") == 0
+    assert re.search(r"Hello\nno usage was reported, \d+\.\d s\n\Z", screen.text)
+
+
+def test_a_failed_turn(gateway: FakeGateway, screen: Screen) -> None:
+    """What there was stays, and there is no last line."""
+    gateway.reply("So far", error_message="overloaded")
+    assert screen.show("ask", "Hi") == 1
+    assert screen.text.endswith("So far\npi-native: the turn failed: overloaded\n")
+
+
+def test_a_turn_that_nobody_answers(gateway: FakeGateway, screen: Screen) -> None:
+    """Retries are told, then the failure."""
+    gateway.error(503, "a").error(503, "b").error(503, "c")
+    assert screen.show("ask", "Hi") == 1
+    assert "attempt 1 failed: a (HTTP 503); trying again in" in screen.text
+    assert "attempt 2 failed: b (HTTP 503); trying again in" in screen.text
+    assert screen.text.endswith("pi-native: c (HTTP 503)\n")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has other signals")
+def test_ctrl_c(gateway: FakeGateway, screen: Screen) -> None:
+    """What there is stays, hidden thinking stays hidden, and the gateway notices."""
+    gateway.reply("Hello **there** world", thinking="Hm.", fault=Stall(after=7))
+
+    def shown() -> None:
+        wait_until(lambda: "Hello" in screen.text)
+        press_ctrl_c()
+
+    presser = when_stalled(gateway, shown)
+    assert screen.show("ask", "--no-thinking", "Hi") == 130
+    presser.join()
+    assert screen.text.rstrip().endswith("Hello there")
+    assert "Hm." not in screen.text
+    assert "\x1b[?25h" in screen.getvalue()  # the cursor is shown again
+    assert gateway.requests[0].client_gone.wait(SECONDS)
+
+
+def test_a_terminal_that_goes_away(gateway: FakeGateway, screen: Screen) -> None:
+    """Ends the turn: nobody is there to read it."""
+    gateway.reply("Hello there, world", fault=Stall(after=4))
+    leaver = when_stalled(gateway, lambda: setattr(screen, "lost", True))
+    assert screen.show("ask", "Hi") == 1
+    leaver.join()
+    assert gateway.requests[0].client_gone.wait(SECONDS)
+
+
+@pytest.mark.usefixtures("gateway")
+def test_models(screen: Screen) -> None:
+    """A table with a line below its headings."""
+    assert screen.show("models", "small", "--context", "1000") == 0
+    headings, line, row = screen.text.splitlines()
+    assert headings.split() == ["ID", "NAME", "CONTEXT", "OUTPUT", "MODALITIES"]
+    assert set(line) == {"─"}
+    assert row.split() == ["acme/small", "small", "200,000", "32,768", "text,", "image"]
+
+
+def test_usage(gateway: FakeGateway, screen: Screen) -> None:
+    """A bar where the share is known."""
+    gateway.usage_reports.append({"provider": "acme"})
+    assert screen.show("usage") == 0
+    fake, acme = screen.text.splitlines()[2:4]
+    assert re.search(r"━+╺?━* +25%", fake)
+    assert acme.split() == ["acme", "-", "-", "-", "-", "-"]
+
+
+class TestConversations:
+    """`ask --file`."""
+
+    @pytest.fixture(autouse=True)
+    def _run_here(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.chdir(tmp_path)
+
+    def test_goes_on_where_it_was(self, gateway: FakeGateway, screen: Screen) -> None:
+        """The system prompt included, unless there is another one now."""
+        for more in (["--system", "Be brief."], [], ["--system", "Be long."]):
+            assert screen.show("ask", "--file", "chat.jsonl", *more, "Hi") == 0
+        contexts = [request.context for request in gateway.requests]
+        assert [len(context["messages"]) for context in contexts] == [1, 3, 5]
+        assert [context["systemPrompt"] for context in contexts] == [
+            ["Be brief."],
+            ["Be brief."],
+            ["Be long."],
+        ]
+        assert "tokens/s" in screen.text
+
+    def test_a_turn_that_failed_is_not_kept(self, gateway: FakeGateway, screen: Screen) -> None:
+        """There is nothing to go on from."""
+        gateway.reply("So far", error_message="overloaded")
+        assert screen.show("ask", "--file", "chat.jsonl", "Hi") == 1
+        assert not Path("chat.jsonl").exists()
+
+    def test_a_file_that_cannot_be(self, gateway: FakeGateway, screen: Screen) -> None:
+        """Is told before anything is asked, and paid for."""
+        Path("folder").mkdir()
+        Path("other.txt").write_text("Hello\n")
+        assert screen.show("ask", "--file", "nowhere/chat.jsonl", "Hi") == 2
+        assert screen.show("ask", "--file", "folder", "Hi") == 2
+        assert screen.show("ask", "--file", "other.txt", "Hi") == 1
+        first, second, third = screen.text.splitlines()
+        assert first == (
+            "pi-native: cannot keep a conversation in nowhere/chat.jsonl: there is no nowhere"
+        )
+        assert second.startswith("pi-native: cannot read folder: ")
+        assert third.startswith("pi-native: other.txt, line 1: not JSON")
+        assert gateway.requests == []
+
+    def test_a_file_that_is_gone_in_the_end(self, gateway: FakeGateway, screen: Screen) -> None:
+        """The answer is on the screen all the same."""
+        Path("folder").mkdir()
+        gateway.reply("Hello", fault=Stall(after=1))
+
+        def remove() -> None:
+            Path("folder").rmdir()
+            gateway.release()
+
+        remover = when_stalled(gateway, remove)
+        assert screen.show("ask", "--file", "folder/chat.jsonl", "Hi") == 2
+        remover.join()
+        assert "Hello" in screen.text
+        assert "the turn could not be kept in folder/chat.jsonl" in screen.text
