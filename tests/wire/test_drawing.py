@@ -98,7 +98,8 @@ def test_an_answer(gateway: FakeGateway, screen: Screen) -> None:
     gateway.reply(text, thinking="Hm.\nHm!", tool_calls=[ToolCall("1", "clock", {})])
     assert screen.show("ask", "Hi") == 0
     seen = screen.text
-    assert re.search(r"Hm\.\s+Hm!\s[\s┏━┓┃]+Title[\s┃┗━┛]+Some bold words\.\s+• one\s+• two\s+╭─ clock", seen)
+    thought_and_title = r"Hm\.\s+Hm!\s[\s┏━┓┃]+Title[\s┃┗━┛]+"  # older versions of rich box it
+    assert re.search(thought_and_title + r"Some bold words\.\s+• one\s+• two\s+╭─ clock", seen)
     assert re.search(LAST_LINE + r"\Z", seen)
 
 
