@@ -7,11 +7,12 @@ leaves no question in it that nobody answered.
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import math
 import threading
 import weakref
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
@@ -86,8 +87,7 @@ class Conversation:
         context = attrs.evolve(self.context, messages=[*self.messages, *said])
         if not context.messages:
             raise ConfigurationError("there is nothing to say yet: give a prompt")
-        with self._starting:
-            self._expect_idle()
+        with self._alone():
             turn = self._turn = object()
 
             def keep(answer: AssistantMessage) -> None:
@@ -174,10 +174,18 @@ class Conversation:
             raise ConfigurationError(f"the conversation has no {missing} to go on with: set one")
         return self.client, self.model
 
-    def _expect_idle(self) -> None:
-        stream = None if self._stream is None else self._stream()
-        if stream is not None and not stream.done:
-            raise ConfigurationError("a turn of this conversation is running: end it, or fork()")
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Where one thread at a time may start a turn. Nobody waits: there is a turn by then."""
+        free = self._starting.acquire(blocking=False)
+        try:
+            stream = None if self._stream is None else self._stream()
+            if not free or (stream is not None and not stream.done):
+                raise ConfigurationError("a turn of this conversation runs: end it, or fork()")
+            yield
+        finally:
+            if free:
+                self._starting.release()
 
 
 _COUNTS = ("input", "output", "cache_read", "cache_write", "total_tokens")
