@@ -117,6 +117,35 @@ def test_what_is_settled_is_printed_before_the_rest_has_come(
     assert "two three" in screen.text
 
 
+@pytest.mark.parametrize(("after", "seen"), [(3, "thinking, "), (7, "╭─ clock")])
+def test_what_grows_is_drawn_as_far_as_it_may_be_seen(
+    gateway: FakeGateway, screen: Screen, after: int, seen: str
+) -> None:
+    """A tool call is, before it is complete; thinking that is not wanted is not."""
+    call = ToolCall("1", "clock", {"zone": "UTC"})
+    gateway.reply("", thinking="Hm, well.", tool_calls=[call], fault=Stall(after=after))
+    drawn_early: list[bool] = []
+
+    def go_on() -> None:
+        drawn_early.append(wait_until(lambda: seen in screen.text, SECONDS))
+        gateway.release()
+
+    releaser = when_stalled(gateway, go_on)
+    assert screen.show("ask", "--no-thinking", "Hi") == 0
+    releaser.join()
+    assert drawn_early == [True]
+    assert "Hm" not in screen.text
+
+
+def test_json_is_not_drawn(gateway: FakeGateway, screen: Screen) -> None:
+    """It is followed by what the turn took, for whoever watches."""
+    gateway.reply("Hello")
+    assert screen.show("ask", "--json", "Hi") == 0
+    *events, last = screen.text.splitlines()
+    assert all(event.startswith('{"type":') for event in events)
+    assert "tokens in" in last
+
+
 def test_an_answer_without_usage(gateway: FakeGateway, screen: Screen) -> None:
     """Nothing is made up for the last line."""
     message = {"role": "assistant", "content": [{"type": "text", "text": "Hello"}]}
