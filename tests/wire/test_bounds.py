@@ -14,7 +14,6 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-import urllib3
 
 from pi_native import (
     AssistantMessage,
@@ -220,13 +219,8 @@ BOMBS = {
     "deflate": compressed(15),
     "gzip, gzip": gzip.compress(compressed(31)),
 }
-bounded_unpacking = pytest.mark.skipif(
-    tuple(map(int, urllib3.__version__.split(".")[:2])) < (2, 6),
-    reason="urllib3 before 2.6 unpacks all that one read brought",
-)
 
 
-@bounded_unpacking
 @pytest.mark.parametrize("encoding", BOMBS)
 @pytest.mark.parametrize("status", [200, 500])
 def test_a_compressed_gigabyte_is_unpacked_up_to_the_bound(encoding: str, status: int) -> None:
