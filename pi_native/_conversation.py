@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import math
-import threading
+import os
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from operator import attrgetter
@@ -27,6 +27,8 @@ from .errors import ConfigurationError
 
 if TYPE_CHECKING:
     from typing_extensions import Self
+
+_BUSY = "a turn of this conversation is running: end it, or fork()"
 
 Said = str | Message | Sequence[Message]
 
@@ -46,9 +48,6 @@ class Conversation:
     A pickle has what the client's own has, and no key that was given as an option.
     """
 
-    _turn: object = None  # the newest one
-    _stream: weakref.ref[AssistantMessageEventStream] | None = None
-
     def __init__(
         self,
         client: Client | None = None,
@@ -63,7 +62,7 @@ class Conversation:
         self.model = model
         self.context = context_of(list(messages), system, tools)
         self.options = options
-        self._starting = threading.Lock()
+        self._forget_turns()
 
     @property
     def messages(self) -> list[Message]:
@@ -88,14 +87,12 @@ class Conversation:
         if not context.messages:
             raise ConfigurationError("there is nothing to say yet: give a prompt")
         with self._alone():
-            turn = self._turn = object()
 
             def keep(answer: AssistantMessage) -> None:
-                if self._turn is turn:  # and not one after it, which does not know this answer
-                    self.messages.extend((*said, answer))
+                self.messages.extend((*said, answer))
 
             stream = client._start_turn(model, context, {**self.options, **options}, keep)
-            self._stream = weakref.ref(stream)  # one that is dropped ends its turn
+            self._streams[os.getpid()] = weakref.ref(stream)  # one that is dropped ends its turn
         return stream
 
     def ask(self, prompt: Said | None = None, **options: Any) -> AssistantMessage:
@@ -166,7 +163,7 @@ class Conversation:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self._starting = threading.Lock()
+        self._forget_turns()
 
     def _ready(self) -> tuple[Client, str | Model]:
         if self.client is None or self.model is None:
@@ -174,18 +171,29 @@ class Conversation:
             raise ConfigurationError(f"the conversation has no {missing} to go on with: set one")
         return self.client, self.model
 
+    def _forget_turns(self) -> None:
+        # By process: a forked child has no part in its parent's turns.
+        self._starting: dict[int, object] = {}
+        self._streams: dict[int, weakref.ref[AssistantMessageEventStream]] = {}
+
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:
-        """Where one thread at a time may start a turn. Nobody waits: there is a turn by then."""
-        free = self._starting.acquire(blocking=False)
+        """Where one thread at a time may start a turn. Raises `ConfigurationError` in others."""
+        # No lock, which a fork could copy while it is held: `setdefault` is atomic.
+        process, claim = os.getpid(), object()
+        if self._starting.setdefault(process, claim) is not claim:
+            raise ConfigurationError(_BUSY)
         try:
-            stream = None if self._stream is None else self._stream()
-            if not free or (stream is not None and not stream.done):
-                raise ConfigurationError("a turn of this conversation runs: end it, or fork()")
+            stream = self._streams.get(process, _no_stream)()
+            if stream is not None and not stream.done:
+                raise ConfigurationError(_BUSY)
             yield
         finally:
-            if free:
-                self._starting.release()
+            del self._starting[process]
+
+
+def _no_stream() -> None:
+    """Stands for a reference to a stream that is gone."""
 
 
 _COUNTS = ("input", "output", "cache_read", "cache_write", "total_tokens")

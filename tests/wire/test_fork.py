@@ -26,6 +26,7 @@ from pi_native import (
     AssistantMessageEventStream,
     Client,
     Context,
+    Conversation,
     Model,
     StreamOptions,
     StreamTimeoutError,
@@ -289,3 +290,17 @@ def test_forking_while_other_threads_stream(gateway: FakeGateway, turn: Turn) ->
         assert stall(turn, **limits)[0] == "first_event"
     assert conversations.wrong == []
     assert min(conversations.turns) > 1
+
+
+def test_a_conversations_turn_is_the_parents() -> None:
+    """A child can go on at once with the history as it was, and so can the parent with its turn."""
+    with FakeGateway(KEY) as gateway, Client(gateway.url, KEY) as client:
+        gateway.reply("One two three", fault=Stall(after=3)).reply("Yes.")
+        chat = Conversation(client, "x/y")
+        with chat.stream("Count.") as stream:
+            next(stream)
+            assert in_child(lambda: [chat.ask("Well?").text, len(chat.messages)]) == ["Yes.", 2]
+            assert chat.messages == []
+            gateway.release()
+            stream.result()
+        assert len(chat.messages) == 2

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 import pytest
 
 from pi_native import Client, ConfigurationError, PiNativeError, TextContent, UserMessage
+from pi_native._logs import set_up
 from pi_native.testing import FakeGateway, HangUp, Stall
 
 from ..conftest import wait_until
@@ -178,6 +179,26 @@ def test_the_environment_turns_it_on(gateway: FakeGateway, level: str) -> None:
     assert SAID not in done.stderr
 
 
+@pytest.fixture
+def logger() -> Iterator[logging.Logger]:
+    """The package's logger, which is as it was after the test."""
+    logger = logging.getLogger("pi_native")
+    before = list(logger.handlers)
+    yield logger
+    logger.handlers[:] = before
+    logger.setLevel(logging.NOTSET)
+
+
+@pytest.mark.parametrize(("said", "level"), [("info", "INFO"), (" Error ", "ERROR")])
+def test_a_level_is_a_level(said: str, level: str, logger: logging.Logger) -> None:
+    """However it is spelled, the logger has it, and one handler more, which is on stderr."""
+    set_up({"PI_NATIVE_LOG": said})
+    assert logging.getLevelName(logger.level) == level
+    [handler] = logger.handlers[1:]
+    assert isinstance(handler, logging.StreamHandler)
+    assert handler.stream is sys.stderr
+
+
 def test_a_level_that_is_none_is_told(gateway: FakeGateway) -> None:
     """It is no reason to stop a program, and none to be silent."""
     done = run(gateway, "loud")
@@ -185,9 +206,8 @@ def test_a_level_that_is_none_is_told(gateway: FakeGateway) -> None:
     assert "PI_NATIVE_LOG is one of debug, info, warning, error, not 'loud'" in done.stderr
 
 
-def test_the_logger_is_the_programs_to_set_up() -> None:
+def test_the_logger_is_the_programs_to_set_up(logger: logging.Logger) -> None:
     """It is an ordinary logger, with no level of its own unless the environment gives it one."""
-    logger = logging.getLogger("pi_native")
     assert logger.level == logging.NOTSET
     assert logger.propagate
     assert [type(handler) for handler in logger.handlers] == [logging.NullHandler]
