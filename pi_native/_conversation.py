@@ -83,14 +83,14 @@ class Conversation:
         """
         said = [] if prompt is None else messages_of(prompt)
         client, model = self._ready()
-        context = attrs.evolve(self.context, messages=[*self.messages, *said])
-        if not context.messages:
-            raise ConfigurationError("there is nothing to say yet: give a prompt")
+
+        def keep(answer: AssistantMessage) -> None:
+            self.messages.extend((*said, answer))
+
         with self._alone():
-
-            def keep(answer: AssistantMessage) -> None:
-                self.messages.extend((*said, answer))
-
+            context = attrs.evolve(self.context, messages=[*self.messages, *said])
+            if not context.messages:
+                raise ConfigurationError("there is nothing to say yet: give a prompt")
             stream = client._start_turn(model, context, {**self.options, **options}, keep)
             self._streams[os.getpid()] = weakref.ref(stream)  # one that is dropped ends its turn
         return stream
