@@ -79,6 +79,7 @@ def no_leaks(request: pytest.FixtureRequest) -> Iterator[None]:
 def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """No test sees the settings, keys and proxies of whoever runs it, nor does what it starts."""
     for name in list(os.environ):
-        if name.startswith(("PI_", "PYTEST_ADDOPTS", "COV")) or name.lower().endswith(("_proxy", "_ca_bundle")):
+        ours = name.startswith(("PI_", "PYTEST_ADDOPTS", "COV"))
+        if ours or name.lower().endswith(("_proxy", "_ca_bundle")):
             monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(tmp_path))

@@ -5,8 +5,8 @@ What does not take a process is tried in this one too, by calling `main`.
 
 from __future__ import annotations
 
-import contextlib
 import base64
+import contextlib
 import io
 import json
 import os
