@@ -518,6 +518,7 @@ def test_an_error_that_is_its_own_cause() -> None:
 def test_a_failure_does_not_hold_the_request() -> None:
     """From the failure no way leads to the prepared request, which has the key."""
     cause = ConnectionRefusedError(111, "refused")
+    cause.__context__ = ValueError(f"while sending {KEY}")
     failure = failure_of(requests.ConnectionError(cause), kind=GatewayConnectionError)
     assert failure.__context__ is None
     assert failure.__cause__ is cause
