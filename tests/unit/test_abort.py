@@ -432,11 +432,13 @@ def test_abort_from_a_signal_handler() -> None:
     heard: list[str] = []
     controller.signal.add_listener(lambda: heard.append("heard"))
     before = signal.signal(signal.SIGUSR1, lambda *_: controller.abort("handler"))
-    waiting = threading.Event()
+    waiting, done = threading.Event(), threading.Event()
 
     def poke() -> None:
         waiting.wait()
-        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR1)
+        # A signal just before the lock is waited for is one that Python does not see in the wait.
+        while not done.wait(0.05):
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR1)
 
     thread = threading.Thread(target=poke)
     thread.start()
@@ -444,6 +446,7 @@ def test_abort_from_a_signal_handler() -> None:
         waiting.set()
         assert controller.signal.wait(10)
     finally:
+        done.set()
         thread.join()
         signal.signal(signal.SIGUSR1, before)
     assert controller.signal.reason == "handler"
