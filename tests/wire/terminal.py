@@ -32,6 +32,7 @@ class Terminal:
     """A terminal of so many columns and lines. It ends with the `with` block."""
 
     def __init__(self, folder: Path, *, shell: str = "bash", columns: int = 80, lines: int = 24):
+        self._runs = 0
         self._tmux = ["tmux", "-u", "-S", str(folder / "tmux.socket"), "-f", os.devnull]
         self._environment = {**os.environ, "LC_ALL": "C.UTF-8"}
         for name in ("TMUX", "NO_COLOR", "COLUMNS", "LINES"):
@@ -67,7 +68,8 @@ class Terminal:
     def run(self, *arguments: str, rest: str = "") -> None:
         """Have the shell run pi-native, and say its exit code after it."""
         command = shlex.join([sys.executable, "-m", "pi_native", *arguments])
-        self.type(f"clear; {command}{rest}; echo exit=$?", "Enter")
+        self._runs += 1  # for what is still to be seen of an earlier run not to pass for this one
+        self.type(f"clear; {command}{rest}; echo exit=$? of {self._runs}", "Enter")
 
     def screen(self, *, styles: bool = False) -> str:
         """What can be seen, with escape sequences if wanted."""
@@ -91,6 +93,6 @@ class Terminal:
 
     def wait_for_exit(self, code: int = 0) -> str:
         """The screen, once pi-native has ended, which must be with this exit code."""
-        seen = self.wait_for(r"exit=\d+")
-        assert f"exit={code}\n" in seen, seen
+        seen = self.wait_for(rf"exit=\d+ of {self._runs}\b")
+        assert f"exit={code} of {self._runs}\n" in seen, seen
         return seen

@@ -217,7 +217,7 @@ class TestAsk:
         command = shlex.join([sys.executable, "-c", code])
         if without != "rich":
             command = "TERM=dumb " + shlex.join([sys.executable, "-m", "pi_native", "ask", "Hi"])
-        Path(os.environ["HOME"], "try.sh").write_text(command + "; echo exit=$?")
+        Path(os.environ["HOME"], "try.sh").write_text(command + "; echo exit=$? of 0")
         terminal.type(". ~/try.sh", "Enter")
         seen = terminal.wait_for_exit()
         assert "Some **bold** words\n" in seen
