@@ -40,6 +40,7 @@ class AbortSignal:
 
     def __init__(self) -> None:
         self._event = threading.Event()
+        self._waiting: list[int] = []  # the threads that are in `wait`
         self._first = threading.Lock()
         self._aborted = False
         self._reason: object = None
@@ -59,7 +60,12 @@ class AbortSignal:
 
     def wait(self, timeout: float | None = None) -> bool:
         """Block until it happens, at most `timeout` seconds; returns whether it has."""
-        return self._event.wait(timeout)
+        self._waiting.append(threading.get_ident())
+        try:
+            self._event.wait(timeout)
+        finally:
+            self._waiting.remove(threading.get_ident())
+        return self._aborted
 
     def throw_if_aborted(self) -> None:
         """Raise the reason if it has happened: an exception as it is, else an `AbortError`."""
@@ -109,11 +115,18 @@ class AbortSignal:
             return
         self._reason = reason
         self._aborted = True
-        self._event.set()
+        self._wake_waiting()
         while self._listeners:
             for key in list(self._listeners):
                 self._tell(key)
         self._let_go_if_unheard()
+
+    def _wake_waiting(self) -> None:
+        # On top of a `wait` in this thread, `set` would wait for the lock which that may hold.
+        if _schedule is not None and threading.get_ident() in self._waiting:
+            _schedule(0, self._event.set)
+        else:
+            self._event.set()
 
     def _let_go_if_unheard(self) -> None:
         if not self._listeners:

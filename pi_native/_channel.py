@@ -15,6 +15,7 @@ import contextlib
 import os
 import queue
 import threading
+import time
 from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any, Generic, TypeVar
@@ -27,6 +28,11 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 _END: Any = object()
+
+# CPython looks for signals before a wait, and one that comes during the wait ends it. One that
+# comes in between is slept through: 2 of 700 Ctrl-C on a busy machine. So the main thread, the only
+# one that handles signals, looks again so often.
+_LOOK_SECONDS = 0.2
 
 
 class EventQueue(queue.Queue[T]):
@@ -49,8 +55,7 @@ class EventQueue(queue.Queue[T]):
                 return self.queue.popleft()  # type: ignore[no-any-return]  # typeshed: Any
             except IndexError:
                 with self.not_empty:
-                    if not self.queue:
-                        self.not_empty.wait()
+                    _wait_for(self.not_empty, lambda: self.queue)
 
 
 class Channel(Generic[T, R]):
@@ -116,7 +121,7 @@ class Channel(Generic[T, R]):
     def wait_settled(self, timeout: float) -> bool:
         """Block until the stream has ended, at most `timeout` seconds; returns whether it has."""
         with self._settled:
-            return self._settled.wait_for(lambda: self._outcome is not None, timeout)
+            return _wait_for(self._settled, lambda: self._outcome is not None, timeout)
 
     def next(self) -> T:
         """The next event; blocks. At the end StopIteration, or the failure, for every reader."""
@@ -135,7 +140,7 @@ class Channel(Generic[T, R]):
         """The result; blocks for at most `timeout` seconds, then raises `TimeoutError`."""
         self._check_process()
         with self._settled:
-            if not self._settled.wait_for(lambda: self._outcome is not None, timeout):
+            if not _wait_for(self._settled, lambda: self._outcome is not None, timeout):
                 raise TimeoutError(f"no result within {timeout:g} s")
         self._raise_failure()
         assert self._outcome is not None
@@ -163,6 +168,21 @@ class Channel(Generic[T, R]):
             action()
         else:
             watchdog().soon(action)
+
+
+def _wait_for(
+    condition: threading.Condition, true: Callable[[], object], timeout: float | None = None
+) -> bool:
+    """As `condition.wait_for`, which it is given locked, but deaf to no signal."""
+    if threading.current_thread() is not threading.main_thread():
+        return bool(condition.wait_for(true, timeout))
+    end = None if timeout is None else time.monotonic() + timeout
+    while not true():
+        left = _LOOK_SECONDS if end is None else min(_LOOK_SECONDS, end - time.monotonic())
+        if left <= 0:
+            return False
+        condition.wait(left)
+    return True
 
 
 def _is_free(lock: threading.Lock) -> bool:

@@ -253,6 +253,15 @@ class Client:
         if self._api_key is None:
             self._find_api_key(None)
 
+    def __copy__(self) -> Self:
+        # A copy within the process, unlike a pickle, goes nowhere: the key comes along.
+        twin = type(self).__new__(type(self))
+        twin.__dict__.update(self.__dict__, _transport=Transport(self._session))
+        return twin
+
+    def __deepcopy__(self, _memo: dict[int, Any]) -> Self:
+        return self.__copy__()  # what it holds is never changed
+
     def _find_api_key(self, given: str | None) -> None:
         key, self._origins["api_key"] = find_api_key(given, self.base_url, os.environ)
         self._api_key = None if key is None else Secret(key)

@@ -75,14 +75,18 @@ def _first_event(options: StreamOptions, environ: Mapping[str, str], idle: _Said
 def _option(value: object, name: str) -> float | None:
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or math.isnan(value):
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or value != value:
         raise ConfigurationError(f"{name} is a number of milliseconds, not {value!r}")
-    return float(value)
+    try:
+        return float(value)
+    except OverflowError:
+        raise ConfigurationError(f"{name} is too large a number of milliseconds") from None
 
 
 def _number(text: str | None) -> float | None:
     """A number as JavaScript reads one: nothing is 0, and what is no finite number is unset."""
-    if text is None or "_" in text:
+    # Python reads more than JavaScript does: 1_000, and the digits of every script.
+    if text is None or "_" in text or not text.strip().isascii():
         return None
     try:
         number = float(text.strip() or "0")

@@ -35,7 +35,7 @@ def read_event(data: str, *, trailing: bool, model: Model) -> AssistantMessageEv
     try:
         parsed = parse_json(data)
     except json.JSONDecodeError as exc:
-        if trailing and data.lstrip()[:1] in ("{", "["):
+        if trailing and _is_cut_off(data, exc):
             return None
         raise StreamProtocolError(f"an event is not JSON ({exc}): {quote(data)}") from None
     except (ValueError, RecursionError) as exc:
@@ -48,6 +48,11 @@ def read_event(data: str, *, trailing: bool, model: Model) -> AssistantMessageEv
         return decode_event(parsed)
     except DecodeError as exc:
         raise DecodeError(f"{exc}, in {quote(data)}", problems=exc.problems) from None
+
+
+def _is_cut_off(data: str, fault: json.JSONDecodeError) -> bool:
+    """Whether an object or array only lacks its end; with more behind its end it does not."""
+    return data.lstrip()[:1] in ("{", "[") and fault.msg != "Extra data"
 
 
 def is_progress(event: AssistantMessageEvent) -> bool:

@@ -453,6 +453,24 @@ def test_abort_from_a_signal_handler() -> None:
     assert heard == ["heard"]
 
 
+def test_abort_on_top_of_a_wait_that_holds_its_lock() -> None:
+    """A handler may abort in the very instant in which the wait below it holds the event's lock."""
+    controller = AbortController()
+
+    class Interrupted(threading.Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            with self._cond:  # type: ignore[attr-defined]  # as the real one does
+                controller.abort("handler")
+            return super().wait(timeout)
+
+    controller.signal._event = Interrupted()
+    waiter = threading.Thread(target=controller.signal.wait, args=(10,), daemon=True)
+    waiter.start()
+    waiter.join(10)
+    assert not waiter.is_alive()
+    assert controller.signal.reason == "handler"
+
+
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs POSIX timers")
 def test_abort_from_a_signal_handler_on_top_of_every_method() -> None:
     """Handlers that abort in the middle of listening, removing and aborting lock nothing up."""

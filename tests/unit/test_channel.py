@@ -679,6 +679,26 @@ def test_ctrl_c_reaches_a_blocked_reader(ask: str) -> None:
     assert channel.result(0) == "done"
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows has other signals")
+@pytest.mark.parametrize("ask", ["next", "result"])
+def test_a_signal_that_wakes_nobody_is_seen_all_the_same(ask: str) -> None:
+    """A Ctrl-C that another thread takes, or that comes just before a wait, still breaks it."""
+    channel = Ints()
+
+    def interrupt_without_waking() -> None:
+        while not channel._queue.not_empty._waiters and not channel._settled._waiters:  # type: ignore[attr-defined]
+            pass
+        signal.raise_signal(signal.SIGINT)  # to this thread, so that the main one sleeps on
+
+    thread = threading.Thread(target=interrupt_without_waking)
+    thread.start()
+    begun = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        getattr(channel, ask)(*([30] if ask == "result" else []))
+    assert time.monotonic() - begun < 10
+    thread.join()
+
+
 # Forks.
 
 

@@ -6,6 +6,7 @@ import copy
 import io
 import json
 import pickle
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -191,6 +192,17 @@ def test_a_pickle_has_no_key_and_takes_the_other_sides(monkeypatch: pytest.Monke
     assert told(without)["api_key"] == (None, "default")
     monkeypatch.setenv("PI_NATIVE_API_KEY", "theirs")
     assert told(pickle.loads(pickled))["api_key"] == ("set", "PI_NATIVE_API_KEY")
+
+
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy])
+def test_a_copy_keeps_the_key(copied: Callable[[Client], Client]) -> None:
+    """It stays in the process, so it is the same client, with connections of its own."""
+    client = Client(URL, KEY, headers={"authorization": KEY}, idle_timeout=5)
+    twin = copied(client)
+    assert told(twin) == told(client)
+    assert pickle.dumps(twin) == pickle.dumps(client)
+    assert (twin._api_key, twin._headers) == (client._api_key, client._headers)
+    assert twin._transport is not client._transport
 
 
 def test_a_pickle_may_have_the_key(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -67,6 +67,14 @@ def test_an_option_that_is_no_number(option: str, value: object) -> None:
     assert str(caught.value) == f"{option} is a number of milliseconds, not {value!r}"
 
 
+@pytest.mark.parametrize("option", OPTIONS)
+def test_an_option_that_no_clock_can_hold(option: str) -> None:
+    """An integer beyond all floats is refused; the refusal does not spell it out."""
+    with pytest.raises(ConfigurationError) as caught:
+        limits(**{option: 10**400})
+    assert str(caught.value) == f"{option} is too large a number of milliseconds"
+
+
 @pytest.mark.parametrize(
     ("text", "seconds"),
     [
@@ -91,7 +99,8 @@ def test_the_environment_is_in_milliseconds(text: str, seconds: float | None) ->
 
 
 @pytest.mark.parametrize(
-    "text", ["abc", "nan", "NaN", "inf", "Infinity", "-inf", "1e999", "1_000", "1,5", "5s", "1 2"]
+    "text",
+    ["abc", "nan", "NaN", "inf", "Infinity", "-inf", "1e999", "1_000", "1,5", "5s", "1 2", "١٢٣"],
 )
 def test_a_variable_that_is_no_finite_number_counts_as_unset(text: str) -> None:
     """The defaults hold then, for either wait."""

@@ -91,7 +91,11 @@ def test_a_cut_off_array_is_dropped_too(data: str) -> None:
 
 @pytest.mark.parametrize("trailing", [False, True])
 @pytest.mark.parametrize(
-    "data", ["429 Too Many Requests", '"cut o', "tru", "-", "<html>", " ", "}", "'{}'"]
+    "data",
+    [
+        *("429 Too Many Requests", '"cut o', "tru", "-", "<html>", " ", "}", "'{}'"),
+        *('{"type":"x"} junk', "[1] [", "{}{}"),  # whole, and then something else
+    ],
 )
 def test_what_is_no_json_is_a_fault(data: str, trailing: bool) -> None:
     """A proxy's words in a stream fail it, at its end as well, and are quoted."""
