@@ -12,10 +12,11 @@ import logging
 from collections.abc import Callable, Iterator
 
 from . import _logs as logs
+from ._answer import Answer
 from ._backoff import may_succeed_later
 from ._deadlines import watchdog
 from ._events import AssistantMessageEvent
-from ._http import Answer, Transport
+from ._http import Transport
 from ._limits import Limits
 from ._messages import AssistantMessage, failure_of
 from ._options import ResponseInfo, SseEvent

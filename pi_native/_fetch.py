@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ._answer import Answer
 from ._deadlines import PhaseClock, watchdog
-from ._http import Answer, Transport
+from ._http import Transport
 from ._json import parse_json
 from ._limits import Limits
 from ._protocol import quote

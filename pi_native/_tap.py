@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from ._http import Answer
+    from ._answer import Answer
     from ._request import Request
     from ._sockets import Lifeline
 

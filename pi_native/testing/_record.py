@@ -13,7 +13,7 @@ from ._recording import FIRST_LINE, End, Exchange, lines
 from ._scrub import Secrets
 
 if TYPE_CHECKING:
-    from pi_native._http import Answer
+    from pi_native._answer import Answer
     from pi_native._request import Request
     from pi_native._sockets import Lifeline
 

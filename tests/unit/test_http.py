@@ -17,7 +17,8 @@ import urllib3
 from requests.adapters import BaseAdapter
 
 from pi_native import _http
-from pi_native._http import Answer, Transport, is_loopback, shared_transport
+from pi_native._answer import Answer
+from pi_native._http import Transport, is_loopback, shared_transport
 from pi_native._request import Request
 from pi_native._sockets import Lifeline
 from pi_native.errors import (

@@ -22,8 +22,8 @@ DOORS = {
     "IPython": {"_notebook"},
     "opentelemetry": {"_telemetry"},
     "yaml": {"_models_yml"},
-    "urllib3": {"_sockets", "_http"},
-    "requests": {"_sockets", "_http"},
+    "urllib3": {"_sockets", "_failures", "_answer"},
+    "requests": {"_sockets", "_failures", "_answer", "_http"},
 }
 
 

@@ -7,11 +7,13 @@ import inspect
 import socket
 
 import pytest
+import requests
 from requests.adapters import HTTPAdapter
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
-from pi_native._sockets import SeamAdapter
+from pi_native._sockets import SeamAdapter, direct_read
+from pi_native.testing import FakeGateway
 
 MOVED = "a part of {} that cancelling relies on has moved: {}; see pi_native/_sockets.py"
 
@@ -61,6 +63,22 @@ def test_a_manager_still_makes_the_pools_it_is_told_to() -> None:
     )
     assert hasattr(PoolManager(), "pools"), MOVED.format("urllib3", "PoolManager.pools")
     adapter.close()
+
+
+def test_the_answer_of_urllib3_still_holds_the_response_it_reads() -> None:
+    """A chunked body can be read without urllib3 in between: it names the response it came from."""
+    with FakeGateway() as gateway, requests.Session() as session:
+        session.mount("http://", SeamAdapter())
+        answer = session.post(
+            f"{gateway.url}/v1/pi/stream",
+            headers={"Authorization": f"Bearer {gateway.api_key}"},
+            json={"modelId": "fake/model", "context": {"messages": []}},
+            stream=True,
+        )
+        assert answer.ok
+        moved = MOVED.format("urllib3", "HTTPResponse._original_response")
+        assert direct_read(answer.raw) is not None, moved
+        answer.close()
 
 
 def test_a_response_still_reads_through_its_fp() -> None:

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 
 from fuzz import __main__ as command
 from fuzz.targets import CORPUS, TARGETS, Check, seeds
-from pi_native import _http, _reader, _sse
+from pi_native import _answer, _reader, _sse
 
 MAX_CORPUS_BYTES = 200_000
 ENTRIES = [(target, path) for target in TARGETS for path in seeds(target)]
@@ -86,7 +86,7 @@ def test_any_answer_ends_its_turn_once_and_in_time() -> None:
 BREAKAGES: dict[str, tuple[object, str, object]] = {
     "sse": (_sse, "_OVERLAP", 0),
     "events": (_reader, "_KINDS", dict.fromkeys(_reader._KINDS, _reader.TextDeltaEvent)),
-    "answers": (_http, "_lost", lambda exc, *_: exc),
+    "answers": (_answer, "lost", lambda exc, *_: exc),
 }
 
 
