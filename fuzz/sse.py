@@ -31,9 +31,10 @@ def _cut(pieces: list[bytes], limit: int) -> tuple[list[bytes], bool]:
     cutter, blocks = BlockCutter(limit), []
     try:
         for piece in pieces:
-            blocks.extend(cutter.feed(piece))
+            cutter.feed(piece)
+            blocks.extend(iter(cutter.next, None))
             check(len(cutter._buffer) <= limit, "more is kept than may be")
-        blocks.extend(cutter.finish())
+        blocks.extend(filter(None, [cutter.finish()]))
     except StreamProtocolError:
         return blocks, True
     return blocks, False

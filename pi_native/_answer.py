@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import datetime
 import email.utils
+import functools
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import requests
 import urllib3
 
+from ._chunks import Piece, whole
 from ._failures import lost
 from ._options import ResponseInfo
 from ._sockets import direct_read
@@ -22,10 +24,15 @@ if TYPE_CHECKING:
 _READ_BYTES = 512 * 1024  # the fewer the reads of a busy stream, the fewer hand-overs to its reader
 
 
+def _nothing() -> None:
+    pass
+
+
 class Answer:
     """A gateway's answer: its headers are in, its body is read piece by piece."""
 
     watch: Watch | None = None
+    before_read: Callable[[], object] = staticmethod(_nothing)  # just before a read that may block
 
     def __init__(self, response: requests.Response) -> None:
         self._response = response
@@ -45,13 +52,19 @@ class Answer:
 
     def chunks(self) -> Iterator[bytes]:
         """The body as it arrives. Raises `GatewayConnectionError` if it is cut short."""
-        return self._chunks() if self.watch is None else self.watch.read(self._chunks())
+        chunks = (piece.body() for piece in self._pieces())
+        return chunks if self.watch is None else self.watch.read(chunks)
 
-    def _chunks(self) -> Iterator[bytes]:
-        raw = self._response.raw
-        read = _reader(raw)
-        while data := _read_some(read):
-            yield data
+    def pieces(self) -> Iterator[Piece]:
+        """The same, where it stands in what arrives."""
+        return self._pieces() if self.watch is None else map(whole, self.chunks())
+
+    def _pieces(self) -> Iterator[Piece]:
+        read = _reader(self._response.raw)
+        self.before_read()
+        while (piece := _read_some(read)) is not None:
+            yield piece
+            self.before_read()
 
     def retry_after(self) -> float | None:
         """The seconds that the answer asks to wait, from either form of `Retry-After`."""
@@ -90,22 +103,27 @@ class Answer:
             self.watch.closed()
 
 
-def _reader(raw: Any) -> Callable[[], bytes]:
+def _reader(raw: Any) -> Callable[[], Piece | None]:
     # read1 hands over each event as it comes, chunked or not; without an amount it can end
     # silently before the body does. A stand-in's body may be any file.
-    if hasattr(raw, "read1"):
-        if isinstance(raw, urllib3.response.BaseHTTPResponse):
-            # Decoding nothing costs two copies.
-            decode = "content-encoding" in raw.headers
-            direct = None if decode else direct_read(raw)
-            if direct is not None:
-                return lambda: direct(_READ_BYTES) or raw.read1(_READ_BYTES)
-            return lambda: raw.read1(_READ_BYTES, decode_content=decode)
-        return lambda: raw.read1(_READ_BYTES)
-    return lambda: raw.read(_READ_BYTES)
+    if not hasattr(raw, "read1"):
+        return lambda: _piece(raw.read(_READ_BYTES))
+    if not isinstance(raw, urllib3.response.BaseHTTPResponse):
+        return lambda: _piece(raw.read1(_READ_BYTES))
+    # Decoding nothing costs two copies.
+    decode = "content-encoding" in raw.headers
+    through = functools.partial(raw.read1, _READ_BYTES, decode_content=decode)
+    direct = None if decode else direct_read(raw)
+    if direct is None:
+        return lambda: _piece(through())
+    return lambda: direct(_READ_BYTES) or _piece(through())
 
 
-def _read_some(read: Callable[[], bytes]) -> bytes:
+def _piece(data: bytes) -> Piece | None:
+    return whole(data) if data else None
+
+
+def _read_some(read: Callable[[], Piece | None]) -> Piece | None:
     failure: PiNativeError
     try:
         return read()

@@ -18,7 +18,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from types import TracebackType
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NoReturn, TypeVar
 
 from ._deadlines import watchdog
 from ._outcome import Outcome
@@ -29,6 +29,17 @@ R = TypeVar("R")
 
 _END: Any = object()
 
+_process = os.getpid()  # asking the system costs more than taking an event
+
+
+def _note_process() -> None:
+    global _process
+    _process = os.getpid()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_note_process)
+
 # CPython looks for signals before a wait, and one that comes during the wait ends it. One that
 # comes in between is slept through: 2 of 700 Ctrl-C on a busy machine. So the main thread, the only
 # one that handles signals, looks again so often.
@@ -36,26 +47,22 @@ _LOOK_SECONDS = 0.2
 
 
 class EventQueue(queue.Queue[T]):
-    """A queue that takes what one read brought in one go.
+    """A queue whose items are put and taken without its lock, which is only for waiting.
 
-    Waking a reader costs an exchange of the interpreter's lock, 10 to 15 µs; so a batch wakes once.
-    Taking an event that is there already needs no lock: a deque's `popleft` is atomic.
+    A deque's `append`, `extend` and `popleft` are atomic. Whoever puts items calls `wake` before
+    long, but may put several first, or do something else: a reader that wakes up while the waker
+    still holds the interpreter's lock goes back to sleep, waiting for that.
     """
 
-    def put_all(self, items: Sequence[T]) -> None:
-        """Add items, in order."""
+    def wake(self) -> None:
+        """Have waiting readers look again, as many as there are items."""
         with self.mutex:
-            self.queue.extend(items)
-            self.not_empty.notify(len(items))
+            self.not_empty.notify(len(self.queue))
 
-    def take(self) -> T:
-        """The next item; blocks until there is one."""
-        while True:
-            try:
-                return self.queue.popleft()  # type: ignore[no-any-return]  # typeshed: Any
-            except IndexError:
-                with self.not_empty:
-                    _wait_for(self.not_empty, lambda: self.queue)
+    def wait(self) -> None:
+        """Block until there is an item."""
+        with self.not_empty:
+            _wait_for(self.not_empty, lambda: self.queue)
 
 
 class Channel(Generic[T, R]):
@@ -64,7 +71,9 @@ class Channel(Generic[T, R]):
     def __init__(self) -> None:
         watchdog().start()  # settling may need it, at a moment when no thread can be started
         self._queue: EventQueue[T] = EventQueue()
-        self._process = os.getpid()
+        self._items = self._queue.queue
+        self._process = _process
+        self.wake = self._queue.wake
         self._settled = threading.Condition(self._queue.mutex)
         self._putting = threading.Lock()  # so that no event slips in behind the end
         self._first = threading.Lock()  # taken by whoever settles, and never given back
@@ -90,9 +99,14 @@ class Channel(Generic[T, R]):
 
     def push_all(self, events: Sequence[T]) -> None:
         """Hand over several events at once; after the end they are dropped."""
+        self.add(events)
+        self.wake()
+
+    def add(self, events: Sequence[T]) -> None:
+        """Hand over events without waking anybody; `wake` must follow before anything blocks."""
         with self._putting:
             if self._outcome is None and self._held is None:
-                self._queue.put_all(events)
+                self._items.extend(events)
 
     def hold(self, outcome: Outcome[T, R]) -> None:
         """Decide the outcome without telling yet; whoever settles next tells this one."""
@@ -125,11 +139,18 @@ class Channel(Generic[T, R]):
 
     def next(self) -> T:
         """The next event; blocks. At the end StopIteration, or the failure, for every reader."""
-        self._check_process()
-        item = self._queue.take()
+        if self._process != _process:
+            self._refuse_process()
+        while True:
+            try:
+                item = self._items.popleft()
+                break
+            except IndexError:
+                self._queue.wait()
         if item is not _END:
-            return item
-        self._queue.put_all((_END,))  # for the reader after this one
+            return item  # type: ignore[no-any-return]  # typeshed: Any
+        self._items.append(_END)  # for the reader after this one
+        self.wake()
         if self._last_event:
             with contextlib.suppress(IndexError):  # another reader was quicker
                 return self._last_event.pop()
@@ -138,7 +159,8 @@ class Channel(Generic[T, R]):
 
     def result(self, timeout: float | None = None) -> R:
         """The result; blocks for at most `timeout` seconds, then raises `TimeoutError`."""
-        self._check_process()
+        if self._process != _process:
+            self._refuse_process()
         with self._settled:
             if not _wait_for(self._settled, lambda: self._outcome is not None, timeout):
                 raise TimeoutError(f"no result within {timeout:g} s")
@@ -146,10 +168,9 @@ class Channel(Generic[T, R]):
         assert self._outcome is not None
         return self._outcome.result  # type: ignore[return-value]  # None only if end() said so
 
-    def _check_process(self) -> None:
+    def _refuse_process(self) -> NoReturn:
         # The producer is a thread, and threads do not come along into a forked child.
-        if self._process != os.getpid():
-            raise PiNativeError("the stream belongs to the process that started it")
+        raise PiNativeError("the stream belongs to the process that started it")
 
     def _raise_failure(self) -> None:
         failure = self._outcome.failure if self._outcome else None
@@ -159,8 +180,9 @@ class Channel(Generic[T, R]):
 
     def _wake_readers(self) -> None:
         with self._putting:
-            self._queue.put_all((_END,))
-        with self._settled:
+            self._items.append(_END)
+        with self._queue.mutex:
+            self._queue.not_empty.notify_all()
             self._settled.notify_all()
 
     def _without_waiting(self, action: Callable[[], None]) -> None:

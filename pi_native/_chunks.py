@@ -2,20 +2,49 @@
 
 `http.client` reads one chunk at a time, with three calls on a buffered reader for each. The gateway
 sends every event as a chunk, so a busy stream has a dozen of them in what one `recv` brings: taking
-these apart at once halves what reading costs.
+these apart at once halves what reading costs. And an event is read right where it stands between
+the framing: copying it out would be a quarter of what a long turn costs.
 
-Pure: bytes go in, the body's bytes come out. It is strict where `http.client` is not: a size is
+Pure: bytes go in, the body's pieces come out. It is strict where `http.client` is not: a size is
 hexadecimal digits and nothing else, and a chunk ends where its size says.
 """
 
 from __future__ import annotations
 
 import re
+from typing import NamedTuple
 
 _SIZE = re.compile(rb"[0-9A-Fa-f]{1,15}")
 _PLAIN_SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})\r\n")
 _MAX_LINE = 65536
 _MAX_TRAILERS = 100  # as many as `http.client` allows headers
+
+_WORTH_A_LOOK = 4096  # copying chunks that are smaller than that costs less than looking at each
+
+
+class Piece(NamedTuple):
+    """What one read brought of a body: the `spans` of `data`, in their order."""
+
+    data: bytes
+    spans: list[tuple[int, int]]
+
+    @property
+    def size(self) -> int:
+        """The body's bytes in it."""
+        return sum(end - start for start, end in self.spans)
+
+    def body(self) -> bytes:
+        """The body's bytes, without what is between them."""
+        data, spans = self
+        if len(spans) == 1:
+            return data[slice(*spans[0])]
+        view = memoryview(data)
+        return b"".join([view[start:end] for start, end in spans])
+
+
+def whole(body: bytes) -> Piece:
+    """A piece that is all body."""
+    return Piece(body, [(0, len(body))])
 
 
 class Dechunker:
@@ -30,24 +59,26 @@ class Dechunker:
         self._trailer_count = 0
         self._line = b""
 
-    def feed(self, data: bytes) -> bytes:
+    def feed(self, data: bytes) -> Piece:
         """The part of the body that `data` holds, as far as its framing is right."""
-        view = memoryview(data)
-        pieces: list[memoryview] = []
-        position = 0
-        while position < len(data) and not (self.finished or self.fault):
+        spans: list[tuple[int, int]] = []
+        position, size = 0, len(data)
+        while position < size and not (self.finished or self.fault):
             if self._in_chunk:
-                end = min(position + self._in_chunk, len(data))
-                pieces.append(view[position:end])
+                end = min(position + self._in_chunk, size)
+                spans.append((position, end))
                 self._in_chunk -= end - position
                 self._tail = not self._in_chunk
                 position = end
             elif self._tail or self._trailers or self._line:
                 position = self._read_line(data, position)
             else:
-                position = _take_whole_chunks(data, position, pieces)
-                position = self._read_line(data, position)
-        return bytes(pieces[0]) if len(pieces) == 1 else b"".join(pieces)
+                position = _take_whole_chunks(data, position, spans)
+                if position < size:
+                    position = self._read_line(data, position)
+        piece = Piece(data, spans)
+        small = len(spans) > 1 and size < _WORTH_A_LOOK * len(spans)
+        return whole(piece.body()) if small else piece
 
     def _read_line(self, data: bytes, position: int) -> int:
         """Read a line of the framing, or as much of it as there is."""
@@ -86,17 +117,16 @@ class Dechunker:
         self._trailers = not self._in_chunk
 
 
-def _take_whole_chunks(data: bytes, position: int, pieces: list[memoryview]) -> int:
+def _take_whole_chunks(data: bytes, position: int, spans: list[tuple[int, int]]) -> int:
     """Take the chunks that are here to their end and plainly written, as nearly all are.
 
     Returns where the first other one begins.
     """
-    view = memoryview(data)
     while size := _PLAIN_SIZE.match(data, position):
         start = size.end()
         end = start + int(size[1], 16)
         if end == start or not data.startswith(b"\r\n", end):
             break
-        pieces.append(view[start:end])
+        spans.append((start, end))
         position = end + 2
     return position

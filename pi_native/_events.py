@@ -8,7 +8,7 @@ the snapshot instead, and calls it when `partial` is asked for.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
 from attrs import define, field
 
@@ -41,6 +41,14 @@ class _HasPartial:
         message = _resolve(self._partial)
         self._partial = message  # type: ignore[misc]  # the slot is in the subclass
         return message
+
+    if not TYPE_CHECKING:  # which would take every name for an attribute
+
+        def __getattr__(self, name: str) -> Any:
+            if name != "extra":
+                raise AttributeError(f"{type(self).__name__!r} has no attribute {name!r}")
+            self.extra = {}  # of an event that was made without
+            return self.extra
 
 
 @define(eq=False, repr=False)
@@ -248,6 +256,30 @@ AssistantMessageEvent: TypeAlias = (
     | ErrorEvent
     | UnknownEvent
 )
+
+
+DeltaEvent: TypeAlias = TextDeltaEvent | ThinkingDeltaEvent | ToolCallDeltaEvent
+
+_DELTA_TYPES: dict[type[DeltaEvent], Any] = {
+    TextDeltaEvent: "text_delta",
+    ThinkingDeltaEvent: "thinking_delta",
+    ToolCallDeltaEvent: "toolcall_delta",
+}
+
+
+def bare_delta(
+    cls: type[DeltaEvent], content_index: int, delta: str, partial: Snapshot
+) -> DeltaEvent:
+    """A delta whose `extra` is made when it is asked for.
+
+    A turn's deltas may all wait to be read, and an empty dict is a quarter of what one weighs.
+    """
+    event = cls.__new__(cls)
+    event.type = _DELTA_TYPES[cls]
+    event.content_index = content_index
+    event.delta = delta
+    event._partial = partial
+    return event
 
 
 def result_of(event: AssistantMessageEvent) -> AssistantMessage | None:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from . import _logs as logs
 from ._answer import Answer
 from ._backoff import may_succeed_later
+from ._chunks import Piece
 from ._deadlines import watchdog
 from ._events import AssistantMessageEvent
 from ._http import Transport
@@ -145,16 +146,17 @@ class Exchange:
     def _read(self, answer: Answer) -> None:
         turn = self._turn
         reader = EventReader(turn.model, turn.options.max_event_bytes, self._observer())
-        chunks = self._body(answer)
-        outcome = self._events(reader, chunks) or self._incomplete(reader)
+        answer.before_read = turn.channel.wake
+        pieces = self._body(answer)
+        outcome = self._events(reader, pieces) or self._incomplete(reader)
         turn.clock.stop()
         turn.hold(outcome)
-        self._drain(reader, chunks)
+        self._drain(reader, pieces)
 
-    def _events(self, reader: EventReader, chunks: Iterator[bytes]) -> TurnOutcome | None:
+    def _events(self, reader: EventReader, pieces: Iterator[Piece]) -> TurnOutcome | None:
         """Hand on the events until one ends the turn; None when the stream ends without one."""
-        for data in chunks:
-            outcome = self._hand_on(reader.feed(data))
+        for piece in pieces:
+            outcome = self._hand_on(reader.feed_piece(piece))
             if reader.closed:
                 return outcome
         return self._hand_on(reader.finish())
@@ -186,7 +188,7 @@ class Exchange:
             if not any(map(is_progress, batch)):
                 return
             batch, self._held_back = self._held_back, None
-        self._turn.channel.push_all(batch)
+        self._turn.channel.add(batch)  # whose readers are woken just before the next read
 
     def _progress(self, batch: list[AssistantMessageEvent]) -> None:
         news = any(map(is_progress, reversed(batch)))
@@ -234,18 +236,19 @@ class Exchange:
         start = quote(self._beginning.decode("utf-8", "replace"))
         raise StreamProtocolError(f"the answer is no event stream but {kind or 'untyped'}: {start}")
 
-    def _body(self, answer: Answer) -> Iterator[bytes]:
+    def _body(self, answer: Answer) -> Iterator[Piece]:
         drained = 0
         try:
-            for data in answer.chunks():
+            for piece in answer.pieces():
                 self._check()
                 self._let_go_of(answer)
-                self._beginning = self._beginning or data[:_QUOTED_BYTES]
+                if not self._beginning:
+                    self._beginning = piece.body()[:_QUOTED_BYTES]
                 if not self._draining:
-                    self._turn.meter.read(len(data))
-                yield data
+                    self._turn.meter.read(piece.size)
+                yield piece
                 if self._draining:
-                    drained += len(data)
+                    drained += piece.size
                     if drained > _DRAIN_BYTES:
                         return
         except GatewayConnectionError:
@@ -264,14 +267,14 @@ class Exchange:
         if not self._draining:
             self._turn.check()
 
-    def _drain(self, reader: EventReader, chunks: Iterator[bytes]) -> None:
+    def _drain(self, reader: EventReader, pieces: Iterator[Piece]) -> None:
         self._draining = True
         hand_over = watchdog().call_later(_HAND_OVER_SECONDS, self._turn.channel.release)
         limit = watchdog().call_later(_DRAIN_SECONDS, self._turn.lifeline.cut)
         # Whatever follows the end is dropped, and so is whatever is wrong with it.
         with contextlib.suppress(PiNativeError):
-            for data in chunks:
-                for _ in reader.feed(data):
+            for piece in pieces:
+                for _ in reader.feed_piece(piece):
                     pass
         hand_over.cancel()
         limit.cancel()

@@ -13,7 +13,7 @@ import http.client
 import io
 from typing import Any
 
-from ._chunks import Dechunker
+from ._chunks import Dechunker, Piece
 
 _BUFFER_BYTES = 64 * 1024
 # Memory for a read as large as may be is mapped anew each time; for one like this it is at hand.
@@ -52,18 +52,24 @@ class Response(http.client.HTTPResponse):
         """What one read from the socket brings of the body; nothing at its end."""
         if not self.chunked or self.fp is None or amount < 0:
             return super().read1(amount)
-        while not self._dechunker.finished:
+        piece = self.read_piece(amount)
+        return b"" if piece is None else piece.body()
+
+    def read_piece(self, amount: int) -> Piece | None:
+        """The same of a chunked body, where it stands between the chunks' framing."""
+        while self.fp is not None and not self._dechunker.finished:
             if self._dechunker.fault:
                 raise http.client.HTTPException(self._dechunker.fault)
             data = self._read_raw(amount if self._busy else min(amount, _SMALL_READ_BYTES))
             self._busy = len(data) >= _SMALL_READ_BYTES
             if not data:
                 raise http.client.IncompleteRead(b"")
-            body = self._dechunker.feed(data)
-            if body:
-                return body
-        self._close_conn()  # type: ignore[attr-defined]
-        return b""
+            piece = self._dechunker.feed(data)
+            if piece.spans:
+                return piece
+        if self.fp is not None:
+            self._close_conn()  # type: ignore[attr-defined]
+        return None
 
     def _read_raw(self, amount: int) -> bytes:
         data: bytes

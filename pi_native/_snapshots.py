@@ -14,7 +14,8 @@ end, or recognised itself, this one is JSON as well, and nothing stands behind i
 from __future__ import annotations
 
 import re
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeAlias
 
 from ._convert import UnreadMessage
 from ._json import parse_json, parse_object
@@ -86,29 +87,38 @@ class Trail:
         rest = self._rest[: -len(_END_OF_EVENT)]
         return bytes(self._first[:first]) + bytes(self._second[:second]) + rest
 
-    def follow(self, block: bytes, start: int, delta: bytes) -> Snapshot | None:
-        """The snapshot that begins at `start` in an event's block, if it goes on from here.
+    def follow(self, data: bytes, start: int, limit: int, delta: bytes) -> int:
+        """Go on to the snapshot that begins at `start` in `data`, and return its event's end.
 
-        `delta` is the event's own addition, the inside of a JSON string: most often what has grown
-        has grown by just that. But a snapshot may be ahead of its event.
+        0 when it does not go on from here, or not to the event's end before `limit`. `delta` is
+        the event's own addition, the inside of a JSON string: most often what has grown has grown
+        by just that. But a snapshot may be ahead of its event.
         """
-        first, second = self._first, self._second
-        grown, end = start + len(first), len(block) - len(self._rest)
-        if end < grown or not (block.startswith(first, start) and block.endswith(self._rest)):
-            return None
+        first, rest = self._first, self._rest
+        if not data.startswith(first, start):
+            return 0
+        grown = start + len(first)
         if self._has_second:
-            holes = _holes(block, grown, second, end)
-            if holes is None:
-                return None
-            grown_to, grown_again = holes
-            first += block[grown:grown_to]
-            second += block[grown_again:end]
-        else:
-            added = block[grown:end]
-            if added != delta and not _STRING_PART.fullmatch(added):
-                return None
-            first += added
-        return Snapshot(self, len(first), len(second))
+            return self._follow_both(data, grown, limit)
+        end = grown + len(delta)
+        if not (data.startswith(delta, grown) and data.startswith(rest, end, limit)):
+            end = _end_of_part(data, grown)
+            if not data.startswith(rest, end, limit):
+                return 0
+        first += data[grown:end]
+        return end + len(rest)
+
+    def _follow_both(self, data: bytes, grown: int, limit: int) -> int:
+        close, again, end = _holes(data, grown, self._second)
+        if not (again and data.startswith(self._rest, end, limit)):
+            return 0
+        self._first += data[grown:close]
+        self._second += data[again:end]
+        return end + len(self._rest)
+
+
+SnapshotRead: TypeAlias = Callable[[bytes, int, int, bytes], tuple[RawSnapshot, int] | None]
+"""Reads the snapshot that begins in the bytes there; returns it and where its event ends."""
 
 
 class SnapshotReader:
@@ -118,16 +128,27 @@ class SnapshotReader:
         self._trail: Trail | None = None
         self._last: bytes | None = None
 
-    def read(self, block: bytes, start: int, delta: bytes) -> RawSnapshot | None:
-        """The snapshot that begins at `start` and is the last member of the block's event.
+    def follow(
+        self, data: bytes, start: int, limit: int, delta: bytes
+    ) -> tuple[RawSnapshot, int] | None:
+        """The snapshot that begins at `start`, if it goes on from the one before it."""
+        trail = self._trail
+        if trail is None:
+            return None
+        end = trail.follow(data, start, limit, delta)
+        return (trail.newest(), end) if end else None
+
+    def read(
+        self, block: bytes, start: int, limit: int, delta: bytes
+    ) -> tuple[RawSnapshot, int] | None:
+        """The same for a whole block, of which the snapshot is known to be the last member.
 
         None when it cannot be said that it is, and the event must be read in full.
         """
-        if self._trail is not None:
-            snapshot = self._trail.follow(block, start, delta)
-            if snapshot is not None:
-                return snapshot
-        return self._learn(block, start)
+        found = self.follow(block, start, limit, delta)
+        if found is None and (snapshot := self._learn(block, start)) is not None:
+            found = snapshot, len(block)
+        return found
 
     def _learn(self, block: bytes, start: int) -> RawSnapshot | None:
         if not block.endswith(_END_OF_EVENT):
@@ -173,25 +194,29 @@ def _two_holes(before: bytes, now: bytes, start: int) -> Trail | None:
             break
         quote += 1
     middle, rest = before[start:quote], before[quote:]
-    end = len(now) - len(rest)
-    holes = _holes(now, start, middle, end) if now.endswith(rest) else None
-    if holes is None:
+    close, again, end = _holes(now, start, middle)
+    if not again or now[end:] != rest:
         return None
-    return Trail(now[: holes[0]], now[holes[0] : end], rest)
+    return Trail(now[:close], now[close:end], rest)
 
 
-def _holes(text: bytes, start: int, between: bytes | bytearray, end: int) -> tuple[int, int] | None:
-    """Where the first addition ends, which begins at `start`, and where the second one begins.
+def _holes(data: bytes, start: int, between: bytes | bytearray) -> tuple[int, int, int]:
+    """Where the first addition ends, which begins at `start`; the second begins; and that ends.
 
     `between` stands between them; its first byte is the quote that closes the first string, so
-    that the first addition ends at the first quote there is. The second one ends at `end`.
+    that the first addition ends at the first quote there is. All 0 where it does not.
     """
-    match = _STRING_PART.match(text, start)
-    close = start if match is None else match.end()
+    close = _end_of_part(data, start)
+    if not data.startswith(between, close):
+        return 0, 0, 0
     again = close + len(between)
-    if again > end or not text.startswith(between, close):
-        return None
-    return (close, again) if _STRING_PART.fullmatch(text, again, end) else None
+    return close, again, _end_of_part(data, again)
+
+
+def _end_of_part(data: bytes, start: int) -> int:
+    """Where the part of a JSON string ends that begins at `start`."""
+    match = _STRING_PART.match(data, start)
+    return start if match is None else match.end()
 
 
 def _ends_string(text: bytes, position: int) -> bool:

@@ -29,6 +29,7 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import NameResolutionError, NewConnectionError
 from urllib3.util.connection import allowed_gai_family
 
+from ._chunks import Piece
 from ._response import Response
 
 _running = threading.local()
@@ -199,14 +200,14 @@ def _prepare(sock: socket.socket, connection: Any, lifeline: Lifeline | None) ->
         lifeline.adopt(sock.fileno())
 
 
-def direct_read(raw: Any) -> Callable[[int], bytes] | None:
+def direct_read(raw: Any) -> Callable[[int], Piece | None] | None:
     """What reads the body of urllib3's response `raw` without urllib3 in between, if anything does.
 
     A third of what an event costs when events come one by one is urllib3's own. But only a read
     through urllib3 that meets the end gives the connection back.
     """
     response = getattr(raw, "_original_response", None)
-    return response.read1 if isinstance(response, Response) and response.chunked else None
+    return response.read_piece if isinstance(response, Response) and response.chunked else None
 
 
 class _Connection(_Seam, HTTPConnection):

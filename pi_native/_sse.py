@@ -12,8 +12,6 @@ No sockets, threads or clocks: bytes go in, blocks and events come out.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from typing import TypeVar
 
 from sseclient import SSEClient
 
@@ -24,7 +22,6 @@ _BOM = b"\xef\xbb\xbf"
 # Two line ends in a row. The first must not be the first half of a CRLF taken for a CR, but the
 # second may be: waiting for its LF would hold a CR-only stream's event back until the next one.
 _BLANK_LINE = re.compile(rb"(?:\r\n|\n|\r(?!\n))(?:\r\n?|\n)")
-_Bytes = TypeVar("_Bytes", bytes, bytearray)
 _MANY_LINES = 64
 _OTHER_FIELDS = (b"event", b"id", b"retry")
 _OVERLAP = 3  # so much of a blank line can have arrived without being one yet
@@ -35,60 +32,95 @@ class BlockCutter:
 
     Blocks come with LF line ends. As long as no CR has been seen, which is as long as the gateway
     itself is speaking, a block is cut right out of what has arrived; only what is not whole yet is
-    kept in the buffer.
+    kept in the buffer. Whoever can tell where a block ends without looking for its blank line may
+    read it where it stands, in `data` from `position` on while `at_block`, and `skip` it. There
+    must not be a CR in it.
     """
 
     def __init__(self, max_event_bytes: int) -> None:
+        self.data = b""  # what has arrived
+        self.position = 0  # and how far it has been cut
+        self.end = 0  # and how far it is to be
+        self.at_block = False  # whether a block begins there, to be cut right out
         self._max = max_event_bytes
         self._buffer = bytearray()
         self._searched = 0
+        self._is_new = False  # whether no CR has been looked for yet
         self._at_start = True
         self._seen_cr = False
         self._skip_lf = False
 
-    def feed(self, data: bytes) -> Iterator[bytes]:
-        """The blocks that `data` completes. Raises `StreamProtocolError` on an oversized one."""
+    def feed(self, data: bytes, start: int = 0, end: int | None = None) -> None:
+        """Take in what arrived, from `start` to `end`. All before must have been taken out."""
         if self._at_start:
-            data = self._strip_bom(data)
-        self._seen_cr = self._seen_cr or b"\r" in data
-        return self._cut_at_any(data) if self._seen_cr else self._cut_at_lf(data)
+            data = self._strip_bom(data[start:end])
+            start, end = 0, None
+        self.data = data
+        self.position = start
+        self.end = len(data) if end is None else end
+        self.at_block = not (self._buffer or self._seen_cr)
+        self._is_new = True
 
-    def finish(self) -> Iterator[bytes]:
-        """What is left when the stream ends: at most one block, which lacked its blank line."""
+    def next(self) -> bytes | None:
+        """The next block; None when it is not whole yet. Raises on an oversized one."""
+        if self._is_new:
+            self._is_new = False
+            if self._seen_cr or self.data.find(b"\r", self.position, self.end) >= 0:
+                self._change_to_any()
+        return self._next_at_any() if self._seen_cr else self._next_at_lf()
+
+    def skip(self, end: int) -> None:
+        """Go to the end of a block that was read where it stands. Raises on an oversized one."""
+        self._check(end - self.position)
+        self.position = end
+
+    def finish(self) -> bytes | None:
+        """What is left when the stream ends: a block that lacked its blank line, or nothing."""
         rest = bytes(self._buffer)
         self._buffer.clear()
-        if rest.strip(b"\r\n"):
-            yield _with_lf(rest).rstrip(b"\n") + b"\n\n"
+        return _with_lf(rest).rstrip(b"\n") + b"\n\n" if rest.strip(b"\r\n") else None
 
-    def _cut_at_lf(self, data: bytes) -> Iterator[bytes]:
-        start = 0
-        if self._buffer:
-            start = self._end_of_first(data)
-            if not start:
-                self._keep(data)
-                return
-            yield self._checked(bytes(self._buffer) + data[:start])
-            self._buffer.clear()
-        while end := _end_at_lf(data, start):
-            yield self._checked(data[start:end])
-            start = end
-        self._keep(data[start:])
+    def _next_at_lf(self) -> bytes | None:
+        start, buffer = self.position, self._buffer
+        end = self._end_of_first(start) if buffer else _end_at_lf(self.data, start, self.end)
+        self.at_block = bool(end)
+        self.position = end or self.end
+        part = self.data[start : self.position]
+        if not end:
+            buffer += part
+            self._check(len(buffer))
+            return None
+        if buffer:
+            part = bytes(buffer) + part
+            buffer.clear()
+        self._check(len(part))
+        return part
 
-    def _end_of_first(self, data: bytes) -> int:
-        """Where in `data` the block ends that the buffer holds the beginning of, or 0."""
-        if self._buffer.endswith(b"\n") and data.startswith(b"\n"):
-            return 1
-        return _end_at_lf(data, 0)
+    def _end_of_first(self, start: int) -> int:
+        """Where in the data the block ends that the buffer holds the beginning of, or 0."""
+        if self._buffer.endswith(b"\n") and self.data.startswith(b"\n", start, self.end):
+            return start + 1
+        return _end_at_lf(self.data, start, self.end)
 
-    def _cut_at_any(self, data: bytes) -> Iterator[bytes]:
-        self._buffer += data
-        start = 0
-        while end := self._end_at_any(start):
-            yield self._checked(_with_lf(bytes(self._buffer[start:end])))
-            start = end
-        del self._buffer[:start]
-        self._searched = max(0, len(self._buffer) - _OVERLAP)
-        self._keep(b"")
+    def _change_to_any(self) -> None:
+        """From here on all that arrives goes through the buffer, where it is cut."""
+        self._seen_cr = True
+        self.at_block = False
+        self._buffer += self.data[self.position : self.end]
+        self.position = 0
+
+    def _next_at_any(self) -> bytes | None:
+        buffer, start = self._buffer, self.position
+        end = self._end_at_any(start)
+        if end:
+            self.position = end
+            self._check(end - start)
+            return _with_lf(bytes(buffer[start:end]))
+        del buffer[:start]
+        self.position = 0
+        self._searched = max(0, len(buffer) - _OVERLAP)
+        self._check(len(buffer))
+        return None
 
     def _end_at_any(self, start: int) -> int:
         if self._skip_lf and len(self._buffer) > start:
@@ -111,16 +143,11 @@ class BlockCutter:
         self._at_start = False
         return data.removeprefix(_BOM)
 
-    def _keep(self, data: bytes) -> None:
-        self._buffer += data
-        self._checked(self._buffer)
-
-    def _checked(self, block: _Bytes) -> _Bytes:
-        if len(block) > self._max:
+    def _check(self, size: int) -> None:
+        if size > self._max:
             raise StreamProtocolError(
                 f"an event is larger than max_event_bytes ({self._max} bytes)"
             )
-        return block
 
 
 def parse_block(block: bytes) -> SseEvent | None:
@@ -158,18 +185,18 @@ def _without_data(block: bytes) -> tuple[bytes, str]:
     return b"\n".join(fields.values()) + b"\n\n", b"\n".join(data).decode()
 
 
-def _end_at_lf(data: bytes, start: int) -> int:
+def _end_at_lf(data: bytes, start: int, limit: int) -> int:
     """Where the block ends that begins at `start`, or 0."""
     # One byte is found ten times as fast as two, and JSON has no line ends of its own. But a block
     # of a million lines takes a million turns of this loop, so it soon gives up.
-    found = data.find(b"\n", start)
+    found = data.find(b"\n", start, limit)
     for _ in range(_MANY_LINES):
         if found < 0:
             return 0
-        if data.startswith(b"\n", found + 1):
+        if data.startswith(b"\n", found + 1, limit):
             return found + 2
-        found = data.find(b"\n", found + 1)
-    found = data.find(b"\n\n", max(start, found))
+        found = data.find(b"\n", found + 1, limit)
+    found = data.find(b"\n\n", max(start, found), limit)
     return found + 2 if found >= 0 else 0
 
 

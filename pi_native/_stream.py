@@ -106,10 +106,10 @@ class MessageChannel(Channel[AssistantMessageEvent, AssistantMessage]):
             self.note((event,))
             self.settle(outcome)
 
-    def push_all(self, events: Sequence[AssistantMessageEvent]) -> None:
+    def add(self, events: Sequence[AssistantMessageEvent]) -> None:
         """Hand over several events, none of them terminal."""
         self.note(events)
-        super().push_all(events)
+        super().add(events)
 
     def note(self, events: Sequence[AssistantMessageEvent]) -> None:
         """Remember the newest snapshot."""

@@ -23,7 +23,7 @@ def _replayed(path: str) -> tuple[list[bytes], bytes]:
     written: list[bytes] = []
     assert server.replay(path, written.append)
     dechunker = Dechunker()
-    body = dechunker.feed(b"".join(written).removeprefix(server.HEAD))
+    body = dechunker.feed(b"".join(written).removeprefix(server.HEAD)).body()
     assert dechunker.finished
     return written, body
 

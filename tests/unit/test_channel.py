@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import functools
 import itertools
@@ -12,7 +13,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 
 import pytest
 from hypothesis import given, strategies as st
@@ -500,23 +501,20 @@ def test_releasing_races_with_settling() -> None:
         one_round()
 
 
-def test_an_end_in_the_middle_of_a_push_comes_behind_the_event(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_an_end_in_the_middle_of_a_push_comes_behind_the_event() -> None:
     """An event that is just being pushed when the end comes is read before the end."""
     watchdog().start()
     channel = Ints()
-    put_all = channel._queue.put_all
 
-    def put_slowly(items: Sequence[int]) -> None:
-        if items[0] == 1:
+    class Slow(collections.deque[int]):
+        def extend(self, items: Iterable[int]) -> None:
             race(lambda: channel.settle(Outcome(result="done", event=2)))
             had_its_chance = threading.Event()
             watchdog().soon(had_its_chance.set)
             assert not had_its_chance.wait(0.1)  # it waits for this push
-        put_all(items)
+            super().extend(items)
 
-    monkeypatch.setattr(channel._queue, "put_all", put_slowly)
+    channel._items = channel._queue.queue = Slow()
     channel.push(1)
     assert read(channel) == [1, 2]
 

@@ -7,7 +7,7 @@ import itertools
 import pytest
 from hypothesis import given, strategies as st
 
-from pi_native._chunks import Dechunker
+from pi_native._chunks import Dechunker, whole
 
 
 def framed(pieces: list[bytes], trailer: bytes = b"") -> bytes:
@@ -32,7 +32,7 @@ def test_the_body_comes_out_whole_however_it_is_split(
 ) -> None:
     """Chunks, extensions and trailers, cut anywhere, give the body and then the end."""
     dechunker = Dechunker()
-    body = b"".join(map(dechunker.feed, split_at(framed(pieces, trailer), cuts)))
+    body = b"".join(dechunker.feed(part).body() for part in split_at(framed(pieces, trailer), cuts))
     assert body == b"".join(pieces)
     assert dechunker.finished
     assert dechunker.fault is None
@@ -41,10 +41,10 @@ def test_the_body_comes_out_whole_however_it_is_split(
 @given(st.lists(st.binary(min_size=1, max_size=50), min_size=1, max_size=5), st.data())
 def test_a_body_cut_anywhere_is_not_finished(pieces: list[bytes], data: st.DataObject) -> None:
     """Without its last byte or more, framing gives the beginning of the body, and no end."""
-    whole = framed(pieces)
-    cut = data.draw(st.integers(0, len(whole) - 1))
+    framing = framed(pieces)
+    cut = data.draw(st.integers(0, len(framing) - 1))
     dechunker = Dechunker()
-    body = dechunker.feed(whole[:cut])
+    body = dechunker.feed(framing[:cut]).body()
     assert not dechunker.finished
     assert b"".join(pieces).startswith(body)
 
@@ -52,10 +52,10 @@ def test_a_body_cut_anywhere_is_not_finished(pieces: list[bytes], data: st.DataO
 @given(st.binary(max_size=400))
 def test_any_bytes_at_all_are_taken_in_or_refused(junk: bytes) -> None:
     """Whatever arrives, there is a body, an end, or a fault, and never an exception."""
-    whole, bytewise = Dechunker(), Dechunker()
-    body = whole.feed(junk)
-    assert b"".join(bytewise.feed(junk[i : i + 1]) for i in range(len(junk))) == body
-    assert (whole.finished, whole.fault) == (bytewise.finished, bytewise.fault)
+    at_once, bytewise = Dechunker(), Dechunker()
+    body = at_once.feed(junk).body()
+    assert b"".join(bytewise.feed(junk[i : i + 1]).body() for i in range(len(junk))) == body
+    assert (at_once.finished, at_once.fault) == (bytewise.finished, bytewise.fault)
 
 
 @pytest.mark.parametrize(
@@ -76,17 +76,17 @@ def test_any_bytes_at_all_are_taken_in_or_refused(junk: bytes) -> None:
 def test_what_is_no_framing_is_a_fault(framing: bytes, fault: str) -> None:
     """Sizes that int() would take, wrong sizes and endless lines are named for what they are."""
     dechunker = Dechunker()
-    good = dechunker.feed(b"3\r\nabc\r\n" + framing)
+    good = dechunker.feed(b"3\r\nabc\r\n" + framing).body()
     assert good.startswith(b"abc")
     assert dechunker.fault is not None
     assert fault in dechunker.fault
-    assert dechunker.feed(b"more") == b""
+    assert dechunker.feed(b"more").body() == b""
 
 
 def test_as_many_trailers_as_headers_are_read_over() -> None:
     """A hundred trailers are none of the body, and no fault."""
     dechunker = Dechunker()
-    assert dechunker.feed(b"3\r\nabc\r\n0\r\n" + b"X: y\r\n" * 100 + b"\r\n") == b"abc"
+    assert dechunker.feed(b"3\r\nabc\r\n0\r\n" + b"X: y\r\n" * 100 + b"\r\n").body() == b"abc"
     assert dechunker.finished
     assert dechunker.fault is None
 
@@ -94,5 +94,15 @@ def test_as_many_trailers_as_headers_are_read_over() -> None:
 def test_what_follows_the_end_is_left_alone() -> None:
     """Nothing behind the last chunk becomes part of the body."""
     dechunker = Dechunker()
-    assert dechunker.feed(framed([b"abc"]) + b"HTTP/1.1 200 OK") == b"abc"
+    assert dechunker.feed(framed([b"abc"]) + b"HTTP/1.1 200 OK").body() == b"abc"
     assert dechunker.finished
+
+
+def test_large_chunks_are_left_where_they_stand() -> None:
+    """Large chunks are told by where they are, small ones put together; either is the body."""
+    small, large = framed([b"a", b"b"]), framed([b"a" * 9_000, b"b" * 9_000])
+    assert Dechunker().feed(small) == whole(b"ab")
+    piece = Dechunker().feed(large)
+    assert piece.data is large
+    assert [large[start:end] for start, end in piece.spans] == [b"a" * 9_000, b"b" * 9_000]
+    assert (piece.size, piece.body()) == (18_000, b"a" * 9_000 + b"b" * 9_000)

@@ -24,12 +24,14 @@ from pi_native import (
     TextDeltaEvent,
     ToolCallDeltaEvent,
     UnknownEvent,
+    _chunks,
     _protocol,
     _reader,
     _snapshots,
     from_wire,
     to_wire,
 )
+from pi_native._chunks import Dechunker
 from pi_native._reader import EventReader
 from pi_native._snapshots import RawSnapshot, Snapshot, SnapshotReader, find_trail
 
@@ -42,7 +44,7 @@ TRANSCRIPTS = sorted((Path(__file__).parent.parent / "data").glob("*.sse"))
 class SafeReader(EventReader):
     """Reads everything the safe way."""
 
-    def _read_delta(self, _: bytes) -> AssistantMessageEvent | None:
+    def _read_delta(self, *_: Any) -> None:
         return None
 
 
@@ -70,13 +72,28 @@ def exact(event: AssistantMessageEvent) -> str:
     return re.sub(r'("timestamp": )\d+', r"\1?", text) if event.type == "error" else text
 
 
+class ChunkedReader(EventReader):
+    """Is given each piece as two chunks of HTTP, which stay where they are; LF ends their lines."""
+
+    def feed(self, data: bytes) -> Iterator[AssistantMessageEvent]:
+        """The events that `data` completes."""
+        middle = (len(data) + 1) // 2
+        chunks = [part for part in (data[:middle], data[middle:]) if part]
+        framed = b"".join(b"%x\n%b\n" % (len(part), part) for part in chunks)
+        with mock.patch.object(_chunks, "_WORTH_A_LOOK", 0):
+            piece = Dechunker().feed(framed)
+        assert len(piece.spans) == len(chunks)
+        return self.feed_piece(piece)
+
+
 def check_both(pieces: list[bytes]) -> list[AssistantMessageEvent]:
     """Read both ways, compare, and return the events."""
-    fast, fast_failure = read(EventReader(MODEL, 10**9), pieces)
     safe, safe_failure = read(SafeReader(MODEL, 10**9), [b"".join(pieces)])
-    assert [exact(event) for event in fast] == [exact(event) for event in safe]
-    assert [type(event) for event in fast] == [type(event) for event in safe]
-    assert repr(fast_failure) == repr(safe_failure)
+    for fast_reader in (EventReader(MODEL, 10**9), ChunkedReader(MODEL, 10**9)):
+        fast, fast_failure = read(fast_reader, pieces)
+        assert [exact(event) for event in fast] == [exact(event) for event in safe]
+        assert [type(event) for event in fast] == [type(event) for event in safe]
+        assert repr(fast_failure) == repr(safe_failure)
     return fast
 
 
@@ -389,9 +406,10 @@ def test_a_snapshot_that_is_not_the_last_member_is_not_set_aside() -> None:
     """A block that goes on behind its snapshot is left to the safe way."""
     reader = SnapshotReader()
     block = b'{"role":"assistant"},"delta":"other"}\n\n'
-    assert reader.read(block, 0, b"x") is None
-    assert reader.read(b'{"role":"assistant"}', 0, b"x") is None
-    assert reader.read(b'{"role":"assistant"}]\n\n', 0, b"x") is None
+    assert reader.read(block, 0, 99, b"x") is None
+    assert reader.follow(block, 0, 99, b"x") is None
+    assert reader.read(b'{"role":"assistant"}', 0, 99, b"x") is None
+    assert reader.read(b'{"role":"assistant"}]\n\n', 0, 99, b"x") is None
 
 
 EVENT = '{"type":"toolcall_delta","contentIndex":0,"delta":"%s","partial":'
