@@ -60,11 +60,9 @@ class Answer:
         return self._pieces() if self.watch is None else map(whole, self.chunks())
 
     def _pieces(self) -> Iterator[Piece]:
-        read = _reader(self._response.raw)
-        self.before_read()
+        read = _reader(self._response.raw, self.before_read)
         while (piece := _read_some(read)) is not None:
             yield piece
-            self.before_read()
 
     def retry_after(self) -> float | None:
         """The seconds that the answer asks to wait, from either form of `Retry-After`."""
@@ -103,24 +101,28 @@ class Answer:
             self.watch.closed()
 
 
-def _reader(raw: Any) -> Callable[[], Piece | None]:
+def _reader(raw: Any, before_read: Callable[[], object]) -> Callable[[], Piece | None]:
+    direct = direct_read(raw, before_read)
+    through = _reader_through(raw)
+
+    def read() -> Piece | None:
+        before_read()
+        data = through()
+        return whole(data) if data else None
+
+    return read if direct is None else lambda: direct(_READ_BYTES) or read()
+
+
+def _reader_through(raw: Any) -> Callable[[], bytes]:
     # read1 hands over each event as it comes, chunked or not; without an amount it can end
     # silently before the body does. A stand-in's body may be any file.
     if not hasattr(raw, "read1"):
-        return lambda: _piece(raw.read(_READ_BYTES))
-    if not isinstance(raw, urllib3.response.BaseHTTPResponse):
-        return lambda: _piece(raw.read1(_READ_BYTES))
-    # Decoding nothing costs two copies.
-    decode = "content-encoding" in raw.headers
-    through = functools.partial(raw.read1, _READ_BYTES, decode_content=decode)
-    direct = None if decode else direct_read(raw)
-    if direct is None:
-        return lambda: _piece(through())
-    return lambda: direct(_READ_BYTES) or _piece(through())
-
-
-def _piece(data: bytes) -> Piece | None:
-    return whole(data) if data else None
+        return functools.partial(raw.read, _READ_BYTES)
+    if isinstance(raw, urllib3.response.BaseHTTPResponse):
+        # Decoding nothing costs two copies.
+        decode = "content-encoding" in raw.headers
+        return functools.partial(raw.read1, _READ_BYTES, decode_content=decode)
+    return functools.partial(raw.read1, _READ_BYTES)
 
 
 def _read_some(read: Callable[[], Piece | None]) -> Piece | None:

@@ -23,28 +23,21 @@ _WORTH_A_LOOK = 4096  # copying chunks that are smaller than that costs less tha
 
 
 class Piece(NamedTuple):
-    """What one read brought of a body: the `spans` of `data`, in their order."""
+    """What one read brought of a body: the `spans` of `data`, in their order; `size` bytes."""
 
     data: bytes
     spans: list[tuple[int, int]]
-
-    @property
-    def size(self) -> int:
-        """The body's bytes in it."""
-        return sum(end - start for start, end in self.spans)
+    size: int
 
     def body(self) -> bytes:
         """The body's bytes, without what is between them."""
-        data, spans = self
-        if len(spans) == 1:
-            return data[slice(*spans[0])]
-        view = memoryview(data)
-        return b"".join([view[start:end] for start, end in spans])
+        view = memoryview(self.data)
+        return b"".join([view[start:end] for start, end in self.spans])
 
 
 def whole(body: bytes) -> Piece:
     """A piece that is all body."""
-    return Piece(body, [(0, len(body))])
+    return Piece(body, [(0, len(body))], len(body))
 
 
 class Dechunker:
@@ -76,7 +69,7 @@ class Dechunker:
                 position = _take_whole_chunks(data, position, spans)
                 if position < size:
                     position = self._read_line(data, position)
-        piece = Piece(data, spans)
+        piece = Piece(data, spans, sum([end - start for start, end in spans]))
         small = len(spans) > 1 and size < _WORTH_A_LOOK * len(spans)
         return whole(piece.body()) if small else piece
 

@@ -26,7 +26,7 @@ from ._reader import EventReader
 from ._refusal import MAX_BODY_BYTES, refusal
 from ._request import Request
 from ._stream import outcome_of
-from ._turn import Turn, TurnOutcome
+from ._turn import OverError, Turn, TurnOutcome
 from .errors import (
     AuthGatewayError,
     GatewayConnectionError,
@@ -238,34 +238,37 @@ class Exchange:
 
     def _body(self, answer: Answer) -> Iterator[Piece]:
         drained = 0
+        has_seam = self._transport.has_seam
         try:
             for piece in answer.pieces():
                 self._check()
-                self._let_go_of(answer)
+                if not has_seam:
+                    self._let_go_of(answer)
                 if not self._beginning:
                     self._beginning = piece.body()[:_QUOTED_BYTES]
-                if not self._draining:
-                    self._turn.meter.read(piece.size)
-                yield piece
                 if self._draining:
                     drained += piece.size
-                    if drained > _DRAIN_BYTES:
-                        return
+                else:
+                    self._turn.meter.read(piece.size)
+                yield piece
+                if drained > _DRAIN_BYTES:
+                    return
         except GatewayConnectionError:
             self._check()
             self._turn.truncated = not self._draining
             raise
-        self._let_go_of(answer)
+        if not has_seam:
+            self._let_go_of(answer)
         self._check()
 
     def _let_go_of(self, answer: Answer) -> None:
         """A session's connection that was given back is the next turn's, not to be cut by this."""
-        if not (self._transport.has_seam or answer.has_connection):
+        if not answer.has_connection:
             self._turn.lifeline.release()
 
     def _check(self) -> None:
-        if not self._draining:
-            self._turn.check()
+        if self._turn.over and not self._draining:
+            raise OverError
 
     def _drain(self, reader: EventReader, pieces: Iterator[Piece]) -> None:
         self._draining = True

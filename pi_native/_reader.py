@@ -68,7 +68,7 @@ class EventReader:
         cutter = self._cutter
         for start, end in piece.spans:
             cutter.feed(piece.data, start, end)
-            while True:
+            while not (cutter.at_block and cutter.position == cutter.end):
                 event = self._delta_ahead(cutter) if cutter.at_block else None
                 if event is None:
                     block = cutter.next()

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import http.client
 import io
+from collections.abc import Callable
 from typing import Any
 
 from ._chunks import Dechunker, Piece
@@ -30,6 +31,10 @@ class _LineReader(io.BufferedReader):
         return self.last_line
 
 
+def _nothing() -> None:
+    pass
+
+
 class Response(http.client.HTTPResponse):
     """One response, on a socket."""
 
@@ -37,6 +42,7 @@ class Response(http.client.HTTPResponse):
         super().__init__(sock, *args, **kwargs)
         self.fp: Any = _LineReader(self.fp.detach(), _BUFFER_BYTES)
         self._receive = sock.recv
+        self.before_read: Callable[[], object] = _nothing  # called just before a read
         self._buffered = True  # whether bytes behind the head may still be in the buffer
         self._dechunker = Dechunker()
         self._busy = False  # whether so much came that as much may follow
@@ -75,7 +81,9 @@ class Response(http.client.HTTPResponse):
         data: bytes
         if self._buffered:
             self._buffered = False
+            self.before_read()
             data = self.fp.read1(_BUFFER_BYTES)  # all that is in the buffer, or one read past it
         else:
+            self.before_read()
             data = self._receive(amount)
         return data
