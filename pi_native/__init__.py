@@ -10,7 +10,9 @@
 `AssistantMessageEventStream`. What can go wrong is in `pi_native.errors`.
 """
 
+import importlib as _importlib
 import os as _os
+from typing import TYPE_CHECKING as _TYPE_CHECKING
 
 from . import _logs
 from ._abort import AbortController, AbortSignal
@@ -26,7 +28,6 @@ from ._content import (
     ToolCall,
     UnknownContent,
 )
-from ._conversation import Conversation
 from ._convert import from_wire, to_wire
 from ._events import (
     AssistantMessageEvent,
@@ -45,6 +46,7 @@ from ._events import (
     ToolCallStartEvent,
     UnknownEvent,
 )
+from ._forks import LOADING as _LOADING
 from ._messages import (
     AssistantMessage,
     Cost,
@@ -55,17 +57,7 @@ from ._messages import (
     Usage,
     UserMessage,
 )
-from ._models import (
-    Context,
-    CredentialsCheck,
-    CredentialStatus,
-    Health,
-    Model,
-    ModelCost,
-    ModelInfo,
-    Tool,
-    UsageSnapshot,
-)
+from ._models import Context, Model, ModelCost, Tool
 from ._options import ResponseInfo, RetryInfo, SseEvent, StreamOptions
 from ._settings import Setting
 from ._stats import StreamStats
@@ -87,9 +79,36 @@ from .errors import (
     StreamTimeoutError,
 )
 
+if _TYPE_CHECKING:
+    from ._conversation import Conversation
+    from ._service import CredentialsCheck, CredentialStatus, Health, ModelInfo, UsageSnapshot
+
 _logs.set_up(_os.environ)
 
 __version__ = "0.1.0"
+
+# Loaded when they are first asked for: what most programs do without.
+_LATE = {
+    "Conversation": "_conversation",
+    "CredentialStatus": "_service",
+    "CredentialsCheck": "_service",
+    "Health": "_service",
+    "ModelInfo": "_service",
+    "UsageSnapshot": "_service",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _LATE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    with _LOADING:
+        module = _importlib.import_module(f"{__name__}.{_LATE[name]}")
+    return globals().setdefault(name, getattr(module, name))
+
+
+def __dir__() -> list[str]:
+    return [*globals().keys() | _LATE]
+
 
 __all__ = [
     "AbortController",

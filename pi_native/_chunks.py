@@ -12,7 +12,6 @@ hexadecimal digits and nothing else, and a chunk ends where its size says.
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
 
 _SIZE = re.compile(rb"[0-9A-Fa-f]{1,15}")
 _PLAIN_SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})\r\n")
@@ -22,12 +21,15 @@ _MAX_TRAILERS = 100  # as many as `http.client` allows headers
 _WORTH_A_LOOK = 4096  # copying chunks that are smaller than that costs less than looking at each
 
 
-class Piece(NamedTuple):
+class Piece:
     """What one read brought of a body: the `spans` of `data`, in their order; `size` bytes."""
 
-    data: bytes
-    spans: list[tuple[int, int]]
-    size: int
+    __slots__ = ("data", "size", "spans")
+
+    def __init__(self, data: bytes, spans: list[tuple[int, int]]) -> None:
+        self.data = data
+        self.spans = spans
+        self.size = sum([end - start for start, end in spans])
 
     def body(self) -> bytes:
         """The body's bytes, without what is between them."""
@@ -37,7 +39,7 @@ class Piece(NamedTuple):
 
 def whole(body: bytes) -> Piece:
     """A piece that is all body."""
-    return Piece(body, [(0, len(body))], len(body))
+    return Piece(body, [(0, len(body))])
 
 
 class Dechunker:
@@ -69,7 +71,7 @@ class Dechunker:
                 position = _take_whole_chunks(data, position, spans)
                 if position < size:
                     position = self._read_line(data, position)
-        piece = Piece(data, spans, sum([end - start for start, end in spans]))
+        piece = Piece(data, spans)
         small = len(spans) > 1 and size < _WORTH_A_LOOK * len(spans)
         return whole(piece.body()) if small else piece
 

@@ -13,20 +13,11 @@ import attrs
 from ._abort import AbortSignal
 from ._call import start_call
 from ._convert import from_wire
-from ._fetch import fetch_json, get
+from ._forks import LOADING
 from ._http import Transport, shared_transport
 from ._limits import ARGUMENT, DEFAULT, limit_origins, resolve_limits
 from ._messages import AssistantMessage, Message, UserMessage
-from ._models import (
-    Context,
-    CredentialsCheck,
-    Health,
-    Model,
-    ModelInfo,
-    ModelList,
-    Tool,
-    UsageSnapshot,
-)
+from ._models import Context, Model, Tool
 from ._options import OnIncomplete, StreamOptions
 from ._request import Secret, merge_headers, with_bearer
 from ._settings import Setting, find_api_key, find_base_url
@@ -38,6 +29,8 @@ if TYPE_CHECKING:
 
     import requests
     from typing_extensions import Self
+
+    from ._service import CredentialsCheck, Health, ModelInfo, ModelList, UsageSnapshot
 
 _CONNECT_SECONDS = 10.0
 
@@ -203,19 +196,23 @@ class Client:
 
     def models(self) -> list[ModelInfo]:
         """The models that the gateway offers."""
-        return from_wire(self._get("/v1/models"), ModelList).data or []
+        answer: ModelList = self._ask("/v1/models", "ModelList")
+        return answer.data or []
 
     def health(self) -> Health:
         """Whether the gateway is up, and which version it is. Needs no key."""
-        return from_wire(self._get("/healthz"), Health)
+        answer: Health = self._ask("/healthz", "Health")
+        return answer
 
     def usage(self) -> UsageSnapshot:
         """What was used of each provider's limits."""
-        return from_wire(self._get("/v1/usage"), UsageSnapshot)
+        answer: UsageSnapshot = self._ask("/v1/usage", "UsageSnapshot")
+        return answer
 
     def check_credentials(self) -> CredentialsCheck:
         """Have the gateway try each of its credentials. May take a while: one after the other."""
-        return from_wire(self._get("/v1/credentials/check"), CredentialsCheck)
+        answer: CredentialsCheck = self._ask("/v1/credentials/check", "CredentialsCheck")
+        return answer
 
     def close(self) -> None:
         """Close the connections that are kept for the next turn. Running turns run on."""
@@ -282,11 +279,15 @@ class Client:
             failed.fail(exc)
             return failed
 
-    def _get(self, path: str) -> dict[str, Any]:
+    def _ask(self, path: str, answer: str) -> Any:
+        """The answer to one of the gateway's own pages, as the type of that name."""
+        with LOADING:
+            from . import _fetch, _service
         headers = merge_headers({"Accept": "application/json"}, self._attribution, self._headers)
         limits = resolve_limits(StreamOptions(**self._defaults), os.environ)
-        request = get(self.base_url, path, with_bearer(headers, self._api_key))
-        return fetch_json(self._transport, request, limits)
+        request = _fetch.get(self.base_url, path, with_bearer(headers, self._api_key))
+        said = _fetch.fetch_json(self._transport, request, limits)
+        return from_wire(said, getattr(_service, answer))
 
     def _transport_for(self, options: StreamOptions) -> Transport:
         own = self._transport

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from typing import Generic, TypeVar
 
-import attrs
-
 T = TypeVar("T")
 R = TypeVar("R")
 
 
-@attrs.define(eq=False, repr=False)
 class Outcome(Generic[T, R]):
     """With a result, and perhaps a last event that says so, or with a failure."""
 
-    result: R | None = None
-    failure: BaseException | None = None
-    event: T | None = None
+    __slots__ = ("event", "failure", "result")
+
+    def __init__(
+        self, result: R | None = None, failure: BaseException | None = None, event: T | None = None
+    ) -> None:
+        self.result = result
+        self.failure = failure
+        self.event = event

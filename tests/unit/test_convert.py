@@ -31,7 +31,8 @@ from pi_native._messages import (
     Usage,
     UserMessage,
 )
-from pi_native._models import Context, CredentialsCheck, Model, ModelInfo, Tool, UsageSnapshot
+from pi_native._models import Context, Model, Tool
+from pi_native._service import CredentialsCheck, ModelInfo, UsageSnapshot
 from pi_native.errors import DecodeError
 
 

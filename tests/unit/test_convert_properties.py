@@ -17,7 +17,8 @@ from pi_native._content import Block
 from pi_native._convert import decode_event, from_wire, to_wire
 from pi_native._events import AssistantMessageEvent
 from pi_native._messages import AssistantMessage, Message, Usage
-from pi_native._models import Context, CredentialsCheck, Health, Model, ModelInfo, UsageSnapshot
+from pi_native._models import Context, Model
+from pi_native._service import CredentialsCheck, Health, ModelInfo, UsageSnapshot
 from pi_native.errors import DecodeError
 
 # JSON in general.

@@ -28,7 +28,8 @@ from pi_native._messages import (
     Usage,
     UserMessage,
 )
-from pi_native._models import Context, CredentialStatus, Health, Model, ModelCost, ModelInfo, Tool
+from pi_native._models import Context, Model, ModelCost, Tool
+from pi_native._service import CredentialStatus, Health, ModelInfo
 from pi_native.errors import ProviderError
 
 # Making them.
