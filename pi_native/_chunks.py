@@ -117,11 +117,16 @@ def _take_whole_chunks(data: bytes, position: int, spans: list[tuple[int, int]])
 
     Returns where the first other one begins.
     """
-    while size := _PLAIN_SIZE.match(data, position):
-        start = size.end()
-        end = start + int(size[1], 16)
-        if end == start or not data.startswith(b"\r\n", end):
-            break
+    line, size = b"?", 0
+    while True:
+        if not data.startswith(line, position):  # small chunks are often all of one size
+            match = _PLAIN_SIZE.match(data, position)
+            if match is None:
+                return position
+            line, size = match[0], int(match[1], 16)
+        start = position + len(line)
+        end = start + size
+        if not size or not data.startswith(b"\r\n", end):
+            return position
         spans.append((start, end))
         position = end + 2
-    return position
