@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import itertools
+import queue
 import statistics
 import threading
 import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 from .harness import Bench, Table, ask, say, verdict
-from .latency import percentile_99
+from .latency import percentile_99, received, stamps
 
 _STREAMS = 200
 _SECONDS = 10
 _EVENTS_A_SECOND = 50
 _ALLOWED_US = 60.0
+_NAMES = {"pi_native": "pi_native", "queue": "only threads and queues"}
 
 
 def measure(bench: Bench) -> list[Table]:
@@ -23,6 +27,7 @@ def measure(bench: Bench) -> list[Table]:
     period_us = 1_000_000 // _EVENTS_A_SECOND
     url = bench.wire("stamped", count, f"paced-{period_us}")
     header = (
+        "reader",
         "process",
         "CPU an event, µs",
         "lag: median, ms",
@@ -33,62 +38,91 @@ def measure(bench: Bench) -> list[Table]:
         "",
     )
     table = Table(f"{streams} streams at once, {_EVENTS_A_SECOND} events a second each", header)
-    for number in range(bench.rounds):
-        say(f"crowd: round {number + 1} of {bench.rounds}")
-        result = ask("crowd", url, str(streams), str(period_us))
+    for number, reader in itertools.product(range(bench.rounds), _NAMES):
+        say(f"crowd: round {number + 1} of {bench.rounds}, {reader}")
+        result = ask("crowd", reader, url, str(streams), str(period_us))
         if result["events"] != streams * count:
             raise RuntimeError(f"{result['events']} of {streams * count} events arrived")
-        table.rows.append(_row(number, result))
-        table.data[str(number + 1)] = result
+        table.rows.append(_row(reader, number, result))
+        table.data[f"{reader}, {number + 1}"] = result
+    table.rows.sort(key=lambda row: row[0] != _NAMES["pi_native"])
     table.notes.append(
         f"Asked: under {_ALLOWED_US:g} µs of CPU an event, and nobody behind. The lag is from the "
         "peer's write to the `for` body. A stream is behind when the median lag of its last tenth "
-        "is more than the time between two events. The peer has the same cores."
+        "is more than the time between two events. The peer has the same cores. The other reader "
+        "has a thread for each stream, too, which receives bytes and puts them into a "
+        "`queue.Queue`, and does nothing else: no HTTP, no JSON, no events, no deadlines."
     )
     return [table]
 
 
-def _row(number: int, result: Any) -> tuple[str, ...]:
+def _row(reader: str, number: int, result: Any) -> tuple[str, ...]:
+    ours = reader == "pi_native"
     return (
+        _NAMES[reader],
         str(number + 1),
         f"{result['cpu_us']:.1f}",
         f"{result['median_ms']:.2f}",
         f"{result['p99_ms']:.1f}",
         f"{result['most_ms']:.1f}",
         str(result["behind"]),
-        verdict(result["cpu_us"] < _ALLOWED_US),
-        verdict(not result["behind"]),
+        verdict(result["cpu_us"] < _ALLOWED_US) if ours else "",
+        verdict(not result["behind"]) if ours else "",
     )
+
+
+def _with_pi_native(url: str) -> Iterator[int]:
+    """When each delta was made, as its event is read."""
+    from pi_native import Context, Model, UserMessage, stream_pi_native
+
+    context = Context([UserMessage("Why is the sky blue?")])
+    for event in stream_pi_native(Model("y", "x", base_url=url), context):
+        if event.type == "text_delta":
+            yield int(event.delta)
+
+
+def _with_a_queue(url: str) -> Iterator[int]:
+    """The same without any client: what the threads themselves take."""
+    waiting: queue.Queue[bytes | None] = queue.Queue()
+
+    def receive() -> None:
+        for data in received(url):
+            waiting.put(data)
+        waiting.put(None)
+
+    threading.Thread(target=receive).start()
+    while (data := waiting.get()) is not None:
+        yield from stamps(data)
+
+
+_READERS = {"pi_native": _with_pi_native, "queue": _with_a_queue}
 
 
 @dataclass
 class _Streams:
     """What the readers of the streams noted."""
 
+    read: Callable[[str], Iterator[int]]
     url: str
     started: threading.Barrier
     lags: list[list[int]] = field(default_factory=list)
 
     def read_one(self) -> None:
         """Read a stream to its end; the barrier is passed when every stream has begun."""
-        from pi_native import Context, Model, UserMessage, stream_pi_native
-
         lags: list[int] = []
         self.lags.append(lags)
-        context = Context([UserMessage("Why is the sky blue?")])
-        stream = stream_pi_native(Model("y", "x", base_url=self.url), context)
-        next(stream)
-        self.started.wait()
-        for event in stream:
-            if event.type == "text_delta":
-                lags.append(time.monotonic_ns() - int(event.delta))
+        for stamp in self.read(self.url):
+            lags.append(time.monotonic_ns() - stamp)
+            if len(lags) == 1:
+                self.started.wait()
 
 
-def job(url: str, streams: str, period_us: str) -> dict[str, float]:
+def job(reader: str, url: str, streams: str, period_us: str) -> dict[str, float]:
     """Read so many streams at once; CPU is counted from when all have begun until all are done."""
     count = int(streams)
     marks: list[float] = []
-    state = _Streams(url, threading.Barrier(count, lambda: marks.append(time.process_time())))
+    started = threading.Barrier(count, lambda: marks.append(time.process_time()))
+    state = _Streams(_READERS[reader], url, started)
     readers = [threading.Thread(target=state.read_one) for _ in range(count)]
     for reader in readers:
         reader.start()

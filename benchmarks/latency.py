@@ -6,8 +6,7 @@ import re
 import socket
 import statistics
 import time
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 from urllib.parse import urlsplit
 
 from .harness import Bench, Table, ask, say, verdict
@@ -93,20 +92,26 @@ def _with_pi_native(url: str) -> list[int]:
 def _with_socket(url: str) -> list[int]:
     """The same without any client: what the machine itself takes."""
     latencies = []
-    address = urlsplit(url)
-    with socket.create_connection((address.hostname or "", address.port or 80)) as peer:
-        peer.sendall(b"POST %b HTTP/1.1\r\nContent-Length: 0\r\n\r\n" % address.path.encode())
-        for data in _until_last_chunk(peer):
-            now = time.monotonic_ns()
-            latencies += [now - int(stamp) for stamp in _STAMP.findall(data)]
+    for data in received(url):
+        now = time.monotonic_ns()
+        latencies += [now - stamp for stamp in stamps(data)]
     return latencies
 
 
-def _until_last_chunk(peer: socket.socket) -> Any:
-    end = b""
-    while not end.endswith(b"\r\n0\r\n\r\n"):
-        data = peer.recv(262144)
-        if not data:
-            return
-        end = (end + data)[-16:]
-        yield data
+def stamps(data: bytes) -> list[int]:
+    """When the deltas in some bytes of an answer were made, in nanoseconds."""
+    return [int(stamp) for stamp in _STAMP.findall(data)]
+
+
+def received(url: str) -> Iterator[bytes]:
+    """What a bare socket receives of an answer, up to its last chunk."""
+    address = urlsplit(url)
+    with socket.create_connection((address.hostname or "", address.port or 80)) as peer:
+        peer.sendall(b"POST %b HTTP/1.1\r\nContent-Length: 0\r\n\r\n" % address.path.encode())
+        end = b""
+        while not end.endswith(b"\r\n0\r\n\r\n"):
+            data = peer.recv(262144)
+            if not data:
+                return
+            end = (end + data)[-16:]
+            yield data
