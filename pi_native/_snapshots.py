@@ -134,7 +134,7 @@ class SnapshotReader:
         """The snapshot that begins at `start`, if it goes on from the one before it."""
         trail = self._trail
         if trail is None:
-            return None
+            return self._repeat(data, start, limit)
         end = trail.follow(data, start, limit, delta)
         return (trail.newest(), end) if end else None
 
@@ -150,12 +150,20 @@ class SnapshotReader:
             found = snapshot, len(block)
         return found
 
+    def _repeat(self, data: bytes, start: int, limit: int) -> tuple[RawSnapshot, int] | None:
+        """The same snapshot again: all of a short answer may be in each of its snapshots."""
+        last = self._last
+        if last is None or not data.startswith(last, start):
+            return None
+        end = start + len(last)
+        if not data.startswith(_END_OF_EVENT, end, limit):
+            return None
+        return RawSnapshot(last), end + len(_END_OF_EVENT)
+
     def _learn(self, block: bytes, start: int) -> RawSnapshot | None:
         if not block.endswith(_END_OF_EVENT):
             return None
         text = block[start : -len(_END_OF_EVENT)]
-        if text == self._last:  # all of a short answer may be in each of its snapshots
-            return RawSnapshot(self._last)
         if b"\n" in text:  # white space to JSON, but the end of a line to SSE
             return None
         if parse_object(text.decode("utf-8", "replace")) is None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import gc
 import pickle
 from collections.abc import Callable
 from typing import Any
@@ -9,7 +11,7 @@ from typing import Any
 import attrs
 import pytest
 
-from pi_native import _events as ev
+from pi_native import _events as ev, to_wire
 from pi_native._content import ImageContent, ToolCall
 from pi_native._messages import AssistantMessage
 from pi_native.errors import DecodeError
@@ -155,3 +157,22 @@ def test_events_are_told_apart_by_class() -> None:
     assert ev.StartEvent.__match_args__ == ()
     assert ev.UnknownEvent.__match_args__ == ("data",)
     assert ev.DoneEvent.__match_args__ == ("reason", "message")
+
+
+def test_a_bare_delta_is_the_same_but_for_its_weight() -> None:
+    """Made without its `extra`, a delta compares, shows, copies and pickles as any other."""
+    usual = ev.TextDeltaEvent(0, "x", MESSAGE)
+    for use in (repr, pickle.dumps, copy.deepcopy, attrs.evolve, attrs.asdict, to_wire):
+        assert use(ev.bare_delta(ev.TextDeltaEvent, 0, "x", MESSAGE)) == use(usual)
+    bare = ev.bare_delta(ev.TextDeltaEvent, 0, "x", MESSAGE)
+    assert {} not in gc.get_referents(bare)
+    bare.extra["more"] = 1
+    assert bare.extra == {"more": 1}
+    with pytest.raises(AttributeError, match="'TextDeltaEvent' has no attribute 'missing'"):
+        bare.missing  # type: ignore[union-attr]  # noqa: B018
+
+
+@pytest.mark.parametrize("cls", [ev.TextDeltaEvent, ev.ThinkingDeltaEvent, ev.ToolCallDeltaEvent])
+def test_a_bare_delta_has_the_type_of_its_class(cls: type[ev.DeltaEvent]) -> None:
+    """Each class of delta tells its kind."""
+    assert ev.bare_delta(cls, 3, "x", MESSAGE) == cls(3, "x", MESSAGE)

@@ -34,6 +34,7 @@ from pi_native import (
 from pi_native._chunks import Dechunker
 from pi_native._reader import EventReader
 from pi_native._snapshots import RawSnapshot, Snapshot, SnapshotReader, find_trail
+from pi_native._sse import BlockCutter
 
 from .turns import ahead, text_turn, tool_turn
 
@@ -244,9 +245,10 @@ TURNS = pytest.mark.parametrize(
 
 
 class Work:
-    """Counts what a turn costs: characters parsed as JSON, blocks given to sseclient."""
+    """Counts what a turn costs: bytes cut out, characters parsed, blocks given to sseclient."""
 
     def __init__(self) -> None:
+        self.cut = 0
         self.parsed = 0
         self.blocks = 0
 
@@ -264,8 +266,14 @@ class Work:
             self.blocks += 1
             return parse_block(block)
 
-        parse_block = _reader.parse_block
+        def counting_cut(cutter: BlockCutter) -> bytes | None:
+            block = cut(cutter)
+            self.cut += len(block or b"")
+            return block
+
+        parse_block, cut = _reader.parse_block, BlockCutter.next
         with (
+            mock.patch.object(BlockCutter, "next", counting_cut),
             mock.patch.object(_reader, "parse_json", counting(_reader.parse_json)),
             mock.patch.object(_protocol, "parse_json", counting(_protocol.parse_json)),
             mock.patch.object(_snapshots, "parse_object", counting(_snapshots.parse_object)),
@@ -276,7 +284,10 @@ class Work:
 
 @TURNS
 def test_twice_as_many_deltas_cost_twice_the_work(turn: Any) -> None:
-    """What is parsed grows with the message, not with the wire, and no delta goes to sseclient."""
+    """What is copied and parsed grows with the message, not with the wire.
+
+    And no delta goes to sseclient.
+    """
     short, long = Work(), Work()
     short.measure(turn(400))
     events = long.measure(turn(800))
@@ -284,6 +295,8 @@ def test_twice_as_many_deltas_cost_twice_the_work(turn: Any) -> None:
     assert len(events) > 800
     assert long.parsed < 2.2 * short.parsed
     assert long.parsed < wire / 20
+    assert long.cut < 2.2 * short.cut
+    assert long.cut < wire / 20
     assert long.blocks == short.blocks < 10
 
 
@@ -301,7 +314,7 @@ def test_twice_as_many_deltas_keep_twice_the_bytes(turn: Any) -> None:
         texts = {id(s._text): s._text for s in deltas if type(s) is RawSnapshot}
         assert len(texts) <= 2
         assert len(trails) <= 2
-        each = sum(sys.getsizeof(snapshot) for snapshot in deltas)
+        each = sum(map(sys.getsizeof, deltas))
         grown = sum(len(t._first) + len(t._second) for t in trails.values())
         return each + grown + sum(map(len, texts.values()))
 
