@@ -94,7 +94,14 @@ class AbortSignal:
 
     @classmethod
     def timeout(cls, seconds: float) -> AbortSignal:
-        """A signal that aborts by itself after `seconds`, with a `TimeoutError` as its reason."""
+        """A signal that aborts by itself after `seconds`, with a `TimeoutError` as its reason.
+
+        Raises nothing here: what it was given to raises that `TimeoutError`.
+
+            >>> signal = AbortSignal.timeout(0.01)
+            >>> signal.wait(60), signal.reason
+            (True, TimeoutError('timed out after 0.01 s'))
+        """
         if _schedule is None:
             raise RuntimeError("no clock: import pi_native, not its parts")
         signal = cls()
@@ -104,7 +111,16 @@ class AbortSignal:
 
     @classmethod
     def any(cls, signals: Iterable[AbortSignal]) -> AbortSignal:
-        """A signal that aborts when the first of `signals` does, with that one's reason."""
+        """A signal that aborts when the first of `signals` does, with that one's reason.
+
+        It has aborted already if one of them has.
+
+            >>> button = AbortController()
+            >>> either = AbortSignal.any([button.signal, AbortSignal.timeout(300)])
+            >>> button.abort("enough")
+            >>> either.reason
+            'enough'
+        """
         derived = cls()
         for source in signals:
             _follow(source, derived)
@@ -148,7 +164,16 @@ class AbortSignal:
 
 
 class AbortController:
-    """The one who may abort; give `signal` to what should stop."""
+    """The one who may abort; give `signal` to what should stop.
+
+    One controller may stop any number of turns.
+
+        >>> controller = AbortController()
+        >>> controller.abort("the user has left")  # at any time, from any thread
+        >>> Client().stream("acme/slow", "Why?", signal=controller.signal).result()
+        Traceback (most recent call last):
+        pi_native.errors.AbortError: the user has left
+    """
 
     def __init__(self) -> None:
         self.signal = AbortSignal()

@@ -45,6 +45,12 @@ def stream_pi_native(
     Nothing is raised here but `TypeError`: whatever goes wrong, a bad configuration included, comes
     out of the stream. One daemon thread does the HTTP. Without a `session` in the options, calls
     share one pool of connections per process.
+
+        >>> model = Model("claude-sonnet-4-5", "anthropic", base_url=gateway.url)
+        >>> context = Context([UserMessage("Why is the sky blue?")], system_prompt=["Be brief."])
+        >>> stream = stream_pi_native(model, context, StreamOptions(api_key=gateway.api_key))
+        >>> stream.result(timeout=60).stop_reason
+        'stop'
     """
     _expect(model, Model, "model")
     _expect(context, Context, "context")
@@ -71,6 +77,11 @@ class Client:
 
     One client may serve many threads, and works on in a forked child. It can be pickled; the key
     stays behind then, and is taken from the environment on the other side, unless `pickle_key`.
+
+        >>> with Client(idle_timeout=60) as client:
+        ...     message = client.complete("anthropic/claude-sonnet-4-5", "Why is the sky blue?")
+        >>> message.text
+        'Because of the air.'
     """
 
     def __init__(
@@ -171,6 +182,11 @@ class Client:
         `model` is "provider/id" or a `Model`; `prompt` a string, a message, a sequence of messages
         or a `Context`. `options` are fields of `StreamOptions`. Raises `TypeError` only; all else
         comes out of the stream.
+
+            >>> with Client().stream("anthropic/claude-sonnet-4-5", "Why?") as stream:
+            ...     for text in stream.text_stream:
+            ...         print(text, end="", flush=True)
+            Because of the air.
         """
         context = context_of(prompt, system, tools)
         return self._start_turn(model, context, {**options, "signal": signal})
@@ -189,6 +205,9 @@ class Client:
 
         Takes what `stream` takes. Raises what the stream would, and `ProviderError` for a turn
         that the provider failed.
+
+            >>> Client().complete("anthropic/claude-sonnet-4-5", "Why?", max_tokens=100).text
+            'Because of the air.'
         """
         turn = self.stream(model, prompt, system=system, tools=tools, signal=signal, **options)
         with turn:

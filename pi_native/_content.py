@@ -77,6 +77,9 @@ class ImageContent(Wire):
 
         Raises `ConfigurationError`, a `ValueError`, for what is not PNG, JPEG, GIF or WebP when no
         `mime_type` says what it is.
+
+            >>> ImageContent.from_bytes(b"GIF89a...").mime_type
+            'image/gif'
         """
         return cls._of(data, mime_type, "the data", detail=detail)
 
@@ -88,7 +91,15 @@ class ImageContent(Wire):
         *,
         detail: ImageDetail | None = None,
     ) -> Self:
-        """The image in a file. Raises `OSError`, and what `from_bytes` does."""
+        """The image in a file.
+
+        Raises `OSError`, and what `from_bytes` does.
+
+            >>> chart = ImageContent.from_file("chart.png")
+            >>> prompt = UserMessage([TextContent("What does it show?"), chart])
+            >>> Client().complete("anthropic/claude-sonnet-4-5", prompt).text
+            'Because of the air.'
+        """
         with open(path, "rb") as file:
             return cls._of(file.read(), mime_type, os.fspath(path), detail=detail)
 
@@ -104,6 +115,10 @@ class ImageContent(Wire):
         """The image that was fetched from `url`, which goes along as the mirror of its bytes.
 
         Nothing is fetched here. Raises what `from_bytes` does.
+
+            >>> data = b"\\xff\\xd8\\xff\\xe0..."  # the body of an answer to a GET
+            >>> ImageContent.from_url_bytes("https://acme.example/cat.jpg", data).mime_type
+            'image/jpeg'
         """
         return cls._of(data, mime_type, "what came from the URL", detail=detail, url=url)
 

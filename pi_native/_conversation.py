@@ -46,6 +46,13 @@ class Conversation:
     * There is one turn at a time; `fork()` to go on in two ways at once.
 
     A pickle has what the client's own has, and no key that was given as an option.
+
+        >>> chat = Conversation(Client(), "anthropic/claude-sonnet-4-5", system="Be brief.")
+        >>> chat.ask("Why is the sky blue?").text
+        'Because of the air.'
+        >>> [message.role for message in chat.messages]
+        ['user', 'assistant']
+        >>> chat.save("chat.jsonl")
     """
 
     def __init__(

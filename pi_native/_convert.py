@@ -41,6 +41,9 @@ def from_wire(data: object, cls: Any) -> Any:
     """Read what `json.loads` gave as a `cls`: a wire class, or a union of them like `Message`.
 
     Raises `DecodeError`, whose `problems` are all the faults, each with its path.
+
+        >>> from_wire({"role": "user", "content": "Hi", "timestamp": 1}, Message)
+        UserMessage(content='Hi', timestamp=1)
     """
     if not all(map(_is_readable, get_args(cls) if readers.is_union(cls) else [cls])):
         raise TypeError(f"{cls!r} is not a type that is read from the wire")
@@ -51,6 +54,9 @@ def to_wire(obj: Wire | Unknown) -> dict[str, Any]:
     """Write an object as `json.dumps` takes it.
 
     What the protocol describes is new, down to each list; what it leaves open is shared.
+
+        >>> to_wire(TextContent("Hi"))
+        {'type': 'text', 'text': 'Hi'}
     """
     if not isinstance(obj, (Wire, Unknown)):
         raise TypeError(f"{type(obj).__name__} is not a type of the wire")

@@ -48,7 +48,17 @@ class Model(Wire):
 
 @define(eq=False, repr=False)
 class Tool(Wire):
-    """A tool that the model may call; `parameters` is a JSON Schema."""
+    """A tool that the model may call.
+
+    `parameters` is a JSON Schema. What it is called with comes as `ToolCall`s; making the call, and
+    sending a `ToolResultMessage`, is the program's part.
+
+        >>> zone = {"type": "object", "properties": {"zone": {"type": "string"}}}
+        >>> clock = Tool("clock", "Tells the time in a zone.", zone)
+        >>> message = Client().complete("acme/clocks", "What time is it?", tools=[clock])
+        >>> [(call.name, call.arguments) for call in message.tool_calls]
+        [('clock', {'zone': 'UTC'})]
+    """
 
     name: str
     description: str

@@ -103,6 +103,10 @@ class StreamOptions(Wire):
     * `max_event_bytes`: a server-sent event may be this large.
 
     A copy has the key, a pickle has not: set `api_key` again on the other side.
+
+        >>> options = StreamOptions(temperature=0.2, max_tokens=500, total_timeout_ms=60_000)
+        >>> to_wire(options)
+        {'temperature': 0.2, 'maxTokens': 500}
     """
 
     temperature: float | None = None

@@ -44,6 +44,12 @@ class EventStream(Generic[T, R]):
 
     Iterating and `result()` are independent: either, both, in any order, from any threads. Several
     iterations share the events; each event comes once in all.
+
+        >>> stream = EventStream()
+        >>> stream.push("an event")  # in another thread, most often
+        >>> stream.end("the result")
+        >>> list(stream), stream.result()
+        (['an event'], 'the result')
     """
 
     def __init__(self) -> None:
@@ -161,6 +167,17 @@ class AssistantMessageEventStream(EventStream[AssistantMessageEvent, AssistantMe
     The provider's own failure is not an exception here: it is a message whose stop reason is
     "error" or "aborted"; `result().raise_for_error()` makes it one. Use it as a context manager, or
     call `close()`: leaving early then closes the connection, and the provider stops.
+
+        >>> with Client().stream("anthropic/claude-sonnet-4-5", "Why?") as stream:
+        ...     for event in stream:
+        ...         match event:
+        ...             case TextDeltaEvent(delta=text):
+        ...                 print(text, end="")
+        ...             case DoneEvent(reason=reason):
+        ...                 print(f" ({reason})")
+        Because of the air. (stop)
+        >>> stream.result().usage.output
+        4
     """
 
     _channel: MessageChannel

@@ -25,6 +25,12 @@ class PiNativeError(Exception):
 
     `partial` is the newest snapshot of the message that had arrived on this stream before it
     failed, or None when nothing had.
+
+        >>> try:
+        ...     Client().complete("acme/broken", "Why?")
+        ... except PiNativeError as error:
+        ...     print(f"{error}; so far: {error.partial.text!r}")
+        overloaded; so far: 'Because'
     """
 
     partial: AssistantMessage | None = None

@@ -31,11 +31,12 @@ class FakeGateway:
 
     Use it as a context manager, or call `start()` and `close()`:
 
-        with FakeGateway() as gateway:
-            gateway.reply("Hello world")
-            gateway.reply("Hello again", fault=HangUp(after=3))
-            ...  # two turns against gateway.url with gateway.api_key
-            assert gateway.last_request.model == "fake/parrot"
+        >>> with FakeGateway().reply("Hello!").reply("Hello again", fault=HangUp()) as gateway:
+        ...     client = Client(gateway.url, gateway.api_key, max_retries=0)
+        ...     print(client.complete("fake/parrot", "Hi").text, gateway.last_request.model)
+        ...     client.complete("fake/parrot", "Hi")
+        Traceback (most recent call last):
+        pi_native.errors.GatewayConnectionError: the answer was cut short
 
     Each turn takes the next entry of the script; past its end, `default` answers. A request that a
     real gateway would turn down (bearer, route, body, model) is turned down and takes no entry.
@@ -91,8 +92,10 @@ class FakeGateway:
     ) -> "FakeGateway":
         """Return a gateway, still to be started, that answers as the one that was recorded.
 
-            with FakeGateway.replay("turn.jsonl") as gateway:
-                ...  # the same turns, against gateway.url with gateway.api_key
+            >>> with FakeGateway.replay("turn.jsonl") as gateway:
+            ...     client = Client(gateway.url, gateway.api_key)
+            ...     print(client.complete("anthropic/claude-sonnet-4-5", "Hello!").text)
+            Because of the air.
 
         Each answer goes to the first request for its path and its model, in the order in which
         they were asked for; a turn for which none is left is a 404 that says so. `speed` is None

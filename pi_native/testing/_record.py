@@ -26,8 +26,8 @@ _PATIENCE = 1.5  # seconds; a client drains what follows the end of a turn for o
 def record(client: Client, path: str | os.PathLike[str]) -> Iterator[None]:
     """Keep every exchange that this client makes within the block; `FakeGateway.replay` reads it.
 
-        with record(client, "turn.jsonl"):
-            client.complete("anthropic/claude-sonnet-4-5", "Hello!")
+        >>> with Client() as client, record(client, "turn.jsonl"):
+        ...     message = client.complete("anthropic/claude-sonnet-4-5", "Hello!")
 
     Kept are each request's method, path and body, each answer's status, headers and body, the body
     as the reads brought it, and when. That goes for turns and pages, all threads, a `session` of

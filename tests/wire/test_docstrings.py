@@ -1,0 +1,92 @@
+"""The examples in the docstrings run, as they stand there."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+import pkgutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import pi_native
+from pi_native import testing
+from pi_native.testing import FakeGateway, RecordedRequest, Reply
+
+NAMES = {name: getattr(pi_native, name) for name in pi_native.__all__}
+NAMES |= {name: getattr(testing, name) for name in testing.__all__}
+CLOCK = pi_native.ToolCall("call_1", "clock", {"zone": "UTC"})
+SHOWN_IN_USE = {
+    "AbortController",
+    "AbortSignal.any",
+    "AbortSignal.timeout",
+    "AssistantMessageEventStream",
+    "Client",
+    "Client.complete",
+    "Client.stream",
+    "Conversation",
+    "EventStream",
+    "FakeGateway",
+    "FakeGateway.replay",
+    "ImageContent.from_bytes",
+    "ImageContent.from_file",
+    "ImageContent.from_url_bytes",
+    "PiNativeError",
+    "StreamOptions",
+    "Tool",
+    "from_wire",
+    "record",
+    "stream_pi_native",
+    "to_wire",
+}
+
+
+def found() -> Iterator[tuple[str, doctest.DocTest]]:
+    """Every docstring of the package that has an example, by the name of what it is about."""
+    for module in pkgutil.walk_packages(pi_native.__path__, "pi_native."):
+        if not module.name.endswith("__main__"):
+            imported = importlib.import_module(module.name)
+            for test in doctest.DocTestFinder().find(imported, module.name):
+                if test.examples:
+                    yield test.name.removeprefix(f"{module.name}."), test
+
+
+EXAMPLES = dict(found())
+
+
+def answer(request: RecordedRequest) -> Reply:
+    """What the examples' models say: one of them fails, one calls a tool."""
+    return {
+        "acme/broken": Reply("Because", error_message="overloaded"),
+        "acme/clocks": Reply("", tool_calls=[CLOCK]),
+    }.get(request.model, Reply("Because of the air."))
+
+
+@pytest.mark.parametrize("name", sorted(EXAMPLES))
+def test_an_example_runs(name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """What an example prints, beside a gateway, is what it says."""
+    monkeypatch.chdir(tmp_path)
+    Path("chart.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    with FakeGateway() as gateway:
+        gateway.default = answer
+        monkeypatch.setenv("PI_NATIVE_BASE_URL", gateway.url)
+        monkeypatch.setenv("PI_NATIVE_API_KEY", str(gateway.api_key))
+        if name == "FakeGateway.replay":
+            run(EXAMPLES["record"], gateway)
+        run(EXAMPLES[name], gateway)
+
+
+def run(example: doctest.DocTest, gateway: FakeGateway) -> None:
+    """Run it with the public names at hand."""
+    example.globs = {**NAMES, "gateway": gateway}
+    said: list[str] = []
+    flags = doctest.IGNORE_EXCEPTION_DETAIL if "Traceback" in (example.docstring or "") else 0
+    runner = doctest.DocTestRunner(verbose=False, optionflags=flags)
+    failed, _ = runner.run(example, out=said.append)
+    assert not failed, "".join(said)
+
+
+def test_what_people_use_is_shown_in_use() -> None:
+    """The names that a program begins with have examples."""
+    assert not SHOWN_IN_USE - EXAMPLES.keys()
