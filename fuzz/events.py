@@ -6,7 +6,7 @@ And what was read is what came: written again, each event is the JSON of its fra
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from pi_native import (
@@ -19,6 +19,7 @@ from pi_native import (
     UnknownEvent,
     to_wire,
 )
+from pi_native._chunks import Piece
 from pi_native._json import parse_json
 from pi_native._reader import EventReader
 
@@ -36,6 +37,14 @@ class _SafeReader(EventReader):
         return None
 
 
+class _InChunksReader(EventReader):
+    """Reads what it is fed where it stands, between lines of HTTP's framing that end in LF."""
+
+    def feed(self, data: bytes) -> Iterator[AssistantMessageEvent]:
+        """The events that `data` completes."""
+        return self.feed_piece(Piece(b"5\n" + data + b"\n0\n\n", [(2, 2 + len(data))]))
+
+
 def check_events(data: bytes) -> None:
     """Any bytes give the same events and the same failure, fast and safe, whole and in pieces."""
     whole = _read(EventReader, [data])
@@ -43,6 +52,7 @@ def check_events(data: bytes) -> None:
     check(whole == _read(EventReader, [data], _Observer()), "an observer changes the events")
     for pieces in splits(data):
         check(whole == _read(EventReader, pieces), f"other events from {pieces!r}")
+        check(whole == _read(_InChunksReader, pieces), f"other events from chunks of {pieces!r}")
 
 
 class _Observer:

@@ -11,6 +11,7 @@ The events that make up most of a stream go past all that, see `decode_event`.
 
 from __future__ import annotations
 
+import abc
 import functools
 from collections.abc import Callable
 from operator import attrgetter
@@ -72,14 +73,14 @@ def decode_event(data: object, snapshot: Snapshot = None) -> AssistantMessageEve
     return _decode_plain(data, snapshot) or _decode_any(data, snapshot)
 
 
-class UnreadMessage:
+class UnreadMessage(abc.ABC):
     """A snapshot that is read when it is asked for, by calling it."""
 
     __slots__ = ()
 
+    @abc.abstractmethod
     def raw(self) -> Any:
         """The JSON that came, as an object."""
-        raise NotImplementedError
 
     def __call__(self) -> AssistantMessage:
         """Read it. Raises `DecodeError`."""
