@@ -1,12 +1,49 @@
-"""A throw-away certificate authority, and the contexts made from it."""
+"""What many of these tests start from: a gateway, a client of it, a session, TLS."""
 
 from __future__ import annotations
 
 import ssl
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import requests
 import trustme
+
+from pi_native import Client
+from pi_native.testing import FakeGateway
+
+from ..conftest import wait_until
+from .calls import KEY, workers
+
+
+@pytest.fixture
+def gateway() -> Iterator[FakeGateway]:
+    """A started gateway."""
+    with FakeGateway(KEY) as gateway:
+        yield gateway
+
+
+@pytest.fixture
+def client(gateway: FakeGateway) -> Iterator[Client]:
+    """A client of that gateway, which tries nothing twice."""
+    with Client(gateway.url, KEY, max_retries=0) as client:
+        yield client
+
+
+@pytest.fixture
+def session() -> Iterator[requests.Session]:
+    """A plain session, as an application may bring."""
+    with requests.Session() as session:
+        yield session
+        # What a failure holds on to is collected by then, and with it the session's sockets.
+        assert wait_until(lambda: not workers())
+
+
+@pytest.fixture
+def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody waits for a backoff; its rules have tests of their own."""
+    monkeypatch.setattr("pi_native._backoff._BASE_SECONDS", 0.01)
 
 
 @pytest.fixture(scope="session")

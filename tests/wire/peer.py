@@ -11,6 +11,7 @@ from collections.abc import Callable
 OK = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
 CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"
 UNTIL_CLOSE = OK + b"Connection: close\r\n\r\n"
+LAST_CHUNK = b"0\r\n\r\n"
 
 
 def chunk(data: bytes) -> bytes:
@@ -48,6 +49,10 @@ class Connection:
         for piece in pieces:
             self.sock.sendall(piece)
 
+    def close(self) -> None:
+        """Close in good order."""
+        self.sock.close()
+
     def reset(self) -> None:
         """Close with a reset instead of an orderly end."""
         self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
@@ -65,6 +70,19 @@ class Connection:
             raise ConnectionError("the client closed")
         self.request += data
         return data
+
+
+def answers(
+    *pieces: bytes, then: Callable[[Connection], object] = lambda _: None
+) -> Callable[[Connection], None]:
+    """A script: read the request, send the pieces, do one more thing, and say nothing more."""
+
+    def script(connection: Connection) -> None:
+        connection.read_request()
+        connection.send(*pieces)
+        then(connection)
+
+    return script
 
 
 class Peer:

@@ -54,68 +54,12 @@ from pi_native import (
 from pi_native.testing import FakeGateway, Garbage, HangUp, Slow, Stall
 
 from ..conftest import threads, wait_until
-from .peer import CHUNKED, OK, Connection, Peer, chunk
+from .calls import KEY, failure, outcome, start, types, workers
+from .frames import DELTA, FINISHED, HELLO, START, frame
+from .peer import CHUNKED, LAST_CHUNK, OK, Connection, Peer, answers, chunk
 
-KEY = "key-of-the-gateway"
-HELLO = {"role": "assistant", "content": [{"type": "text", "text": "Hello"}]}
-START = {"type": "start", "partial": {"role": "assistant", "content": []}}
-DELTA = {"type": "text_delta", "contentIndex": 0, "delta": "Hello", "partial": HELLO}
-FINISHED = {"type": "done", "reason": "stop", "message": {**HELLO, "stopReason": "stop"}}
-END = b"0\r\n\r\n"
 # A busy machine may be late once; what waits for something else is late every time.
 TRIES = 10
-
-
-def frame(event: object) -> bytes:
-    """An event as the gateway frames it; text goes in as it is."""
-    text = event if isinstance(event, str) else json.dumps(event)
-    return b"data: %s\n\n" % text.encode()
-
-
-def start(
-    url: str | None, *, model: Model | None = None, context: Context | None = None, **options: Any
-) -> AssistantMessageEventStream:
-    """Start a turn with the low-level call."""
-    return stream_pi_native(
-        model or Model("y", "x", base_url=url),
-        context or Context([UserMessage("hi")]),
-        StreamOptions(**{"api_key": KEY, **options}),
-    )
-
-
-def outcome(stream: AssistantMessageEventStream) -> tuple[list[Any], Any]:
-    """All its events, and its result or its failure, which iterating and `result()` agree on."""
-    events: list[Any] = []
-    try:
-        events.extend(stream)
-    except Exception as exc:  # noqa: BLE001 - what it is, is what is tested
-        failed = exc
-    else:
-        return events, stream.result(5)
-    with pytest.raises(type(failed)) as caught:
-        stream.result(5)
-    assert caught.value is failed
-    return events, failed
-
-
-def failure(stream: AssistantMessageEventStream) -> BaseException:
-    """How it failed, before any event."""
-    events, failed = outcome(stream)
-    assert events == []
-    assert isinstance(failed, BaseException)
-    return failed
-
-
-def types(events: list[Any]) -> list[str]:
-    """The wire types of some events."""
-    return [event.type for event in events]
-
-
-@pytest.fixture
-def gateway() -> Iterator[FakeGateway]:
-    """A started gateway."""
-    with FakeGateway(KEY) as gateway:
-        yield gateway
 
 
 @pytest.fixture
@@ -557,23 +501,19 @@ def test_one_daemon_thread_does_the_work(gateway: FakeGateway) -> None:
     streams = [start(gateway.url) for _ in range(3)]
     for stream in streams:
         stream.result(5)
-    assert wait_until(lambda: not _workers())
+    assert wait_until(lambda: not workers())
     streams = [start(gateway.url) for _ in range(5)]
     for _ in range(8):
         gateway.wait_for_request()
-    workers = _workers()
-    assert len(workers) == 5
-    assert all(worker.daemon for worker in workers)
-    assert len({worker.name for worker in workers}) == 5
-    others = [t for t in threads() - before - set(workers) if "gateway" not in t.name]
+    working = workers()
+    assert len(working) == 5
+    assert all(worker.daemon for worker in working)
+    assert len({worker.name for worker in working}) == 5
+    others = [t for t in threads() - before - set(working) if "gateway" not in t.name]
     assert others == []
     for stream in streams:
         stream.close()
-    assert wait_until(lambda: not _workers())
-
-
-def _workers() -> list[threading.Thread]:
-    return [thread for thread in threads() if thread.name.startswith("pi-native-")]
+    assert wait_until(lambda: not workers())
 
 
 def test_a_stream_without_a_reader_runs_to_its_end(gateway: FakeGateway) -> None:
@@ -583,7 +523,7 @@ def test_a_stream_without_a_reader_runs_to_its_end(gateway: FakeGateway) -> None
     stream = start(gateway.url)
     assert gateway.wait_for_request().answered.wait(10)
     assert wait_until(lambda: stream.done)
-    assert wait_until(lambda: not _workers())
+    assert wait_until(lambda: not workers())
     assert [e.delta for e in stream if isinstance(e, TextDeltaEvent)] == words
 
 
@@ -596,7 +536,7 @@ def test_a_stream_dropped_unread_stops(gateway: FakeGateway) -> None:
     with pytest.warns(ResourceWarning, match="dropped"):
         held.clear()
     assert request.client_gone.wait(2)
-    assert wait_until(lambda: not _workers())
+    assert wait_until(lambda: not workers())
 
 
 def test_a_stream_dropped_after_its_end_is_quiet(gateway: FakeGateway) -> None:
@@ -859,7 +799,7 @@ def test_what_follows_the_end_is_read_for_a_second(then: str) -> None:
         assert start(peer.url).result().text == "Hello"
         assert peer.closed.wait(5)
         assert 0.8 < time.monotonic() - sent_at[0] < 3
-        assert wait_until(lambda: not _workers())
+        assert wait_until(lambda: not workers())
 
 
 def test_more_than_a_mebibyte_behind_the_end_is_not_read() -> None:
@@ -883,7 +823,7 @@ def test_less_than_a_mebibyte_behind_the_end_is_read() -> None:
         for _ in range(2):
             gateway.raw([frame(FINISHED), *tail])
             assert start(gateway.url).result().text == "Hello"
-            assert wait_until(lambda: not _workers())
+            assert wait_until(lambda: not workers())
         assert gateway.connections == 1
 
 
@@ -910,13 +850,8 @@ def test_what_follows_done_is_no_event(gateway: FakeGateway) -> None:
 def test_the_response_is_told(headers: dict[str, str], request_id: str | None) -> None:
     """`response` has the status, the headers by any case, and the request id of either name."""
     lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items()).encode()
-
-    def answer(connection: Connection) -> None:
-        connection.read_request()
-        connection.send(OK, lines, b"X-Mine: yes\r\nTransfer-Encoding: chunked\r\n\r\n")
-        connection.send(chunk(frame(FINISHED)), END)
-
-    with Peer(answer) as peer:
+    head = (OK, lines, b"X-Mine: yes\r\nTransfer-Encoding: chunked\r\n\r\n")
+    with Peer(answers(*head, chunk(frame(FINISHED)), LAST_CHUNK)) as peer:
         stream = start(peer.url)
         stream.result()
     assert stream.response is not None
@@ -993,7 +928,7 @@ def test_on_sse_event_gets_every_event(gateway: FakeGateway) -> None:
     seen: list[SseEvent] = []
     stream = start(gateway.url, on_sse_event=seen.append)
     stream.result()
-    assert wait_until(lambda: not _workers())
+    assert wait_until(lambda: not workers())
     assert [event.data for event in seen] == [
         json.dumps(START),
         json.dumps(DELTA),
@@ -1158,12 +1093,7 @@ def test_a_retry_after_that_is_none_is_ignored(gateway: FakeGateway, value: str 
 @pytest.mark.parametrize("on_incomplete", ["done", "error"])
 def test_a_success_without_a_body_is_an_error(head: bytes, on_incomplete: str) -> None:
     """A 2xx whose headers say that nothing follows is the gateway's error."""
-
-    def answer(connection: Connection) -> None:
-        connection.read_request()
-        connection.send(head)
-
-    with Peer(answer) as peer:
+    with Peer(answers(head)) as peer:
         failed = failure(start(peer.url, on_incomplete=on_incomplete))
     assert isinstance(failed, AuthGatewayError)
     assert str(failed) == "auth-gateway returned empty body"
@@ -1282,7 +1212,7 @@ def test_a_mocked_answer_can_be_cancelled(options: dict[str, Any]) -> None:
         stream.abort("enough")
         failed = failure(stream)
         go.set()
-        assert wait_until(lambda: not _workers())
+        assert wait_until(lambda: not workers())
     assert isinstance(failed, AbortError)
     assert failed.reason == "enough"
 

@@ -27,7 +27,8 @@ from pi_native import (
 )
 
 from ..conftest import sockets, threads, wait_until
-from .peer import CHUNKED, UNTIL_CLOSE, Connection, FullBacklog, Peer, chunk
+from .calls import KEY, workers
+from .peer import CHUNKED, UNTIL_CLOSE, Connection, FullBacklog, Peer, answers, chunk
 
 EVENT = (
     b'data: {"type":"text_delta","contentIndex":0,"delta":"Hi","partial":{"role":"assistant"}}\n\n'
@@ -40,22 +41,14 @@ FREE_WITHIN = {"event": 0.1}
 TRIES = 5
 
 
-def _after_request(*pieces: bytes) -> Callable[[Connection], None]:
-    def script(connection: Connection) -> None:
-        connection.read_request()
-        connection.send(*pieces)
-
-    return script
-
-
 SCRIPTS: dict[str, Callable[[Connection], object]] = {
-    "headers": _after_request(),
-    "error_body": _after_request(ERROR),
-    "first_event": _after_request(CHUNKED),
-    "in_event": _after_request(CHUNKED, chunk(EVENT + EVENT[:20])),
-    "between": _after_request(CHUNKED, chunk(EVENT)),
-    "in_event_unchunked": _after_request(UNTIL_CLOSE, EVENT + EVENT[:20]),
-    "between_unchunked": _after_request(UNTIL_CLOSE, EVENT),
+    "headers": answers(),
+    "error_body": answers(ERROR),
+    "first_event": answers(CHUNKED),
+    "in_event": answers(CHUNKED, chunk(EVENT + EVENT[:20])),
+    "between": answers(CHUNKED, chunk(EVENT)),
+    "in_event_unchunked": answers(UNTIL_CLOSE, EVENT + EVENT[:20]),
+    "between_unchunked": answers(UNTIL_CLOSE, EVENT),
 }
 
 
@@ -128,7 +121,7 @@ def _cancel_from_here(case: Case, means: str) -> tuple[float, object]:
     """Have another thread blocked in the stream and cancel from this one."""
     controller, event = AbortController(), threading.Event()
     chosen = event if means == "event" else controller.signal
-    with Client(case.url, "key") as client:
+    with Client(case.url, KEY) as client:
         stream = client.stream("x/y", "hi", signal=chosen)
         reader = Reader(stream)
         assert wait_until(lambda: case.is_stuck(stream))
@@ -147,7 +140,7 @@ def _cancel_from_here(case: Case, means: str) -> tuple[float, object]:
 
 def _leave_the_block(case: Case) -> tuple[float, object]:
     """Leave a `with` block early."""
-    with Client(case.url, "key") as client:
+    with Client(case.url, KEY) as client:
         with client.stream("x/y", "hi") as stream:
             assert wait_until(lambda: case.is_stuck(stream))
             start = time.monotonic()
@@ -171,7 +164,7 @@ def _interrupt(case: Case) -> tuple[float, object]:
                 pass
             pytest.fail("the stream ended without an interrupt")
 
-    with Client(case.url, "key") as client:
+    with Client(case.url, KEY) as client:
         stream = client.stream("x/y", "hi")
         striker = threading.Thread(target=strike, args=(stream,), daemon=True)
         with pytest.raises(KeyboardInterrupt):
@@ -190,19 +183,15 @@ def _outcome(stream: AssistantMessageEventStream) -> object:
 
 def _drop(case: Case) -> tuple[float, object]:
     """Let go of a stream that nobody has read."""
-    with Client(case.url, "key") as client:
+    with Client(case.url, KEY) as client:
         held = [client.stream("x/y", "hi")]
         assert wait_until(lambda: case.is_stuck(held[0]))
         start = time.monotonic()
         with pytest.warns(ResourceWarning, match="dropped"):
             held.clear()
         took = time.monotonic() - start
-        assert wait_until(lambda: not _workers())
+        assert wait_until(lambda: not workers())
         return took, None
-
-
-def _workers() -> list[threading.Thread]:
-    return [thread for thread in threads() if thread.name.startswith("pi-native-")]
 
 
 def _check_outcome(phase: str, outcome: object) -> None:
@@ -244,7 +233,7 @@ def test_cancelling_frees_everybody(
         with stuck_in(phase, server_tls if scheme == "https" else None) as case:
             took, outcome = _cancel(case, means)
             assert wait_until(case.peer_saw_the_end, 1.0), "the peer saw no close within a second"
-            assert wait_until(lambda: not _workers()), "the worker stayed"
+            assert wait_until(lambda: not workers()), "the worker stayed"
         _check_outcome(phase, outcome)
         best = min(best, took)
         if best < FREE_WITHIN.get(means, 0.05):
@@ -265,7 +254,7 @@ def test_cancelling_again_and_again_leaks_nothing(scheme: str, server_tls: ssl.S
                 _cancel(case, "close")
 
     round_of_cancels()
-    assert wait_until(lambda: not _workers())
+    assert wait_until(lambda: not workers())
     before = len(sockets()), len(threads())
     for _ in range(5):
         round_of_cancels()

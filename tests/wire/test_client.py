@@ -7,7 +7,7 @@ import json
 import math
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -48,40 +48,19 @@ from pi_native import (
 from pi_native.testing import FakeGateway, HTTPError, Raw, Stall, Verbatim
 
 from ..conftest import threads, wait_until
-from .peer import CHUNKED, OK, Connection, FullBacklog, Peer, chunk
+from .calls import KEY
+from .frames import DELTA, FINISHED, frame
+from .peer import CHUNKED, OK, Connection, FullBacklog, Peer, answers, chunk
 
-KEY = "key-of-the-gateway"
-HELLO = {"role": "assistant", "content": [{"type": "text", "text": "Hello"}]}
-DELTA = {"type": "text_delta", "contentIndex": 0, "delta": "Hello", "partial": HELLO}
-FINISHED = {"type": "done", "reason": "stop", "message": HELLO}
 LIMIT = 0.25  # seconds
 LATE = 2.0  # so much later than its limit a deadline may be noticed on a busy machine
 _never = threading.Event()
-
-
-def frame(event: object) -> bytes:
-    """An event as the gateway frames it."""
-    return b"data: %s\n\n" % json.dumps(event).encode()
 
 
 def json_page(body: bytes) -> Verbatim:
     """A 200 with this body, as the answer to a question."""
     head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
     return Verbatim(head % len(body) + body, keep_alive=True)
-
-
-@pytest.fixture
-def gateway() -> Iterator[FakeGateway]:
-    """A started gateway."""
-    with FakeGateway(KEY) as gateway:
-        yield gateway
-
-
-@pytest.fixture
-def client(gateway: FakeGateway) -> Iterator[Client]:
-    """A client of that gateway, which tries nothing twice."""
-    with Client(gateway.url, KEY, max_retries=0) as client:
-        yield client
 
 
 def sent(gateway: FakeGateway) -> list[Any]:
@@ -255,11 +234,6 @@ def test_a_page_that_lacks_everything(
     assert ask(client) is not None
 
 
-def silent(connection: Connection) -> None:
-    """Read the request and say nothing."""
-    connection.read_request()
-
-
 def dribble(connection: Connection) -> None:
     """Answer with a body that never ends, a little at a time."""
     connection.read_request()
@@ -270,13 +244,11 @@ def dribble(connection: Connection) -> None:
         _never.wait(LIMIT / 5)
 
 
-def half(connection: Connection) -> None:
-    """Answer with half a body."""
-    connection.read_request()
-    connection.send(OK + b"Content-Length: 100\r\n\r\n" + b'{"ok"')
-
-
-@pytest.mark.parametrize(("script", "phase"), [(silent, "headers"), (dribble, "first_event")])
+@pytest.mark.parametrize(
+    ("script", "phase"),
+    [(answers(), "headers"), (dribble, "first_event")],
+    ids=["silent", "dribble"],
+)
 @each_page
 def test_a_page_that_stalls(
     ask: Callable[[Client], object],
@@ -298,6 +270,7 @@ def test_a_page_that_stalls_is_late_though_the_clock_is_later() -> None:
     """A stall in the body is a timeout, and not a lost connection, if the watchdog is held up."""
     hold = AbortSignal.timeout(LIMIT / 2)
     hold.add_listener(lambda: _never.wait(LIMIT))  # it runs in the watchdog's thread
+    half = answers(OK, b'Content-Length: 100\r\n\r\n{"ok"')
     with Peer(half) as peer, Client(peer.url, KEY, first_event_timeout=LIMIT) as client:
         with pytest.raises(StreamTimeoutError) as caught:
             client.health()
@@ -341,14 +314,8 @@ def test_a_page_of_a_gateway_that_is_down() -> None:
 )
 def test_a_page_that_is_cut_short(answer: bytes) -> None:
     """An answer that breaks off is a connection error, and never a short answer."""
-
-    def cut(connection: Connection) -> None:
-        connection.read_request()
-        connection.send(answer)
-        connection.sock.close()
-
     with (
-        Peer(cut) as peer,
+        Peer(answers(answer, then=Connection.close)) as peer,
         Client(peer.url, KEY) as client,
         pytest.raises(GatewayConnectionError),
     ):

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import base64
-import json
 import logging
 import random
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -30,60 +29,10 @@ from pi_native import (
 )
 from pi_native.testing import FakeGateway, HangUp, Reply, Stall
 
-from ..conftest import sockets, threads, wait_until
-from .peer import CHUNKED, OK, Connection, Peer, chunk
-
-KEY = "key-of-the-gateway"
-HELLO = {"role": "assistant", "content": [{"type": "text", "text": "Hello"}]}
-DELTA = {"type": "text_delta", "contentIndex": 0, "delta": "Hello", "partial": HELLO}
-FINISHED = {"type": "done", "reason": "stop", "message": HELLO}
-END = b"0\r\n\r\n"
-
-
-def frame(event: object) -> bytes:
-    """An event as the gateway frames it."""
-    return b"data: %s\n\n" % (event if isinstance(event, str) else json.dumps(event)).encode()
-
-
-WHOLE = CHUNKED + chunk(frame(DELTA)) + chunk(frame(FINISHED)) + chunk(frame("[DONE]")) + END
-
-
-def start(url: str, **options: Any) -> AssistantMessageEventStream:
-    """Start a turn with the low-level call."""
-    return stream_pi_native(
-        Model("y", "x", base_url=url),
-        Context([UserMessage("hi")]),
-        StreamOptions(**{"api_key": KEY, **options}),
-    )
-
-
-def workers() -> list[threading.Thread]:
-    """The threads that streams have running."""
-    return [thread for thread in threads() if thread.name.startswith("pi-native-")]
-
-
-@pytest.fixture
-def gateway() -> Iterator[FakeGateway]:
-    """A started gateway."""
-    with FakeGateway(KEY) as gateway:
-        yield gateway
-
-
-@pytest.fixture
-def client(gateway: FakeGateway) -> Iterator[Client]:
-    """A client of that gateway, which tries nothing twice."""
-    with Client(gateway.url, KEY, max_retries=0) as client:
-        yield client
-
-
-@pytest.fixture
-def session() -> Iterator[requests.Session]:
-    """A plain session, as an application may bring."""
-    with requests.Session() as session:
-        yield session
-        # What a failure holds on to is collected by then, and with it the session's sockets.
-        assert wait_until(lambda: not workers())
-
+from ..conftest import sockets, wait_until
+from .calls import KEY, start, workers
+from .frames import FINISHED, WHOLE, frame
+from .peer import CHUNKED, LAST_CHUNK, OK, Connection, Peer, answers, chunk
 
 # One turn after the other.
 
@@ -158,7 +107,7 @@ def test_a_chunked_refusal_keeps_the_connection() -> None:
     def refuse_and_answer(connection: Connection) -> None:
         connection.read_request()
         connection.send(b"HTTP/1.1 500 Oops\r\nTransfer-Encoding: chunked\r\n\r\n")
-        connection.send(chunk(b'{"error":'), chunk(b'"x"}'), END)
+        connection.send(chunk(b'{"error":'), chunk(b'"x"}'), LAST_CHUNK)
         connection.read_request()
         connection.send(WHOLE)
 
@@ -211,7 +160,7 @@ def test_an_answer_that_closes_its_connection_does_not_keep_it() -> None:
     def answer_once(connection: Connection) -> None:
         connection.read_request()
         connection.send(OK + b"Connection: close\r\nTransfer-Encoding: chunked\r\n\r\n")
-        connection.send(chunk(frame(FINISHED)), END)
+        connection.send(chunk(frame(FINISHED)), LAST_CHUNK)
 
     with Peer(answer_once) as peer, Client(peer.url, KEY, max_retries=0) as client:
         for _ in range(3):
@@ -233,7 +182,7 @@ def answers_then(
         connection.send(WHOLE)
         if first.acquire(blocking=False):
             closing(connection)
-            connection.sock.close()
+            connection.close()
             if closed is not None:
                 closed.set()
             return
@@ -309,7 +258,7 @@ def test_a_kept_connection_that_closes_while_sending_is_replaced(
 def test_a_new_connection_that_closes_is_an_error() -> None:
     """Only a connection that served before is replaced: a gateway that always hangs up is told."""
     with (
-        Peer(lambda connection: (connection.read_request(), connection.sock.close())) as peer,
+        Peer(answers(then=Connection.close)) as peer,
         Client(peer.url, KEY, max_retries=0) as client,
     ):
         with pytest.raises(GatewayConnectionError):
@@ -325,7 +274,7 @@ def test_a_kept_connection_that_breaks_behind_the_headers_is_an_error() -> None:
         connection.send(WHOLE)
         connection.read_request()
         connection.send(CHUNKED)
-        connection.sock.close()
+        connection.close()
 
     with Peer(answer_and_break) as peer, Client(peer.url, KEY, max_retries=0) as client:
         assert client.complete("x/y", "hi").text == "Hello"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -38,20 +38,6 @@ CLOCK = Tool("clock", "Tells the time.", {"type": "object", "properties": {}})
 FAILED = AssistantMessage(
     [TextContent("I thi")], stop_reason="error", error_message="overloaded", error_status=400
 )
-
-
-@pytest.fixture
-def gateway() -> Iterator[FakeGateway]:
-    """A started gateway."""
-    with FakeGateway() as gateway:
-        yield gateway
-
-
-@pytest.fixture
-def client(gateway: FakeGateway) -> Iterator[Client]:
-    """A client of it."""
-    with Client(gateway.url, gateway.api_key, max_retries=0) as client:
-        yield client
 
 
 @pytest.fixture

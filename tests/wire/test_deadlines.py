@@ -6,12 +6,11 @@ late without being wrong.
 
 from __future__ import annotations
 
-import json
 import logging
 import ssl
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -23,24 +22,17 @@ from pi_native import (
     AbortSignal,
     AssistantMessage,
     AssistantMessageEventStream,
-    Context,
-    Model,
     PiNativeError,
-    StreamOptions,
     StreamTimeoutError,
     TextDeltaEvent,
-    UserMessage,
-    stream_pi_native,
 )
 from pi_native.testing import FakeGateway, Slow, Stall
 
-from ..conftest import threads, wait_until
-from .peer import CHUNKED, UNTIL_CLOSE, Connection, FullBacklog, Peer, chunk
+from ..conftest import wait_until
+from .calls import outcome, start, workers
+from .frames import DELTA, FINISHED, START, frame
+from .peer import CHUNKED, UNTIL_CLOSE, Connection, FullBacklog, Peer, answers, chunk
 
-HELLO = {"role": "assistant", "content": [{"type": "text", "text": "Hello"}]}
-START = {"type": "start", "partial": {"role": "assistant", "content": []}}
-DELTA = {"type": "text_delta", "contentIndex": 0, "delta": "Hello", "partial": HELLO}
-FINISHED = {"type": "done", "reason": "stop", "message": HELLO}
 ADMISSION = {"type": "inference_admission", "position": 1}
 
 LIMIT = 0.25  # seconds
@@ -50,33 +42,9 @@ IDLE = "pi-native stream stalled while waiting for the next event"
 _never = threading.Event()
 
 
-def frame(event: object) -> bytes:
-    """An event as the gateway frames it."""
-    return b"data: %s\n\n" % json.dumps(event).encode()
-
-
-def start(url: str, **options: Any) -> AssistantMessageEventStream:
-    """Start a turn with the low-level call."""
-    return stream_pi_native(
-        Model("y", "x", base_url=url),
-        Context([UserMessage("hi")]),
-        StreamOptions(api_key="key", **options),
-    )
-
-
 def ms(seconds: float) -> float:
     """As the options count."""
     return seconds * 1000
-
-
-def end(stream: AssistantMessageEventStream) -> tuple[list[Any], Any]:
-    """All its events, and its result or its failure."""
-    events: list[Any] = []
-    try:
-        events.extend(stream)
-        return events, stream.result(5)
-    except Exception as exc:  # noqa: BLE001 - what it is, is what is tested
-        return events, exc
 
 
 def expire(
@@ -84,44 +52,13 @@ def expire(
 ) -> StreamTimeoutError:
     """Wait until its deadline passes, neither early nor very late; returns the failure."""
     began = time.monotonic()
-    _, failure = end(stream)
+    _, failure = outcome(stream)
     took = time.monotonic() - began
     assert type(failure) is StreamTimeoutError, repr(failure)
     assert isinstance(failure, TimeoutError)
     assert (failure.phase, failure.limit) == (phase, limit)
     assert took < limit + LATE, f"only after {took:.2f} s"
     return failure
-
-
-def reads_and_sends(*pieces: bytes) -> Callable[[Connection], None]:
-    """A script: read the request, send this, and then nothing more."""
-
-    def script(connection: Connection) -> None:
-        connection.read_request()
-        connection.send(*pieces)
-
-    return script
-
-
-def workers() -> list[threading.Thread]:
-    """The threads that streams have running."""
-    return [thread for thread in threads() if thread.name.startswith("pi-native-")]
-
-
-@pytest.fixture
-def gateway() -> Iterator[FakeGateway]:
-    """A started gateway."""
-    with FakeGateway(None) as gateway:
-        yield gateway
-
-
-@pytest.fixture
-def session() -> Iterator[requests.Session]:
-    """A plain session, as an application may bring."""
-    with requests.Session() as session:
-        yield session
-        # What a failure holds on to is collected by then, and with it the session's sockets.
-        assert wait_until(lambda: not workers())
 
 
 # Which deadline it is.
@@ -159,7 +96,7 @@ def test_connecting_is_not_bounded_by_the_first_event() -> None:
 
 def test_the_headers_have_a_limit() -> None:
     """A peer that takes the request and says nothing ends in a timeout of the phase "headers"."""
-    with Peer(reads_and_sends()) as peer:
+    with Peer(answers()) as peer:
         began = time.monotonic()
         failure = expire(start(peer.url, stream_first_event_timeout_ms=ms(LIMIT)), "headers")
         assert time.monotonic() - began > LIMIT * 0.95
@@ -185,7 +122,7 @@ def test_half_the_headers_are_no_headers() -> None:
 @pytest.mark.parametrize("head", [CHUNKED, UNTIL_CLOSE], ids=["chunked", "until close"])
 def test_the_first_event_has_a_limit(head: bytes) -> None:
     """An answer without any event ends in a timeout with the protocol's words."""
-    with Peer(reads_and_sends(head)) as peer:
+    with Peer(answers(head)) as peer:
         stream = start(peer.url, stream_first_event_timeout_ms=ms(LIMIT))
         failure = expire(stream, "first_event")
         assert peer.closed.wait(2)
@@ -196,9 +133,9 @@ def test_the_first_event_has_a_limit(head: bytes) -> None:
 
 def test_the_next_event_has_a_limit() -> None:
     """An answer that stops ends in a timeout with the protocol's words and what had arrived."""
-    with Peer(reads_and_sends(CHUNKED, chunk(frame(START) + frame(DELTA)))) as peer:
+    with Peer(answers(CHUNKED, chunk(frame(START) + frame(DELTA)))) as peer:
         stream = start(peer.url, stream_idle_timeout_ms=ms(LIMIT))
-        events, failure = end(stream)
+        events, failure = outcome(stream)
         assert peer.closed.wait(2)
     assert [event.type for event in events] == ["start", "text_delta"]
     assert type(failure) is StreamTimeoutError
@@ -228,7 +165,7 @@ def test_the_total_timeout_ends_every_phase(phase: str) -> None:
         "first_event": [CHUNKED],
         "idle": [CHUNKED, chunk(frame(DELTA))],
     }
-    with FullBacklog() as backlog, Peer(reads_and_sends(*sent[phase])) as peer:
+    with FullBacklog() as backlog, Peer(answers(*sent[phase])) as peer:
         url = backlog.url if phase == "connect" else peer.url
         failure = expire(start(url, total_timeout_ms=ms(LIMIT)), "total")
         assert phase == "connect" or peer.closed.wait(2)
@@ -239,14 +176,14 @@ def test_the_total_timeout_ends_every_phase(phase: str) -> None:
 def test_the_total_timeout_ends_a_refusal_that_stalls() -> None:
     """An error whose body never ends is bounded by the total timeout too."""
     head = b"HTTP/1.1 500 Oops\r\nContent-Length: 100\r\n\r\n{"
-    with Peer(reads_and_sends(head)) as peer:
+    with Peer(answers(head)) as peer:
         expire(start(peer.url, total_timeout_ms=ms(LIMIT)), "total")
         assert peer.closed.wait(2)
 
 
 def test_the_shorter_limit_comes_first() -> None:
     """A total timeout that is longer than the idle one leaves the idle one its words."""
-    with Peer(reads_and_sends(CHUNKED, chunk(frame(DELTA)))) as peer:
+    with Peer(answers(CHUNKED, chunk(frame(DELTA)))) as peer:
         stream = start(peer.url, total_timeout_ms=ms(4 * LIMIT), stream_idle_timeout_ms=ms(LIMIT))
         expire(stream, "idle")
 
@@ -326,7 +263,7 @@ def test_events_that_are_no_progress_are_handed_on(gateway: FakeGateway) -> None
     assert [next(stream).type, next(stream).type] == ["start", "inference_admission"]
     assert not stream.done
     gateway.release()
-    assert isinstance(end(stream)[1], AssistantMessage)
+    assert isinstance(outcome(stream)[1], AssistantMessage)
 
 
 def test_an_event_that_dribbles_in_is_no_progress() -> None:
@@ -354,7 +291,7 @@ def test_progress_moves_the_idle_deadline(gateway: FakeGateway, event: dict[str,
     stream = start(
         gateway.url, stream_first_event_timeout_ms=ms(limit), stream_idle_timeout_ms=ms(limit)
     )
-    events, message = end(stream)
+    events, message = outcome(stream)
     assert isinstance(message, AssistantMessage), message
     assert len(events) == count + 1
     assert time.monotonic() - began > 3 * limit
@@ -366,7 +303,7 @@ def test_the_first_event_ends_the_first_wait(gateway: FakeGateway) -> None:
     stream = start(
         gateway.url, stream_first_event_timeout_ms=ms(LIMIT), stream_idle_timeout_ms=ms(60)
     )
-    assert end(stream)[1].text == "one two"
+    assert outcome(stream)[1].text == "one two"
 
 
 def test_before_the_first_event_the_idle_limit_does_not_count(gateway: FakeGateway) -> None:
@@ -375,7 +312,7 @@ def test_before_the_first_event_the_idle_limit_does_not_count(gateway: FakeGatew
     stream = start(
         gateway.url, stream_first_event_timeout_ms=ms(60), stream_idle_timeout_ms=ms(LIMIT)
     )
-    assert end(stream)[1].text == "one"
+    assert outcome(stream)[1].text == "one"
 
 
 def test_the_first_wait_starts_anew_behind_the_headers(gateway: FakeGateway) -> None:
@@ -385,7 +322,7 @@ def test_the_first_wait_starts_anew_behind_the_headers(gateway: FakeGateway) -> 
         "one", fault=[Stall(after=None, seconds=0.7 * limit), Stall(after=0, seconds=0.7 * limit)]
     )
     stream = start(gateway.url, stream_first_event_timeout_ms=ms(limit))
-    assert end(stream)[1].text == "one"
+    assert outcome(stream)[1].text == "one"
 
 
 # Where a limit comes from.
@@ -416,7 +353,7 @@ def test_the_environment_sets_limits(
     """Without an option, the environment's milliseconds count, as they are at the call."""
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    with Peer(reads_and_sends(*sent)) as peer:
+    with Peer(answers(*sent)) as peer:
         expire(start(peer.url), phase)
 
 
@@ -425,7 +362,7 @@ def test_an_option_is_stronger_than_the_environment(monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("PI_STREAM_FIRST_EVENT_TIMEOUT_MS", "1")
     monkeypatch.setenv("PI_STREAM_IDLE_TIMEOUT_MS", "1")
     options = {"stream_first_event_timeout_ms": 60_000, "stream_idle_timeout_ms": ms(LIMIT)}
-    with Peer(reads_and_sends(CHUNKED, chunk(frame(DELTA)))) as peer:
+    with Peer(answers(CHUNKED, chunk(frame(DELTA)))) as peer:
         expire(start(peer.url, **options), "idle")
 
 
@@ -449,18 +386,18 @@ def test_an_option_of_nothing_turns_a_deadline_off(
     """0 or less waits for as long as it takes, though the environment has a limit."""
     monkeypatch.setenv(f"PI_{option.upper()}", "100")
     gateway.reply("one two", fault=Stall(after=after, seconds=0.5))
-    assert end(start(gateway.url, **{option: off}))[1].text == "one two"
+    assert outcome(start(gateway.url, **{option: off}))[1].text == "one two"
 
 
 def test_a_total_timeout_of_nothing_is_none(gateway: FakeGateway) -> None:
     """0 leaves the turn all the time it needs."""
     gateway.reply("one", fault=Stall(after=1, seconds=0.1))
-    assert end(start(gateway.url, total_timeout_ms=0, connect_timeout_ms=0))[1].text == "one"
+    assert outcome(start(gateway.url, total_timeout_ms=0, connect_timeout_ms=0))[1].text == "one"
 
 
 def test_the_gateway_is_told_its_own_limits(gateway: FakeGateway) -> None:
     """The two limits that are options of the wire are sent too, the others are not."""
-    end(
+    outcome(
         start(
             gateway.url,
             stream_first_event_timeout_ms=60_000,
@@ -483,7 +420,7 @@ def test_a_cancel_that_was_first_counts(streaming: bool) -> None:
     """An event that was set before the deadline passed is a cancel, though it was not seen yet."""
     sent = [CHUNKED, chunk(frame(DELTA))] if streaming else []
     limit, cancelled = 0.1, 0
-    with Peer(reads_and_sends(*sent)) as peer:
+    with Peer(answers(*sent)) as peer:
         for early in (0.016, 0.012, 0.008, 0.004, 0.002) * 3:
             event = threading.Event()
             began = time.monotonic()
@@ -491,7 +428,7 @@ def test_a_cancel_that_was_first_counts(streaming: bool) -> None:
             _never.wait(began + limit - early - time.monotonic())
             event.set()
             was_first = not stream.done
-            ending = end(stream)[1]
+            ending = outcome(stream)[1]
             if not was_first:
                 continue
             cancelled += 1
@@ -506,7 +443,7 @@ def test_a_cancel_that_was_first_counts(streaming: bool) -> None:
 def test_a_cancel_behind_a_deadline_changes_nothing() -> None:
     """Once the deadline has passed, aborting leaves the timeout as it is."""
     controller = AbortController()
-    with Peer(reads_and_sends()) as peer:
+    with Peer(answers()) as peer:
         stream = start(peer.url, signal=controller.signal, stream_first_event_timeout_ms=ms(LIMIT))
         failure = expire(stream, "headers")
         controller.abort("too late")
@@ -518,8 +455,8 @@ def test_a_cancel_behind_a_deadline_changes_nothing() -> None:
 
 def test_a_signal_with_a_clock_is_a_cancel() -> None:
     """`AbortSignal.timeout` ends a wait with its own TimeoutError, and not with one of ours."""
-    with Peer(reads_and_sends()) as peer:
-        ending = end(start(peer.url, signal=AbortSignal.timeout(LIMIT)))[1]
+    with Peer(answers()) as peer:
+        ending = outcome(start(peer.url, signal=AbortSignal.timeout(LIMIT)))[1]
     assert type(ending) is TimeoutError
     assert not isinstance(ending, PiNativeError)
 
@@ -528,11 +465,11 @@ def test_a_deadline_disturbs_no_other_turn(gateway: FakeGateway) -> None:
     """Many turns that time out leave those beside them running."""
     gateway.add(*[gateway.default] * 4)
     healthy = [start(gateway.url) for _ in range(4)]
-    with Peer(reads_and_sends(CHUNKED)) as peer:
+    with Peer(answers(CHUNKED)) as peer:
         late = [start(peer.url, stream_first_event_timeout_ms=ms(LIMIT)) for _ in range(8)]
-        assert all(isinstance(end(stream)[1], StreamTimeoutError) for stream in late)
+        assert all(isinstance(outcome(stream)[1], StreamTimeoutError) for stream in late)
         assert wait_until(lambda: peer.closed.is_set() and not workers())
-    assert all(isinstance(end(stream)[1], AssistantMessage) for stream in healthy)
+    assert all(isinstance(outcome(stream)[1], AssistantMessage) for stream in healthy)
 
 
 # With the caller's own session, whose sockets are not ours from the start.
@@ -557,13 +494,13 @@ def test_a_session_that_gets_no_handshake(session: requests.Session) -> None:
 
 def test_a_total_timeout_frees_the_caller_of_a_session(session: requests.Session) -> None:
     """The caller is free when the total timeout passes, whatever the session is still doing."""
-    with Peer(reads_and_sends()) as peer:
+    with Peer(answers()) as peer:
         expire(start(peer.url, session=session, total_timeout_ms=ms(LIMIT)), "total")
 
 
 def test_a_session_that_gets_no_headers(session: requests.Session) -> None:
     """The wait for headers ends with a timeout of that phase, and the worker ends."""
-    with Peer(reads_and_sends()) as peer:
+    with Peer(answers()) as peer:
         began = time.monotonic()
         stream = start(
             peer.url,
@@ -572,7 +509,7 @@ def test_a_session_that_gets_no_headers(session: requests.Session) -> None:
             stream_first_event_timeout_ms=ms(LIMIT),
             stream_idle_timeout_ms=ms(LIMIT),
         )
-        failure = end(stream)[1]
+        failure = outcome(stream)[1]
         took = time.monotonic() - began
         assert type(failure) is StreamTimeoutError
         assert failure.phase == "headers"
@@ -590,7 +527,7 @@ def test_a_session_whose_answer_stalls(
     """Behind the headers every deadline cuts the connection of any session."""
     sent = [CHUNKED] if phase == "first_event" else [CHUNKED, chunk(frame(DELTA))]
     name = "total_timeout_ms" if phase == "total" else f"stream_{phase}_timeout_ms"
-    with Peer(reads_and_sends(*sent), server_tls if tls else None) as peer:
+    with Peer(answers(*sent), server_tls if tls else None) as peer:
         failure = expire(start(peer.url, session=session, **{name: ms(LIMIT)}), phase)
         assert peer.closed.wait(2)
         assert wait_until(lambda: not workers())
@@ -609,7 +546,7 @@ def test_a_session_that_makes_progress(session: requests.Session, gateway: FakeG
         stream_first_event_timeout_ms=ms(limit),
         stream_idle_timeout_ms=ms(limit),
     )
-    events, message = end(stream)
+    events, message = outcome(stream)
     assert isinstance(message, AssistantMessage), message
     assert sum(isinstance(event, TextDeltaEvent) for event in events) == 20
 
@@ -625,12 +562,12 @@ def test_a_session_whose_first_event_is_late(
         stream_first_event_timeout_ms=60_000,
         stream_idle_timeout_ms=ms(LIMIT),
     )
-    assert end(stream)[1].text == "one"
+    assert outcome(stream)[1].text == "one"
 
 
 def test_timeouts_say_nothing_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
     """A deadline that passes is told by the stream alone, not as a broken callback."""
-    with caplog.at_level(logging.WARNING), Peer(reads_and_sends(CHUNKED)) as peer:
+    with caplog.at_level(logging.WARNING), Peer(answers(CHUNKED)) as peer:
         expire(start(peer.url, stream_first_event_timeout_ms=ms(LIMIT)), "first_event")
         assert wait_until(lambda: not workers())
     assert caplog.records == []

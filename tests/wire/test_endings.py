@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import queue
 import threading
 import warnings
@@ -13,29 +12,24 @@ from pi_native import AbortController, Client, ResponseInfo
 
 from ..conftest import wait_until
 from ..unit.endings import CALLERS, LEFT, Race, pairs
-from .peer import CHUNKED, Connection, Peer, chunk
+from ..unit.turns import frame
+from .peer import CHUNKED, LAST_CHUNK, Connection, Peer, chunk
 
 ROUNDS = 8
 EVENTS = 5
 ALL = {"role": "assistant", "content": [{"type": "text", "text": "all"}]}
 
 
-def frame(event: object) -> bytes:
-    """One event, as one chunk."""
-    return chunk(b"data: %b\n\n" % json.dumps(event, separators=(",", ":")).encode())
-
-
 def text_delta(number: int) -> bytes:
     """An event that can be told from the others."""
     partial = {"role": "assistant", "content": [{"type": "text", "text": "x" * number}]}
     head = {"type": "text_delta", "contentIndex": number, "delta": "x"}
-    return frame({**head, "partial": partial})
+    return chunk(frame({**head, "partial": partial}))
 
 
-LAST = b"0\r\n\r\n"
-DONE = frame({"type": "done", "reason": "stop", "message": ALL})
+DONE = chunk(frame({"type": "done", "reason": "stop", "message": ALL}))
 # What the peer says when the race starts; None leaves the ending to the caller.
-ENDINGS = {"terminal event": DONE + LAST, "end of data": LAST, "failure": b"zz\r\n"}
+ENDINGS = {"terminal event": DONE + LAST_CHUNK, "end of data": LAST_CHUNK, "failure": b"zz\r\n"}
 PAIRS = pairs(CALLERS) + [(theirs, ours) for theirs in ENDINGS for ours in CALLERS]
 
 

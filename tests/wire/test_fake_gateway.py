@@ -3,7 +3,6 @@
 import json
 import re
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,13 +27,6 @@ BODY = {
     "options": {"temperature": 0.5},
     "stream": True,
 }
-
-
-@pytest.fixture
-def gateway() -> Iterator[FakeGateway]:
-    """A started gateway."""
-    with FakeGateway() as gateway:
-        yield gateway
 
 
 def call(gateway: FakeGateway, method: str, path: str, **more: Any) -> requests.Response:
@@ -396,7 +388,7 @@ class TestRoutes:
 
     def test_reads_the_bearer_as_generously_as_the_real_one(self, gateway: FakeGateway):
         """The scheme's case and more white space do not matter."""
-        headers = {"Authorization": "bearer   test-key"}
+        headers = {"Authorization": f"bearer   {gateway.api_key}"}
         assert call(gateway, "GET", "/v1/models", headers=headers).ok
 
     def test_wants_no_key_when_it_has_none(self):

@@ -26,12 +26,13 @@ from pi_native.testing import (
     Stall,
 )
 
+from .peer import LAST_CHUNK
+
 BODY = b'{"modelId":"acme/large","context":{"messages":[]}}'
 TURN = (
     b"POST /v1/pi/stream HTTP/1.1\r\nHost: gateway\r\nAuthorization: Bearer test-key\r\n"
     b"Content-Length: %d\r\n\r\n%b" % (len(BODY), BODY)
 )
-END = b"0\r\n\r\n"
 BIG = 64 * 1024 * 1024
 
 
@@ -72,7 +73,7 @@ class Peer:
 
 @pytest.fixture
 def gateway() -> Iterator[FakeGateway]:
-    """A started gateway."""
+    """A started gateway with the key that it has by itself."""
     with FakeGateway() as gateway:
         yield gateway
 
@@ -107,8 +108,8 @@ class TestStall:
             assert peer.has_nothing_to_read()
 
             gateway.release()
-            answer = before + peer.read_until(END)
-            assert answer.endswith(END)
+            answer = before + peer.read_until(LAST_CHUNK)
+            assert answer.endswith(LAST_CHUNK)
 
         assert len(frames(before)) == after
         assert frames(answer)[-2:] == ["done", "[DONE]"]
@@ -122,7 +123,7 @@ class TestStall:
             assert request.stalled.wait(5)
             assert peer.has_nothing_to_read()
             request.release()
-            assert peer.read_until(END).startswith(b"HTTP/1.1 200 OK\r\n")
+            assert peer.read_until(LAST_CHUNK).startswith(b"HTTP/1.1 200 OK\r\n")
 
     def test_stalls_before_the_end_of_the_body_when_there_are_fewer_events(
         self, gateway: FakeGateway
@@ -141,7 +142,7 @@ class TestStall:
 
         began = time.monotonic()
         with Peer(gateway) as peer:
-            assert peer.read_until(END).endswith(END)
+            assert peer.read_until(LAST_CHUNK).endswith(LAST_CHUNK)
         assert time.monotonic() - began >= 0.05
 
     def test_does_not_happen_to_a_request_released_already(self, gateway: FakeGateway):
@@ -150,7 +151,7 @@ class TestStall:
 
         with Peer(gateway) as peer:
             gateway.wait_for_request().release()
-            assert peer.read_until(END).endswith(END)
+            assert peer.read_until(LAST_CHUNK).endswith(LAST_CHUNK)
 
     @pytest.mark.parametrize("leave", [socket.socket.close, lambda s: s.shutdown(socket.SHUT_WR)])
     def test_notices_within_a_second_that_the_client_went_away(
@@ -173,9 +174,9 @@ class TestStall:
 
         with Peer(gateway, TURN + TURN) as peer:
             gateway.wait_for_request().release()
-            assert b'"delta":"one"' in peer.read_until(END)
+            assert b'"delta":"one"' in peer.read_until(LAST_CHUNK)
             assert gateway.wait_for_request().connection == 1
-            assert b'"delta":"two"' in peer.read_until(END)
+            assert b'"delta":"two"' in peer.read_until(LAST_CHUNK)
 
 
 class TestHangUp:
@@ -259,7 +260,7 @@ class TestHangUp:
         with Peer(gateway) as peer:
             peer.read_all()
         with Peer(gateway) as peer:
-            assert peer.read_until(END).endswith(END)
+            assert peer.read_until(LAST_CHUNK).endswith(LAST_CHUNK)
 
 
 class TestOtherFaults:
@@ -270,7 +271,7 @@ class TestOtherFaults:
         gateway.reply("Hello", fault=[Garbage(after=1), Garbage(after=2, data=b"\xff\x00")])
 
         with Peer(gateway) as peer:
-            answer = peer.read_until(END)
+            answer = peer.read_until(LAST_CHUNK)
 
         assert b"\r\n1d\r\ndata: 429 Too Many Requests\n\n\r\n" in answer
         assert b"\r\n2\r\n\xff\x00\r\n" in answer
@@ -282,7 +283,7 @@ class TestOtherFaults:
         gateway.reply("Hello", fault=Garbage(None, b"SSH-2.0-OpenSSH\r\n"))
 
         with Peer(gateway) as peer:
-            assert peer.read_until(END).startswith(b"SSH-2.0-OpenSSH\r\nHTTP/1.1 200 OK\r\n")
+            assert peer.read_until(LAST_CHUNK).startswith(b"SSH-2.0-OpenSSH\r\nHTTP/1.1 200 OK\r\n")
 
     def test_waits_before_each_event(self, gateway: FakeGateway):
         """Six frames and a last one, each a little later."""
@@ -290,7 +291,7 @@ class TestOtherFaults:
 
         began = time.monotonic()
         with Peer(gateway) as peer:
-            peer.read_until(END)
+            peer.read_until(LAST_CHUNK)
         assert time.monotonic() - began >= 6 * 0.02
 
     def test_notices_while_it_dawdles_that_the_client_went_away(self, gateway: FakeGateway):
@@ -313,7 +314,7 @@ class TestOtherFaults:
         gateway.verbatim(b"HTTP/1.1 204 No Content\r\n\r\n", keep_alive=True)
 
         with Peer(gateway, TURN + TURN) as peer:
-            answer = peer.read_until(END)
+            answer = peer.read_until(LAST_CHUNK)
         assert answer.startswith(b"HTTP/1.1 204 No Content\r\n\r\nHTTP/1.1 200 OK\r\n")
 
     def test_stalls_in_the_middle_of_a_verbatim_response(self, gateway: FakeGateway):
@@ -358,7 +359,7 @@ class TestOtherFaults:
         with Peer(gateway) as peer:
             peer.read_until(b": still there\n\n\r\n")
             gateway.release()
-            assert peer.read_until(END).endswith(b"3\r\ntwo\r\n0\r\n\r\n")
+            assert peer.read_until(LAST_CHUNK).endswith(b"3\r\ntwo\r\n0\r\n\r\n")
 
     def test_does_not_hold_up_its_closing(self):
         """A gateway that sends without end, to somebody who does not read, closes."""
@@ -382,9 +383,9 @@ class TestConnections:
     def test_serves_turn_after_turn_on_one_connection(self, gateway: FakeGateway):
         """The end of a turn is the beginning of the next."""
         with Peer(gateway) as peer:
-            peer.read_until(END)
+            peer.read_until(LAST_CHUNK)
             peer.sock.sendall(TURN)
-            peer.read_until(END)
+            peer.read_until(LAST_CHUNK)
             assert (gateway.connections, gateway.open_connections) == (1, 1)
 
     @pytest.mark.parametrize("line", [b"\r\nConnection: close\r\n", b" HTTP/1.0\r\n"])
@@ -423,12 +424,12 @@ class TestConnections:
 
         def one_turn(_number: int) -> bytes:
             with Peer(gateway) as peer:
-                return peer.read_until(END)
+                return peer.read_until(LAST_CHUNK)
 
         with ThreadPoolExecutor(50) as pool:
             answers = list(pool.map(one_turn, range(50)))
 
-        assert all(answer.endswith(END) for answer in answers)
+        assert all(answer.endswith(LAST_CHUNK) for answer in answers)
         assert {request.connection for request in gateway.requests} == set(range(1, 51))
 
     def test_speaks_tls(self):
@@ -493,7 +494,7 @@ class TestLife:
     def test_takes_a_port(self):
         """The port of a gateway that is gone can be had again at once."""
         with FakeGateway() as gateway, Peer(gateway) as peer:
-            peer.read_until(END)
+            peer.read_until(LAST_CHUNK)
         with FakeGateway(port=gateway.port) as again:
             assert again.url == gateway.url
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 
 import pytest
 
@@ -11,20 +10,6 @@ from pi_native import Client, Context, DeveloperMessage, ImageContent, TextConte
 from pi_native.testing import FakeGateway, Reply
 
 MODEL = "acme/models/large"
-
-
-@pytest.fixture
-def gateway() -> Iterator[FakeGateway]:
-    """A started gateway."""
-    with FakeGateway() as gateway:
-        yield gateway
-
-
-@pytest.fixture
-def client(gateway: FakeGateway) -> Iterator[Client]:
-    """A client of that gateway."""
-    with Client(gateway.url, gateway.api_key) as client:
-        yield client
 
 
 class TestRequests:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import functools
 import logging
 import threading
 from collections.abc import Callable
@@ -14,70 +14,32 @@ from pi_native import (
     AssistantMessage,
     AuthGatewayError,
     Client,
-    Context,
     DecodeError,
     DoneEvent,
     GatewayConnectionError,
     GatewayServerError,
     IncompleteStreamError,
-    Model,
     PiNativeError,
-    StreamOptions,
     StreamProtocolError,
     TextDeltaEvent,
-    UserMessage,
-    stream_pi_native,
 )
 
-from .peer import CHUNKED, OK, UNTIL_CLOSE, Connection, Peer, chunk
+from .calls import outcome as outcome_of, start
+from .frames import DELTA, HELLO, frame
+from .peer import CHUNKED, LAST_CHUNK, OK, UNTIL_CLOSE, Connection, Peer, answers, chunk
 
-HELLO = {"role": "assistant", "content": [{"type": "text", "text": "Hello"}]}
-DELTA = {"type": "text_delta", "contentIndex": 0, "delta": "Hello", "partial": HELLO}
-END = b"0\r\n\r\n"
-
-
-def frame(event: object) -> bytes:
-    """An event as the gateway frames it; text goes in as it is."""
-    text = event if isinstance(event, str) else json.dumps(event)
-    return b"data: %s\n\n" % text.encode()
+answer = functools.partial(answers, then=Connection.close)
 
 
-def answer(*pieces: bytes, then: Callable[[Connection], object] = lambda _: None) -> Any:
-    """A script: read the request, send the pieces, do one more thing, and close."""
-
-    def script(connection: Connection) -> None:
-        connection.read_request()
-        connection.send(*pieces)
-        then(connection)
-        connection.sock.close()
-
-    return script
-
-
-def outcome(
-    script: Callable[[Connection], object], **options: Any
-) -> tuple[list[object], AssistantMessage | BaseException]:
+def outcome(script: Callable[[Connection], object], **options: Any) -> tuple[list[Any], Any]:
     """The events that a turn with such a peer yields, and its result or its failure."""
     with Peer(script) as peer:
-        stream = stream_pi_native(
-            Model("y", "x", base_url=peer.url),
-            Context([UserMessage("hi")]),
-            StreamOptions(api_key="key", **options),
-        )
-        events: list[object] = []
-        try:
-            events.extend(stream)
-        except Exception as exc:  # noqa: BLE001 - what it is, is what is tested
-            failure = exc
-            with pytest.raises(type(failure)):
-                stream.result(5)
-            return events, failure
-        return events, stream.result(5)
+        return outcome_of(start(peer.url, **options))
 
 
 def after_hello(bad: bytes) -> bytes:
     """A chunked answer with one good event, then this, then an orderly end."""
-    return CHUNKED + chunk(frame(DELTA)) + chunk(bad) + END
+    return CHUNKED + chunk(frame(DELTA)) + chunk(bad) + LAST_CHUNK
 
 
 NESTED = '{"type":"x","a":' * 100_000
@@ -198,8 +160,8 @@ def test_an_answer_that_is_no_stream_is_a_clear_error(
     sent: bytes, kind: type[PiNativeError], words: str | None
 ) -> None:
     """No event is yielded, and the error is ours and says what came instead of a stream."""
-    then = Connection.reset if not sent else lambda _: None
-    events, failure = outcome(answer(sent, then=then))
+    then = Connection.close if sent else Connection.reset
+    events, failure = outcome(answers(sent, then=then))
     assert events == []
     assert type(failure) is kind
     assert isinstance(failure, PiNativeError)
@@ -247,11 +209,11 @@ def test_a_host_that_does_not_exist_is_a_connection_error() -> None:
 @pytest.mark.parametrize(
     "sent",
     [
-        CHUNKED + chunk(frame(DELTA)) + END,
-        CHUNKED + chunk(frame(DELTA)) + chunk(frame("[DONE]")) + END,
+        CHUNKED + chunk(frame(DELTA)) + LAST_CHUNK,
+        CHUNKED + chunk(frame(DELTA)) + chunk(frame("[DONE]")) + LAST_CHUNK,
         UNTIL_CLOSE + frame(DELTA),
         OK + b"Content-Length: %d\r\n\r\n" % len(frame(DELTA)) + frame(DELTA),
-        CHUNKED + chunk(frame(DELTA)) + chunk(b'data: {"type":"text_de') + END,
+        CHUNKED + chunk(frame(DELTA)) + chunk(b'data: {"type":"text_de') + LAST_CHUNK,
     ],
     ids=["chunked", "after [DONE]", "until close", "with a length", "with a cut-off frame"],
 )
@@ -332,7 +294,7 @@ def test_an_error_body_cut_short_does_not_hide_the_status() -> None:
 def test_what_follows_a_terminal_event_is_dropped() -> None:
     """Events and nonsense behind the terminal event change nothing."""
     done = {"type": "done", "reason": "stop", "message": HELLO}
-    sent = CHUNKED + chunk(frame(done)) + chunk(frame(DELTA) + frame("{nonsense}")) + END
+    sent = CHUNKED + chunk(frame(done)) + chunk(frame(DELTA) + frame("{nonsense}")) + LAST_CHUNK
     events, message = outcome(answer(sent))
     assert [type(event) for event in events] == [DoneEvent]
     assert isinstance(message, AssistantMessage)
@@ -341,7 +303,7 @@ def test_what_follows_a_terminal_event_is_dropped() -> None:
 def test_a_reset_after_the_terminal_event_is_no_failure() -> None:
     """Once the message is whole, what happens to the connection does not matter."""
     done = frame({"type": "done", "reason": "stop", "message": HELLO})
-    _, message = outcome(answer(CHUNKED + chunk(done), then=Connection.reset))
+    _, message = outcome(answers(CHUNKED + chunk(done), then=Connection.reset))
     assert isinstance(message, AssistantMessage)
     assert message.text == "Hello"
 
@@ -349,7 +311,7 @@ def test_a_reset_after_the_terminal_event_is_no_failure() -> None:
 def test_the_gateways_own_breakdown_is_a_failed_turn() -> None:
     """An error event without a message becomes one whose message says what the gateway said."""
     broke = frame({"type": "error", "reason": "error", "errorMessage": "no credential"})
-    events, message = outcome(answer(CHUNKED + chunk(frame(DELTA) + broke) + END))
+    events, message = outcome(answer(CHUNKED + chunk(frame(DELTA) + broke) + LAST_CHUNK))
     assert isinstance(message, AssistantMessage)
     assert (message.stop_reason, message.error_message) == ("error", "no credential")
     assert len(events) == 2
@@ -376,7 +338,7 @@ def test_an_observer_that_raises_disturbs_nothing(caplog: pytest.LogCaptureFixtu
         raise RuntimeError("observer")
 
     with caplog.at_level(logging.ERROR, "pi_native"):
-        sent = CHUNKED + chunk(frame(DELTA) + done + frame("[DONE]")) + END
+        sent = CHUNKED + chunk(frame(DELTA) + done + frame("[DONE]")) + LAST_CHUNK
         _, message = outcome(answer(sent), on_sse_event=observer)
     assert isinstance(message, AssistantMessage)
     assert seen[-1] == "[DONE]"
@@ -391,5 +353,5 @@ def test_what_on_response_raises_fails_the_stream_as_it_is() -> None:
     def refuse(_: object) -> None:
         raise mine
 
-    _, failure = outcome(answer(CHUNKED + chunk(frame(DELTA)) + END), on_response=refuse)
+    _, failure = outcome(answer(CHUNKED + chunk(frame(DELTA)) + LAST_CHUNK), on_response=refuse)
     assert failure is mine

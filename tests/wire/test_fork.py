@@ -27,13 +27,12 @@ from pi_native import (
     Client,
     Context,
     Conversation,
-    Model,
-    StreamOptions,
     StreamTimeoutError,
     UserMessage,
-    stream_pi_native,
 )
 from pi_native.testing import FakeGateway, HTTPError, Reply, Stall
+
+from .calls import KEY, start
 
 pytestmark = [
     pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork"),
@@ -41,7 +40,6 @@ pytestmark = [
     pytest.mark.usefixtures("trusted"),
 ]
 
-KEY = "key-of-the-gateway"
 LEFT = 30  # seconds in which a child has to be done
 LIMIT = 0.25  # seconds
 
@@ -97,11 +95,7 @@ def turn(request: pytest.FixtureRequest, gateway: FakeGateway) -> Iterator[Turn]
     client = Client(gateway.url, KEY, max_retries=0)
 
     def low_level(prompt: str, **options: Any) -> AssistantMessageEventStream:
-        return stream_pi_native(
-            Model("y", "x", base_url=gateway.url),
-            Context([UserMessage(prompt)]),
-            StreamOptions(api_key=KEY, **options),
-        )
+        return start(gateway.url, context=Context([UserMessage(prompt)]), **options)
 
     def of_client(prompt: str, **options: Any) -> AssistantMessageEventStream:
         return client.stream("x/y", prompt, **options)

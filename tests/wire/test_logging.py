@@ -16,18 +16,12 @@ from pi_native._logs import set_up
 from pi_native.testing import FakeGateway, HangUp, Stall
 
 from ..conftest import wait_until
+from .calls import KEY
 
-KEY = "key-of-the-gateway"
+pytestmark = pytest.mark.usefixtures("quick_retries")
+
 SAID = "words-of-the-prompt"
 ANSWERED = "words-of-the-answer"
-
-
-@pytest.fixture
-def gateway(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeGateway]:
-    """A started gateway, for whose retries nobody waits."""
-    monkeypatch.setattr("pi_native._backoff._BASE_SECONDS", 0.01)
-    with FakeGateway(KEY) as gateway:
-        yield gateway
 
 
 @pytest.fixture

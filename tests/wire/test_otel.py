@@ -33,8 +33,10 @@ from pi_native import (
 from pi_native.testing import Events, FakeGateway, HangUp, Reply, Stall
 
 from ..conftest import wait_until
+from .calls import KEY
 
-KEY = "key-of-the-gateway"
+pytestmark = pytest.mark.usefixtures("quick_retries")
+
 SAID = "words-of-the-prompt"
 ANSWERED = "words-of-the-answer"
 USAGE = Usage(input=10, output=5, cache_read=20, cache_write=3, reasoning_tokens=2, cost=Cost())
@@ -88,21 +90,6 @@ def telemetry(provider: TracerProvider, monkeypatch: pytest.MonkeyPatch) -> Iter
     yield Telemetry(exporter, reader)
     provider.shutdown()
     meters.shutdown()
-
-
-@pytest.fixture
-def gateway(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeGateway]:
-    """A started gateway, for whose retries nobody waits."""
-    monkeypatch.setattr("pi_native._backoff._BASE_SECONDS", 0.01)
-    with FakeGateway(KEY) as gateway:
-        yield gateway
-
-
-@pytest.fixture
-def client(gateway: FakeGateway) -> Iterator[Client]:
-    """A client of it."""
-    with Client(gateway.url, KEY, max_retries=0) as client:
-        yield client
 
 
 def test_a_turn_is_a_span(gateway: FakeGateway, client: Client, telemetry: Telemetry) -> None:

@@ -7,7 +7,7 @@ exceptions with all that hangs on them, tracebacks with local variables, pickles
 from __future__ import annotations
 
 import contextlib
-import json
+import functools
 import logging
 import math
 import pickle
@@ -41,36 +41,13 @@ from pi_native import (
 )
 from pi_native.testing import FakeGateway, Garbage, HangUp, HTTPError, Stall
 
-from ..conftest import threads, wait_until
-from .peer import CHUNKED, OK, Connection, Peer, chunk
+from ..conftest import wait_until
+from .calls import KEY, start, workers
+from .frames import FINISHED, HELLO, WHOLE, frame
+from .peer import CHUNKED, LAST_CHUNK, OK, Connection, Peer, answers, chunk
 
-# Global, so that no local variable of a test holds it: tracebacks with locals are looked at too.
-KEY = "key-that-nobody-may-see"
-HELLO = {"role": "assistant", "content": [{"type": "text", "text": "Hello"}]}
-FINISHED = {"type": "done", "reason": "stop", "message": HELLO}
-END = b"0\r\n\r\n"
-
-
-def frame(event: object) -> bytes:
-    """An event as the gateway frames it."""
-    return b"data: %s\n\n" % (event if isinstance(event, str) else json.dumps(event)).encode()
-
-
-WHOLE = CHUNKED + chunk(frame(FINISHED)) + chunk(frame("[DONE]")) + END
-
-
-def start(url: str, **options: Any) -> AssistantMessageEventStream:
-    """Start a turn with the low-level call and the key."""
-    return stream_pi_native(
-        Model("y", "x", base_url=url),
-        Context([UserMessage("hi")]),
-        StreamOptions(api_key=KEY, **options),
-    )
-
-
-def workers() -> list[threading.Thread]:
-    """The threads that streams have running."""
-    return [thread for thread in threads() if thread.name.startswith("pi-native-")]
+# `KEY` is global, so that no local variable of a test holds it: tracebacks with locals are looked
+# at too.
 
 
 def head(request: bytes) -> dict[str, str]:
@@ -78,15 +55,6 @@ def head(request: bytes) -> dict[str, str]:
     lines = request.partition(b"\r\n\r\n")[0].decode("latin-1").split("\r\n")[1:]
     pairs = (line.partition(":") for line in lines)
     return {name.lower(): value.strip() for name, _, value in pairs}
-
-
-@pytest.fixture
-def session() -> Iterator[requests.Session]:
-    """A plain session, as an application may bring."""
-    with requests.Session() as session:
-        yield session
-        # What a failure holds on to is collected by then, and with it the session's sockets.
-        assert wait_until(lambda: not workers())
 
 
 @pytest.fixture(params=["client", "low-level", "session"])
@@ -530,7 +498,7 @@ def test_a_clients_own_variables_do_not_show_the_key() -> None:
         assert KEY not in repr(vars(client))
 
 
-BAD_JSON = CHUNKED + chunk(frame("{nonsense")) + END
+BAD_JSON = CHUNKED + chunk(frame("{nonsense")) + LAST_CHUNK
 
 
 def hang_up(connection: Connection) -> None:
@@ -539,22 +507,7 @@ def hang_up(connection: Connection) -> None:
     connection.reset()
 
 
-def silence(connection: Connection) -> None:
-    """Read the request and say nothing."""
-    connection.read_request()
-
-
-def says(*pieces: bytes) -> Callable[[Connection], None]:
-    """A script: answer with these bytes and close."""
-
-    def script(connection: Connection) -> None:
-        connection.read_request()
-        connection.send(*pieces)
-        connection.sock.close()
-
-    return script
-
-
+says = functools.partial(answers, then=Connection.close)
 PROVIDER_FAILED = {
     "type": "error",
     "reason": "error",
@@ -570,14 +523,14 @@ FAILURES: dict[str, Callable[[Connection], object]] = {
     "closed": says(),
     "garbage": says(b"SSH-2.0-OpenSSH\r\n\r\n"),
     "half a head": says(b"HTTP/1.1 200 OK\r\nConte"),
-    "silence": silence,
+    "silence": answers(),
     "no event": says(CHUNKED),
     "cut": says(CHUNKED, chunk(frame({"type": "newer"})), b"ff\r\ndata"),
     "bad JSON": says(BAD_JSON),
-    "a bad event": says(CHUNKED, chunk(frame({"type": "done"})), END),
-    "incomplete": says(CHUNKED, chunk(frame({"type": "newer"})), END),
+    "a bad event": says(CHUNKED, chunk(frame({"type": "done"})), LAST_CHUNK),
+    "incomplete": says(CHUNKED, chunk(frame({"type": "newer"})), LAST_CHUNK),
     "a page": says(OK.replace(b"event-stream", b"html") + b"\r\n<html>"),
-    "a failed turn": says(CHUNKED, chunk(frame(PROVIDER_FAILED)), END),
+    "a failed turn": says(CHUNKED, chunk(frame(PROVIDER_FAILED)), LAST_CHUNK),
 }
 """Ways for a turn to fail, as scripts for a peer."""
 
@@ -717,7 +670,7 @@ def test_a_failure_while_sending_does_not_show_the_key(
 
     monkeypatch.setattr(socket.socket, "sendall", broken, raising=False)
     given = session if via == "session" else None
-    with Peer(silence) as peer, Client(peer.url, KEY, max_retries=0, session=given) as client:
+    with Peer(answers()) as peer, Client(peer.url, KEY, max_retries=0, session=given) as client:
         exc = fail("", client)
     assert isinstance(exc, GatewayConnectionError)
     assert "No route to host" in str(exc)

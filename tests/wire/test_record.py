@@ -8,7 +8,6 @@ import itertools
 import json
 import os
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,22 +28,9 @@ from pi_native.testing import FakeGateway, HangUp, HTTPError, Raw, Reply, Slow, 
 from pi_native.testing._recording import Exchange, load
 from tests.conftest import wait_until
 
+from .calls import KEY
+
 MODEL = "acme/large"
-KEY = "omp-0123456789abcdef"
-
-
-@pytest.fixture
-def gateway() -> Iterator[FakeGateway]:
-    """A started gateway that wants the key."""
-    with FakeGateway(KEY) as gateway:
-        yield gateway
-
-
-@pytest.fixture
-def client(gateway: FakeGateway) -> Iterator[Client]:
-    """A client of that gateway, which tries nothing twice."""
-    with Client(gateway.url, KEY, max_retries=0) as client:
-        yield client
 
 
 @pytest.fixture

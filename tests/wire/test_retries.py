@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 
@@ -28,6 +27,7 @@ from pi_native import (
 from pi_native.testing import Answer, Events, FakeGateway, HangUp, HTTPError, Reply
 
 from ..conftest import wait_until
+from .frames import START
 
 BUSY = AssistantMessage(
     [], provider="x", model="y", stop_reason="error", error_message="busy", error_status=503
@@ -40,14 +40,9 @@ def _aborted() -> AbortSignal:
     return controller.signal
 
 
-START: dict[str, Any] = {"type": "start", "partial": {"role": "assistant", "content": []}}
+pytestmark = pytest.mark.usefixtures("quick_retries")
+
 FAILED = [START, ErrorEvent("error", BUSY)]
-
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody waits for a backoff here; its rules have tests of their own."""
-    monkeypatch.setattr("pi_native._backoff._BASE_SECONDS", 0.01)
 
 
 @pytest.mark.parametrize(

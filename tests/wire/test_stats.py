@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 
 import pytest
 
@@ -18,22 +17,8 @@ from pi_native import (
 )
 from pi_native.testing import FakeGateway, HangUp, Slow, Stall
 
+from .frames import DELTA, FINISHED, frame
 from .peer import CHUNKED, Connection, Peer, chunk
-from .test_client import DELTA, FINISHED, frame
-
-
-@pytest.fixture
-def gateway() -> Iterator[FakeGateway]:
-    """A started gateway."""
-    with FakeGateway() as gateway:
-        yield gateway
-
-
-@pytest.fixture
-def client(gateway: FakeGateway) -> Iterator[Client]:
-    """A client of it."""
-    with Client(gateway.url, gateway.api_key, max_retries=0) as client:
-        yield client
 
 
 def test_a_turn_is_measured(gateway: FakeGateway, client: Client) -> None:
@@ -88,11 +73,9 @@ def test_they_are_there_while_the_turn_runs(gateway: FakeGateway, client: Client
     assert stream.stats.duration >= second.duration
 
 
-def test_a_retrys_wait_is_in_the_times(
-    gateway: FakeGateway, client: Client, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.usefixtures("quick_retries")
+def test_a_retrys_wait_is_in_the_times(gateway: FakeGateway, client: Client) -> None:
     """The caller has waited for both attempts; only the last one's events are counted."""
-    monkeypatch.setattr("pi_native._backoff._BASE_SECONDS", 0.01)
     gateway.reply("never", fault=HangUp(after=1)).error(503, "busy").reply("Hello")
     stream = client.stream("x/y", "hi", max_retries=2)
     count = len(list(stream))

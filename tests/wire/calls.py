@@ -1,0 +1,65 @@
+"""The low-level call: how these tests make one, and all that comes of it."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import pytest
+
+from pi_native import (
+    AssistantMessageEventStream,
+    Context,
+    Model,
+    StreamOptions,
+    UserMessage,
+    stream_pi_native,
+)
+
+from ..conftest import threads
+
+KEY = "key-of-the-gateway"
+
+
+def start(
+    url: str | None, *, model: Model | None = None, context: Context | None = None, **options: Any
+) -> AssistantMessageEventStream:
+    """Start a turn, by itself for the model x/y and with the key."""
+    return stream_pi_native(
+        model or Model("y", "x", base_url=url),
+        context or Context([UserMessage("hi")]),
+        StreamOptions(**{"api_key": KEY, **options}),
+    )
+
+
+def outcome(stream: AssistantMessageEventStream) -> tuple[list[Any], Any]:
+    """All its events, and its result or its failure, which iterating and `result()` agree on."""
+    events: list[Any] = []
+    try:
+        events.extend(stream)
+    except Exception as exc:  # noqa: BLE001 - what it is, is what is tested
+        failed = exc
+    else:
+        return events, stream.result(5)
+    with pytest.raises(type(failed)) as caught:
+        stream.result(5)
+    assert caught.value is failed
+    return events, failed
+
+
+def failure(stream: AssistantMessageEventStream) -> BaseException:
+    """How it failed, before any event."""
+    events, failed = outcome(stream)
+    assert events == []
+    assert isinstance(failed, BaseException)
+    return failed
+
+
+def types(events: list[Any]) -> list[str]:
+    """The wire types of some events."""
+    return [event.type for event in events]
+
+
+def workers() -> list[threading.Thread]:
+    """The threads that streams have running."""
+    return [thread for thread in threads() if thread.name.startswith("pi-native-")]
