@@ -38,12 +38,12 @@ _HOLE, _SECOND_HOLE = "<1>", "<2>"
 DONE = b"data: [DONE]\n\n"
 
 
-def text(count: int, together: int = 1) -> Iterator[bytes]:
+def text(count: int, together: int = 1, tokens: str = _TOKENS) -> Iterator[bytes]:
     """A turn of `count` text deltas, each with the whole message so far as its last member.
 
-    `together` as in `tool_call`.
+    `together` as in `tool_call`; `tokens` have a `|` between them.
     """
-    return _text_turn((_inside(_token(_TOKENS, number)) for number in range(count)), together)
+    return _text_turn((_inside(_token(tokens, number)) for number in range(count)), together)
 
 
 def stamped(count: int) -> Iterator[bytes]:
@@ -51,7 +51,7 @@ def stamped(count: int) -> Iterator[bytes]:
     return _text_turn((b"%d " % time.monotonic_ns() for _ in range(count)), 1)
 
 
-def tool_call(count: int, together: int = 1) -> Iterator[bytes]:
+def tool_call(count: int, together: int = 1, tokens: str = _CODE_TOKENS) -> Iterator[bytes]:
     """A turn of `count` deltas of one tool call; the arguments grow as an object and as text.
 
     A snapshot is taken when its event is sent. When `together` deltas have come from the provider
@@ -61,7 +61,7 @@ def tool_call(count: int, together: int = 1) -> Iterator[bytes]:
     arguments, text = bytearray(), bytearray()
     yield _start()
     yield _event({"type": "toolcall_start", "contentIndex": 0}, _message([_call("", "")]))
-    for group in _groups(_argument_deltas(count), together):
+    for group in _groups(_argument_deltas(count, tokens), together):
         for delta, added in group:
             arguments += added
             text += delta
@@ -141,6 +141,11 @@ WIRES: dict[str, Callable[[int], Iterator[bytes]]] = {
 }
 
 
+def frame(event: dict[str, Any]) -> bytes:
+    """One event, as the gateway writes it."""
+    return b"data: %b\n\n" % _json(event)
+
+
 def _text_turn(deltas: Iterator[bytes], together: int) -> Iterator[bytes]:
     before, after = _around(_message([_text(_HOLE)]))
     grown = bytearray()
@@ -164,15 +169,15 @@ def _groups(items: Iterator[_T], size: int) -> Iterator[list[_T]]:
         yield group
 
 
-def _argument_deltas(count: int) -> Iterator[tuple[bytes, bytes]]:
+def _argument_deltas(count: int, tokens: str) -> Iterator[tuple[bytes, bytes]]:
     """Each delta as it is written in its event, and as it is written in the arguments.
 
     A delta is JSON text, so that what stands in a string of the arguments is escaped twice in it.
     """
     yield _inside('{"path":"light.py","text":"'), b""
     for number in range(count - 1):
-        code = json.dumps(_token(_CODE_TOKENS, number))[1:-1]
-        yield _inside(code), code.encode()
+        code = _inside(_token(tokens, number))
+        yield _inside(code.decode()), code
 
 
 def _token(tokens: str, number: int) -> str:
@@ -219,7 +224,7 @@ def _start() -> bytes:
 
 
 def _end(reason: str, message: dict[str, Any]) -> bytes:
-    return _sse({"type": "done", "reason": reason, "message": message})
+    return frame({"type": "done", "reason": reason, "message": message})
 
 
 def _delta(kind: bytes, delta: bytes, partial: bytes) -> bytes:
@@ -228,12 +233,12 @@ def _delta(kind: bytes, delta: bytes, partial: bytes) -> bytes:
 
 
 def _event(event: dict[str, Any], partial: dict[str, Any]) -> bytes:
-    return _sse({**event, "partial": partial})
+    return frame({**event, "partial": partial})
 
 
 def _openai_chunk(delta: dict[str, Any], reason: str | None) -> bytes:
     choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": reason}
-    return _sse(
+    return frame(
         {
             "id": "chatcmpl-1",
             "object": "chat.completion.chunk",
@@ -246,11 +251,7 @@ def _openai_chunk(delta: dict[str, Any], reason: str | None) -> bytes:
 
 
 def _named(event: dict[str, Any]) -> bytes:
-    return f"event: {event['type']}\n".encode() + _sse(event)
-
-
-def _sse(event: dict[str, Any]) -> bytes:
-    return b"data: %b\n\n" % _json(event)
+    return f"event: {event['type']}\n".encode() + frame(event)
 
 
 def _json(value: object) -> bytes:

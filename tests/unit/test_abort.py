@@ -5,11 +5,8 @@ from __future__ import annotations
 import functools
 import gc
 import logging
-import os
 import pickle
 import signal
-import subprocess
-import sys
 import threading
 import weakref
 from collections.abc import Callable
@@ -18,6 +15,9 @@ import pytest
 
 from pi_native import AbortController, AbortError, AbortSignal
 from pi_native._abort import as_exception
+
+from ..programs import run
+from .races import race
 
 # Listening and aborting.
 
@@ -51,21 +51,6 @@ def test_the_first_reason_stays() -> None:
     controller.abort()
     assert controller.signal.reason == "first"
     assert heard == ["first"]
-
-
-def race(*actions: Callable[[], object]) -> None:
-    """Run each action in a thread of its own, all at the same moment."""
-    start = threading.Barrier(len(actions))
-
-    def run(action: Callable[[], object]) -> None:
-        start.wait()
-        action()
-
-    threads = [threading.Thread(target=run, args=(action,)) for action in actions]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
 
 
 def test_of_many_threads_one_aborts() -> None:
@@ -518,14 +503,8 @@ def test_signals_do_not_disturb_the_interpreters_exit() -> None:
         "c = AbortController()\n"
         "d = AbortSignal.any([c.signal, AbortSignal.timeout(100)])\n"
     )
-    ended = subprocess.run(
-        [sys.executable, "-W", "error", "-c", code],
-        capture_output=True,
-        timeout=60,
-        check=False,
-        env=dict(os.environ),
-    )
-    assert (ended.returncode, ended.stdout, ended.stderr) == (0, b"", b"")
+    ended = run(code, flags=("-W", "error"))
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")
 
 
 def test_an_abort_error_keeps_its_reason_when_pickled() -> None:

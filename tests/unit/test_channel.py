@@ -8,8 +8,6 @@ import functools
 import itertools
 import os
 import signal
-import subprocess
-import sys
 import threading
 import time
 import traceback
@@ -22,6 +20,9 @@ from pi_native._channel import Channel
 from pi_native._deadlines import watchdog
 from pi_native._outcome import Outcome
 from pi_native.errors import PiNativeError
+
+from ..programs import run
+from .races import race
 
 LEFT = 20.0  # seconds in which whatever is to happen has happened
 
@@ -65,22 +66,6 @@ def read(channel: Ints) -> list[int]:
             events.append(channel.next())
         except StopIteration:
             return events
-
-
-def race(*actions: Callable[[], object]) -> None:
-    """Run each action in a thread of its own, all at the same moment."""
-    start = threading.Barrier(len(actions))
-
-    def run(action: Callable[[], object]) -> None:
-        start.wait()
-        action()
-
-    threads = [threading.Thread(target=run, args=(action,)) for action in actions]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(LEFT)
-        assert not thread.is_alive()
 
 
 # One producer, one reader.
@@ -604,8 +589,7 @@ with stream._channel._putting:  # as while another thread pushes
 reader.join(3)
 raise SystemExit(reader.is_alive())
 """
-    ended = subprocess.run([sys.executable, "-c", code], timeout=60, check=False)
-    assert ended.returncode == 0
+    assert run(code).returncode == 0
 
 
 @contextlib.contextmanager

@@ -8,8 +8,6 @@ import gc
 import logging
 import os
 import queue
-import subprocess
-import sys
 import threading
 import time
 import weakref
@@ -21,6 +19,8 @@ from pi_native import AbortSignal, _deadlines
 from pi_native._deadlines import PhaseClock, Timer, Watchdog, watch_event, watchdog
 
 from ..conftest import wait_until
+from ..programs import run
+from .races import race
 
 LONG = 600.0  # seconds that no test has
 LEFT = 20.0  # seconds in which whatever is to happen has happened
@@ -331,17 +331,7 @@ def test_many_threads_start_one_watchdog() -> None:
     """However many threads need the first timer at once, one thread is started."""
     dog = Watchdog()
     fired = [Fired() for _ in range(16)]
-    start = threading.Barrier(16)
-
-    def begin(one: Fired) -> None:
-        start.wait()
-        dog.call_later(0.01, one)
-
-    threads = [threading.Thread(target=begin, args=(one,)) for one in fired]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    race(*(functools.partial(dog.call_later, 0.01, one) for one in fired))
     assert all(one.wait() for one in fired)
     assert len({one.threads[0] for one in fired}) == 1
 
@@ -563,11 +553,5 @@ def test_a_fork_in_the_middle_of_starting_leaves_no_lock_behind() -> None:
 def test_a_running_watchdog_does_not_hold_up_the_exit() -> None:
     """A process with timers that are due in ten minutes ends at once, without a word."""
     code = "from pi_native._deadlines import watchdog; watchdog().call_later(600, print)"
-    ended = subprocess.run(
-        [sys.executable, "-W", "error", "-c", code],
-        capture_output=True,
-        timeout=60,
-        check=False,
-        env=dict(os.environ),
-    )
-    assert (ended.returncode, ended.stdout, ended.stderr) == (0, b"", b"")
+    ended = run(code, flags=("-W", "error"))
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import ast
 import re
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from ..programs import run
 
 ROOT = Path(__file__).parent.parent.parent
 PACKAGE = ROOT / "pi_native"
@@ -130,9 +130,7 @@ def test_front_ends_use_the_public_names(front_end: str) -> None:
 def test_importing_the_package_loads_no_more_than_it_needs() -> None:
     """Neither cattrs nor a front end nor an extra is there after `import pi_native`."""
     code = "import sys, pi_native; print(*sys.modules)"
-    loaded = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
-    ).stdout.split()
+    loaded = run(code).stdout.split()
     assert "pi_native._client" in loaded
     unwanted = {"cattrs", "yaml", "rich", "IPython", "opentelemetry", "argparse", "pytest"}
     assert not unwanted & set(loaded)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 
 import pytest
 
 from pi_native import AssistantMessageEventStream
 from pi_native.errors import ConfigurationError
+
+from ..programs import run
 
 
 def test_without_ipython_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -27,4 +28,5 @@ def test_nobody_imports_ipython_unasked() -> None:
         "pi_native.AssistantMessage([pi_native.TextContent('Hi')])._repr_markdown_()\n"
         "assert 'IPython' not in sys.modules"
     )
-    subprocess.run([sys.executable, "-c", script], check=True, timeout=60)
+    done = run(script)
+    assert done.returncode == 0, done.stderr

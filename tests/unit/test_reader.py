@@ -7,7 +7,7 @@ import json
 import pickle
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -15,6 +15,7 @@ from unittest import mock
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
+from benchmarks import wires
 from pi_native import (
     AssistantMessage,
     AssistantMessageEvent,
@@ -35,8 +36,6 @@ from pi_native._chunks import Dechunker
 from pi_native._reader import EventReader
 from pi_native._snapshots import RawSnapshot, Snapshot, SnapshotReader, find_trail
 from pi_native._sse import BlockCutter
-
-from .turns import ahead, text_turn, tool_turn
 
 MODEL = Model("y", "x")
 TRANSCRIPTS = sorted((Path(__file__).parent.parent / "data").glob("*.sse"))
@@ -207,41 +206,21 @@ def test_both_ways_agree_on_a_stream_that_is_cut(stream: bytes, data: st.DataObj
     check_both([stream[: data.draw(st.integers(0, len(stream)))]])
 
 
-def text_events(count: int) -> Iterator[AssistantMessageEvent]:
-    """A turn of `count` text deltas, read."""
-    yield from EventReader(MODEL, 10**9).feed(b"".join(text_turn(count)))
+# With what JSON escapes, and what it might.
+WORDS = 'the |light |of |day |is |"Über" |🌍\n|it\\ '
+Wire = Callable[[int], Iterator[bytes]]
+WIRES: dict[str, Wire] = {
+    "text": lambda count: wires.text(count, 1, WORDS),
+    "tool call": lambda count: wires.tool_call(count, 1, WORDS),
+    "text at once": lambda count: wires.text(count, count, WORDS),
+    "tool call by fives": lambda count: wires.tool_call(count, 5, WORDS),
+}
+every_wire = pytest.mark.parametrize("wire", WIRES.values(), ids=WIRES.keys())
 
 
-def tool_events(count: int) -> Iterator[AssistantMessageEvent]:
-    """A turn of `count` tool-call deltas, read."""
-    yield from EventReader(MODEL, 10**9).feed(b"".join(tool_turn(count)))
-
-
-def fast_text(count: int) -> Iterator[bytes]:
-    """Text whose every snapshot is whole from the start."""
-    yield from ahead(text_turn(count), by=count + 1)
-
-
-def fast_tool(count: int) -> Iterator[bytes]:
-    """A tool call of a provider that is up to five deltas ahead."""
-    yield from ahead(tool_turn(count), by=5)
-
-
-def fast_text_events(count: int) -> Iterator[AssistantMessageEvent]:
-    """That text, read."""
-    yield from EventReader(MODEL, 10**9).feed(b"".join(fast_text(count)))
-
-
-def fast_tool_events(count: int) -> Iterator[AssistantMessageEvent]:
-    """That tool call, read."""
-    yield from EventReader(MODEL, 10**9).feed(b"".join(fast_tool(count)))
-
-
-TURNS = pytest.mark.parametrize(
-    "turn",
-    [text_events, tool_events, fast_text_events, fast_tool_events],
-    ids=["text", "tool call", "text at once", "tool call by fives"],
-)
+def events_of(wire: Iterator[bytes]) -> Iterator[AssistantMessageEvent]:
+    """The events of a turn."""
+    yield from EventReader(MODEL, 10**9).feed(b"".join(wire))
 
 
 class Work:
@@ -282,32 +261,32 @@ class Work:
             return list(turn)
 
 
-@TURNS
-def test_twice_as_many_deltas_cost_twice_the_work(turn: Any) -> None:
+@every_wire
+def test_twice_as_many_deltas_cost_twice_the_work(wire: Wire) -> None:
     """What is copied and parsed grows with the message, not with the wire.
 
     And no delta goes to sseclient.
     """
     short, long = Work(), Work()
-    short.measure(turn(400))
-    events = long.measure(turn(800))
-    wire = len(b"".join(text_turn(800)))
+    short.measure(events_of(wire(400)))
+    events = long.measure(events_of(wire(800)))
+    size = len(b"".join(wires.text(800, 1, WORDS)))
     assert len(events) > 800
     assert long.parsed < 2.2 * short.parsed
-    assert long.parsed < wire / 20
+    assert long.parsed < size / 20
     assert long.cut < 2.2 * short.cut
-    assert long.cut < wire / 20
+    assert long.cut < size / 20
     assert long.blocks == short.blocks < 10
 
 
-@TURNS
-def test_twice_as_many_deltas_keep_twice_the_bytes(turn: Any) -> None:
+@every_wire
+def test_twice_as_many_deltas_keep_twice_the_bytes(wire: Wire) -> None:
     """The snapshots of a turn share one text, which is no longer than the last of them."""
 
     def kept(count: int) -> int:
         deltas = [
             event._partial
-            for event in turn(count)
+            for event in events_of(wire(count))
             if isinstance(event, (TextDeltaEvent, ToolCallDeltaEvent))
         ]
         trails = {id(s._trail): s._trail for s in deltas if isinstance(s, Snapshot)}
@@ -322,20 +301,11 @@ def test_twice_as_many_deltas_keep_twice_the_bytes(turn: Any) -> None:
     assert kept(800) < 800 * 150
 
 
-@pytest.mark.parametrize(
-    ("turn", "wire"),
-    [
-        (text_events, text_turn),
-        (tool_events, tool_turn),
-        (fast_text_events, fast_text),
-        (fast_tool_events, fast_tool),
-    ],
-    ids=["text", "tool call", "text at once", "tool call by fives"],
-)
-def test_every_event_has_its_own_snapshot_verbatim(turn: Any, wire: Any) -> None:
+@every_wire
+def test_every_event_has_its_own_snapshot_verbatim(wire: Wire) -> None:
     """Asked for after the turn, each snapshot is the one that came with its event."""
-    sent = [json.loads(frame[6:]) for frame in wire(60) if frame != b"data: [DONE]\n\n"]
-    events = list(turn(60))
+    sent = [json.loads(frame[6:]) for frame in wire(60) if frame != wires.DONE]
+    events = list(events_of(wire(60)))
     assert len(sent) == len(events)
     for event, data in zip(events, sent, strict=True):
         assert to_wire(event) == data
@@ -345,7 +315,7 @@ def test_every_event_has_its_own_snapshot_verbatim(turn: Any, wire: Any) -> None
 
 def test_a_set_aside_snapshot_can_be_pickled() -> None:
     """An event that was not asked for its snapshot takes it along as text."""
-    for event in text_events(20):
+    for event in events_of(wires.text(20)):
         copy = pickle.loads(pickle.dumps(event))
         assert copy == event
         assert copy.partial == event.partial
@@ -355,7 +325,7 @@ def test_an_observed_stream_sees_every_frame_and_costs_no_more_memory() -> None:
     """An observer gets each frame in full, and the snapshots are set aside all the same."""
     seen: list[SseEvent] = []
     reader = EventReader(MODEL, 10**9, seen.append)
-    events = list(reader.feed(b"".join(text_turn(30))))
+    events = list(reader.feed(b"".join(wires.text(30))))
     assert len(seen) == len(events) + 1
     assert seen[-1].data == "[DONE]"
     assert isinstance(events[20]._partial, RawSnapshot)

@@ -8,11 +8,11 @@ import warnings
 
 import pytest
 
+from benchmarks.wires import frame
 from pi_native import AbortController, Client, ResponseInfo
 
 from ..conftest import wait_until
 from ..unit.endings import CALLERS, LEFT, Race, pairs
-from ..unit.turns import frame
 from .peer import CHUNKED, LAST_CHUNK, Connection, Peer, chunk
 
 ROUNDS = 8

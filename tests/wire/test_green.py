@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import threading
 
 import pytest
 
 from pi_native import Client, ConfigurationError, Context, Model, UserMessage, stream_pi_native
 from pi_native._deadlines import Watchdog
+
+from ..programs import run
 
 CALL = """
 import gevent.monkey
@@ -31,9 +31,7 @@ for call in (
 def test_a_process_patched_by_gevent_is_told(how: str) -> None:
     """Whatever gevent was asked to patch, each call raises and names it, and the process ends."""
     pytest.importorskip("gevent")
-    ran = subprocess.run(
-        [sys.executable, "-c", CALL.format(how)], capture_output=True, text=True, timeout=60
-    )
+    ran = run(CALL.format(how))
     lines = ran.stdout.splitlines()
     assert len(lines) == 3, ran.stderr
     for line in lines:

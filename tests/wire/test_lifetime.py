@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import gc
-import subprocess
-import sys
 import threading
 import weakref
 from collections.abc import Callable, Iterator
@@ -15,6 +13,7 @@ from pi_native import AbortController, Client
 from pi_native.testing import FakeGateway
 
 from ..conftest import wait_until
+from ..programs import run
 
 
 @pytest.fixture
@@ -59,11 +58,5 @@ print(next(stream).type)
 
 def test_a_program_ends_at_once_although_a_turn_still_streams() -> None:
     """The interpreter exits without waiting for the worker, and without a word about it."""
-    ended = subprocess.run(
-        [sys.executable, "-X", "dev", "-W", "always", "-c", SCRIPT],
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=False,
-    )
+    ended = run(SCRIPT, flags=("-X", "dev", "-W", "always"))
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, "start\n", "")

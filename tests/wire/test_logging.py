@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import logging
-import os
 import re
-import subprocess
 import sys
 from collections.abc import Iterator
 
@@ -16,6 +14,7 @@ from pi_native._logs import set_up
 from pi_native.testing import FakeGateway, HangUp, Stall
 
 from ..conftest import wait_until
+from ..programs import run
 from .calls import KEY
 
 pytestmark = pytest.mark.usefixtures("quick_retries")
@@ -139,38 +138,31 @@ print(client.complete("acme/large", sys.argv[3], on_sse_event=broken).text)
 """
 
 
-def run(gateway: FakeGateway, level: str | None) -> subprocess.CompletedProcess[str]:
-    """A program that sets up no logging, and makes a turn whose observer fails."""
+def said_by_a_program(gateway: FakeGateway, level: str | None) -> str:
+    """The stderr of one that sets up no logging, and makes a turn whose observer fails."""
     gateway.reply("Hello")
     added = {} if level is None else {"PI_NATIVE_LOG": level}
-    return subprocess.run(
-        [sys.executable, "-c", PROGRAM, gateway.url, KEY, SAID],
-        env={**os.environ, **added},
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=30,
-    )
+    done = run(PROGRAM, gateway.url, KEY, SAID, **added)
+    assert (done.returncode, done.stdout) == (0, "Hello\n")
+    return done.stderr
 
 
 @pytest.mark.parametrize("level", [None, "", "error"])
 def test_nothing_is_said_by_default(gateway: FakeGateway, level: str | None) -> None:
     """A program's stderr is its own; at `error`, what its callbacks raise is told."""
-    done = run(gateway, level)
-    assert done.stdout == "Hello\n"
-    assert ("on_sse_event raised" in done.stderr) == (level == "error")
-    assert "POST" not in done.stderr
+    said = said_by_a_program(gateway, level)
+    assert ("on_sse_event raised" in said) == (level == "error")
+    assert "POST" not in said
 
 
 @pytest.mark.parametrize("level", ["debug", "DEBUG"])
 def test_the_environment_turns_it_on(gateway: FakeGateway, level: str) -> None:
     """On stderr, with the time and the turn's thread; the key is not there, nor what was said."""
-    done = run(gateway, level)
-    assert done.stdout == "Hello\n"
-    assert re.search(r"^\d{4}-\S+ \S+ DEBUG pi-native-1: POST http", done.stderr, re.MULTILINE)
-    assert "stop reason 'stop'" in done.stderr
-    assert KEY not in done.stderr
-    assert SAID not in done.stderr
+    said = said_by_a_program(gateway, level)
+    assert re.search(r"^\d{4}-\S+ \S+ DEBUG pi-native-1: POST http", said, re.MULTILINE)
+    assert "stop reason 'stop'" in said
+    assert KEY not in said
+    assert SAID not in said
 
 
 @pytest.fixture
@@ -195,9 +187,8 @@ def test_a_level_is_a_level(said: str, level: str, logger: logging.Logger) -> No
 
 def test_a_level_that_is_none_is_told(gateway: FakeGateway) -> None:
     """It is no reason to stop a program, and none to be silent."""
-    done = run(gateway, "loud")
-    assert done.stdout == "Hello\n"
-    assert "PI_NATIVE_LOG is one of debug, info, warning, error, not 'loud'" in done.stderr
+    said = said_by_a_program(gateway, "loud")
+    assert "PI_NATIVE_LOG is one of debug, info, warning, error, not 'loud'" in said
 
 
 def test_the_logger_is_the_programs_to_set_up(logger: logging.Logger) -> None:

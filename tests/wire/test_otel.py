@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -33,6 +31,7 @@ from pi_native import (
 from pi_native.testing import Events, FakeGateway, HangUp, Reply, Stall
 
 from ..conftest import wait_until
+from ..programs import run
 from .calls import KEY
 
 pytestmark = pytest.mark.usefixtures("quick_retries")
@@ -379,15 +378,8 @@ def test_a_program_that_does_not_use_it_pays_nothing(
 ) -> None:
     """It is neither imported nor missed."""
     gateway.reply("Hello")
-    program = PROGRAM.format(before=before)
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", program, gateway.url, KEY],
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=30,
-    )
-    assert (done.stdout, done.stderr) == (printed, "")
+    done = run(PROGRAM.format(before=before), gateway.url, KEY, flags=("-W", "error"))
+    assert (done.returncode, done.stdout, done.stderr) == (0, printed, "")
 
 
 def test_a_program_that_ends_with_its_turn_has_told_of_it(gateway: FakeGateway) -> None:
@@ -409,12 +401,6 @@ print(Client(sys.argv[1], sys.argv[2]).stream("acme/large", "hi").result().text,
 sys.stderr.flush()
 os._exit(0)
 """
-    done = subprocess.run(
-        [sys.executable, "-c", program, gateway.url, KEY],
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=30,
-    )
-    assert done.stdout == "Hello\n"
+    done = run(program, gateway.url, KEY)
+    assert (done.returncode, done.stdout) == (0, "Hello\n")
     assert '"name": "chat large"' in done.stderr
