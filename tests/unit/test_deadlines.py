@@ -369,35 +369,31 @@ def test_a_phase_expires_with_its_name_and_limit() -> None:
     assert expired.told == [("connect", 0.01)]
 
 
-def test_a_phase_that_was_left_does_not_expire() -> None:
-    """Entering the next phase ends the one before, be the new limit longer or shorter."""
+@pytest.mark.parametrize("restarted", [False, True])
+@pytest.mark.parametrize("limit", [LONG, None])
+def test_a_phase_that_was_left_does_not_expire(limit: float | None, restarted: bool) -> None:
+    """The next phase ends the one before, with or without a limit of its own, restarted or not."""
     expired, other = Expired(), Fired()
     with held_up(watchdog()):
         clock = PhaseClock(expired)
         clock.enter("connect", 0.001)
-        clock.enter("headers", LONG)
+        clock.enter("headers", limit)
+        if restarted:
+            clock.restart()
         watchdog().call_later(0.002, other)
     assert other.wait()
     assert expired.told == []
-    another = PhaseClock(expired)
-    another.enter("headers", LONG)
+
+
+def test_a_shorter_phase_expires_before_the_one_that_was_left() -> None:
+    """What was asked of the watchdog for a longer phase does not hold up the next one."""
+    expired = Expired()
+    clock = PhaseClock(expired)
+    clock.enter("headers", LONG)
     settled(watchdog())
-    another.enter("first_event", 0.01)
+    clock.enter("first_event", 0.01)
     assert expired.wait()
     assert expired.told == [("first_event", 0.01)]
-
-
-def test_a_phase_without_a_limit_never_expires() -> None:
-    """A phase without a limit ends the one before and needs no end itself, restarted or not."""
-    expired, other = Expired(), Fired()
-    with held_up(watchdog()):
-        clock = PhaseClock(expired)
-        clock.enter("connect", 0.001)
-        clock.enter("headers", None)
-        clock.restart()
-        watchdog().call_later(0.002, other)
-    assert other.wait()
-    assert expired.told == []
 
 
 def test_a_restarted_phase_counts_again() -> None:

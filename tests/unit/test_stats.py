@@ -6,6 +6,7 @@ import copy
 import pickle
 from typing import Any
 
+import attrs
 import pytest
 
 from pi_native import (
@@ -27,6 +28,18 @@ class Clock:
 
     def __call__(self) -> float:
         return self.seconds
+
+
+A_TURN = StreamStats(
+    attempts=1,
+    time_to_headers=0.5,
+    time_to_first_event=1.0,
+    time_to_first_text=3.0,
+    duration=6.0,
+    events=7,
+    bytes=300,
+    tokens_per_second=25.0,
+)
 
 
 @pytest.fixture
@@ -66,16 +79,7 @@ def test_a_turn_from_call_to_end(meter: Meter, clock: Clock) -> None:
     meter.stop(100)
     clock.seconds += 5
     meter.stop(7)
-    assert meter.stats() == StreamStats(
-        attempts=1,
-        time_to_headers=0.5,
-        time_to_first_event=1.0,
-        time_to_first_text=3.0,
-        duration=6.0,
-        events=7,
-        bytes=300,
-        tokens_per_second=25.0,
-    )
+    assert meter.stats() == A_TURN
 
 
 def test_while_it_runs_the_duration_grows(meter: Meter, clock: Clock) -> None:
@@ -125,18 +129,9 @@ def test_another_attempt_begins_anew_but_for_the_time(meter: Meter, clock: Clock
 def test_it_is_said_in_a_line() -> None:
     """What is not known is left out."""
     assert str(StreamStats(duration=1.256, events=1200)) == "1.26 s, 1,200 events, 0 bytes"
-    every = StreamStats(
-        attempts=2,
-        time_to_headers=0.1,
-        time_to_first_event=0.25,
-        time_to_first_text=0.5,
-        duration=2,
-        events=10,
-        bytes=52312,
-        tokens_per_second=33.333,
-    )
+    every = attrs.evolve(A_TURN, attempts=2, bytes=52312, tokens_per_second=33.333)
     assert str(every) == (
-        "2.00 s, first event after 0.25 s, first text after 0.50 s, 10 events, 52,312 bytes, "
+        "6.00 s, first event after 1.00 s, first text after 3.00 s, 7 events, 52,312 bytes, "
         "33.3 tokens/s, 2 attempts"
     )
 

@@ -60,6 +60,15 @@ def types(events: list[Any]) -> list[str]:
     return [event.type for event in events]
 
 
+def cancel(held: list[AssistantMessageEventStream], means: str) -> None:
+    """Abort the stream that nobody but the list holds, or drop it."""
+    if means == "abort":
+        held[0].abort()
+        return
+    with pytest.warns(ResourceWarning, match="dropped"):
+        held.clear()
+
+
 def workers() -> list[threading.Thread]:
     """The threads that streams have running."""
     return [thread for thread in threads() if thread.name.startswith("pi-native-")]

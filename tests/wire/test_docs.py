@@ -1,4 +1,4 @@
-"""The guides' code runs as it stands there, page by page."""
+"""The code of the README and of the guides runs as it stands there, page by page."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,11 @@ import pytest
 from pi_native import ToolCall
 from pi_native.testing import FakeGateway, Reply
 
-DOCS = Path(__file__).parent.parent.parent / "docs"
+ROOT = Path(__file__).parent.parent.parent
+README = ROOT / "README.md"
+DOCS = ROOT / "docs"
 PAGES = sorted(path for path in DOCS.rglob("*.md") if "```python" in path.read_text("utf-8"))
+Run = Callable[[Path], dict[str, Any]]
 
 
 def python_of(page: Path) -> list[str]:
@@ -23,28 +27,56 @@ def python_of(page: Path) -> list[str]:
     return re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_a_pages_python_runs_from_top_to_bottom(
-    page: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    """Every block runs, one after the other, beside a gateway that answers each turn."""
-    monkeypatch.chdir(tmp_path)
-    with FakeGateway("gateway-token") as gateway:
-        gateway.default = lambda _: Reply(
-            "Because of the air.",
-            thinking="Hm.",
-            tool_calls=[ToolCall("call_1", "clock", {"zone": "UTC"})],
-        )
-        monkeypatch.setenv("PI_NATIVE_BASE_URL", gateway.url)
-        monkeypatch.setenv("PI_NATIVE_API_KEY", "gateway-token")
+@pytest.fixture
+def run_page(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
+    """Runs a page's blocks, beside a gateway that answers each turn; returns what they define."""
+
+    def run(page: Path) -> dict[str, Any]:
+        monkeypatch.chdir(tmp_path)
         namespace: dict[str, Any] = {"__name__": page.stem}
-        for number, source in enumerate(python_of(page), 1):
-            code = compile(
-                source.replace("http://127.0.0.1:4000", gateway.url),
-                f"{page.name}, block {number}",
-                "exec",
+        with FakeGateway("gateway-token") as gateway:
+            gateway.default = lambda _: Reply(
+                "Because of the air.",
+                thinking="Hm.",
+                tool_calls=[ToolCall("call_1", "clock", {"zone": "UTC"})],
             )
-            exec(code, namespace)
+            monkeypatch.setenv("PI_NATIVE_BASE_URL", gateway.url)
+            monkeypatch.setenv("PI_NATIVE_API_KEY", "gateway-token")
+            for number, source in enumerate(python_of(page), 1):
+                here = source.replace("http://127.0.0.1:4000", gateway.url)
+                exec(compile(here, f"{page.name}, block {number}", "exec"), namespace)
+        return namespace
+
+    return run
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_a_pages_python_runs_from_top_to_bottom(page: Path, run_page: Run) -> None:
+    """Every block runs, one after the other."""
+    run_page(page)
+
+
+def test_the_readmes_python_runs_and_does_what_it_says(
+    run_page: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Every block runs, and prints what it is there to print."""
+    namespace = run_page(README)
+    printed = capsys.readouterr().out
+    assert "Because of the air." in printed
+    assert "thinking: " in printed
+    assert "cancelled before" in printed
+    assert "call: clock {'zone': 'UTC'}" in printed
+    assert namespace["client"] is not None
+    assert len(namespace["chat"].messages) == 4
+
+
+def test_the_newcomers_commands_are_marked_for_what_runs_them() -> None:
+    """Each of the two commands stands alone in the block that CI takes it from."""
+    readme = README.read_text(encoding="utf-8")
+    for name in ("demo", "tests"):
+        [block] = re.findall(rf"<!-- {name} -->\n```sh\n(.*?)```", readme, re.DOTALL)
+        assert block.count("\n") == 1
+        assert block.startswith("python3 -m venv .venv && ")
 
 
 def test_a_pages_tests_pass(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from pi_native.testing import FakeGateway, HangUp, Stall
 
 from ..conftest import wait_until
 from ..programs import run
-from .calls import KEY
+from .calls import KEY, cancel
 
 pytestmark = pytest.mark.usefixtures("quick_retries")
 
@@ -82,11 +82,7 @@ def test_a_cancel_is_told(
     gateway.reply("One two three", fault=Stall(after=3))
     held = [client.stream("acme/large", SAID)]
     next(held[0].text_stream)
-    if means == "abort":
-        held[0].abort()
-    else:
-        with pytest.warns(ResourceWarning, match="dropped"):
-            held.clear()
+    cancel(held, means)
     word = {"abort": "ended, stop reason 'aborted': ", "drop": "dropped: "}[means]
     assert wait_until(lambda: caplog.messages[-1].startswith(word))
 

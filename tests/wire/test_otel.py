@@ -32,7 +32,7 @@ from pi_native.testing import Events, FakeGateway, HangUp, Reply, Stall
 
 from ..conftest import wait_until
 from ..programs import run
-from .calls import KEY
+from .calls import KEY, cancel
 
 pytestmark = pytest.mark.usefixtures("quick_retries")
 
@@ -256,11 +256,7 @@ def test_a_cancelled_turn_ends_its_span(
     gateway.reply("One two three", fault=Stall(after=3))
     held = [client.stream("acme/large", SAID)]
     next(held[0].text_stream)
-    if means == "abort":
-        held[0].abort()
-    else:
-        with pytest.warns(ResourceWarning, match="dropped"):
-            held.clear()
+    cancel(held, means)
     attributes = telemetry.span().attributes or {}
     assert attributes["error.type"] == {"abort": "AbortError", "drop": "dropped"}[means]
     assert "gen_ai.usage.output_tokens" not in attributes
