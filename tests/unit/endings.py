@@ -58,11 +58,13 @@ class Race:
             self.run(lambda events=events: self._iterate(events))  # type: ignore[misc]
         self.run(lambda: self.results.append(result_of(turn)))
 
-    def run(self, action: Callable[[], object]) -> None:
-        """Run it in a thread of its own, from the start of the race on."""
+    def run(self, action: Callable[[], object], handicap: float = 0.0) -> None:
+        """Run it in a thread of its own, from the start of the race on, or so much later."""
 
         def wait_and_run() -> None:
             self.start.wait(LEFT)
+            if handicap:
+                time.sleep(handicap)
             sys.settrace(_jostle)
             action()
 
