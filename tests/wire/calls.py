@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from pi_native import (
 from ..conftest import threads
 
 KEY = "key-of-the-gateway"
+Turn = Callable[[str], AssistantMessageEventStream]  # made at an address
 
 
 def start(

@@ -10,11 +10,11 @@ import pytest
 import requests
 import trustme
 
-from pi_native import Client
+from pi_native import AssistantMessageEventStream, Client
 from pi_native.testing import FakeGateway
 
 from ..conftest import wait_until
-from .calls import KEY, workers
+from .calls import KEY, Turn, start, workers
 
 
 @pytest.fixture
@@ -38,6 +38,27 @@ def session() -> Iterator[requests.Session]:
         yield session
         # What a failure holds on to is collected by then, and with it the session's sockets.
         assert wait_until(lambda: not workers())
+
+
+@pytest.fixture(params=["client", "low-level", "session"])
+def turn(request: pytest.FixtureRequest, session: requests.Session) -> Iterator[Turn]:
+    """Starts a turn at an address: through a client, the low-level call, or a session of ours."""
+    if request.param == "low-level":
+        yield start
+        return
+    if request.param == "session":
+        yield lambda url: start(url, session=session)
+        return
+    clients: list[Client] = []
+
+    def through_client(url: str) -> AssistantMessageEventStream:
+        if not clients:
+            clients.append(Client(url, KEY, max_retries=0))
+        return clients[0].stream("x/y", "hi")
+
+    yield through_client
+    for client in clients:
+        client.close()
 
 
 @pytest.fixture

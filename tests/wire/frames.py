@@ -11,6 +11,8 @@ START = {"type": "start", "partial": {"role": "assistant", "content": []}}
 DELTA = {"type": "text_delta", "contentIndex": 0, "delta": "Hello", "partial": HELLO}
 FINISHED = {"type": "done", "reason": "stop", "message": {**HELLO, "stopReason": "stop"}}
 
+REFUSAL = {"error": {"type": "some_error", "message": "because"}}  # a body
+
 
 def frame(event: object) -> bytes:
     """An event as one frame of SSE; text goes in as it is."""
