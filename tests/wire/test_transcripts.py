@@ -1,127 +1,216 @@
-"""Transcripts of the real gateway, cut at every single byte: what came before it counts."""
+"""Transcripts of the real gateway, split and cut on their way: what came are the same events."""
 
 from __future__ import annotations
 
-import socket
-from collections.abc import Iterator
+import itertools
+import random
+import types
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from pi_native import (
+    AssistantMessage,
     AssistantMessageEvent,
-    AssistantMessageEventStream,
-    Context,
     DoneEvent,
     ErrorEvent,
     GatewayConnectionError,
     IncompleteStreamError,
     Model,
-    PiNativeError,
-    StreamOptions,
-    UserMessage,
-    stream_pi_native,
+    _messages,
 )
 from pi_native._reader import EventReader
+from pi_native.testing import FakeGateway, Raw
 
-from .peer import CHUNKED, Connection, Peer, chunk
+from .calls import KEY, outcome, start
+from .peer import CHUNKED, LAST_CHUNK, UNTIL_CLOSE, Connection, Peer, chunk
 
 DATA = Path(__file__).parent.parent / "data"
+PATHS = sorted(DATA.glob("*.sse"))
 MODEL = Model("y", "x")
-DONE = b"data: [DONE]\n\n"
+BLANK_LINE = b"\n\n"
+# Four transcripts are so long that to read them anew for every byte would take seconds.
+EVERY_BYTE_UP_TO = 10_000
+every_transcript = pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
 
 
-def frames(name: str) -> list[bytes]:
-    """The frames of a transcript, without the last one, which is no event."""
-    whole = (DATA / name).read_bytes()
-    assert whole.endswith(DONE)
-    return [part + b"\n\n" for part in whole.removesuffix(DONE).split(b"\n\n")[:-1]]
+@pytest.fixture(autouse=True)
+def stopped_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A message that stands in for one that never came is always made at the same time."""
+    monkeypatch.setattr(_messages, "time", types.SimpleNamespace(time_ns=lambda: 10**18))
 
 
 def events_of(data: bytes) -> list[AssistantMessageEvent]:
-    """What is in some bytes that then end."""
+    """The events of a body that comes in one piece, and then ends."""
     reader = EventReader(MODEL, 10**9)
     return [*reader.feed(data), *reader.finish()]
 
 
-def cuts(name: str, lacking: int = 2) -> Iterator[tuple[bytes, list[AssistantMessageEvent]]]:
-    """The transcript up to each of its bytes, with the events that had come by then.
-
-    At a proper end, an event has come when its JSON has: the blank line may be missing.
-    """
-    whole = b"".join(frames(name)) + DONE
-    ends = []
-    position = 0
-    for frame in frames(name):
-        position += len(frame)
-        ends.append(position - lacking)
-    events = events_of(whole)
-    assert len(events) == len(ends)
-    for cut in range(len(whole)):
-        yield whole[:cut], events[: sum(end <= cut for end in ends)]
+def frames_of(data: bytes) -> list[bytes]:
+    """The frames of a body."""
+    return [part + BLANK_LINE for part in data.split(BLANK_LINE)[:-1]]
 
 
-@pytest.mark.parametrize("name", ["text.sse", "thinking-signed.sse", "error.sse", "empty.sse"])
-def test_a_cut_anywhere_keeps_what_came_before(name: str) -> None:
-    """Up to each byte, the reader gives the events that were whole, and raises nothing."""
-    for data, expected in cuts(name):
-        assert events_of(data) == expected, data[-60:]
+# Split, and all there.
 
 
-class Cuts:
-    """A peer that answers each request with the next of the pieces, ended properly or not."""
+def pieces(data: bytes, seed: str, count: int) -> list[bytes]:
+    """The data in so many pieces, cut at places that look random and are the same every time."""
+    cuts = sorted(random.Random(seed).choices(range(len(data) + 1), k=count - 1))
+    return [data[a:b] for a, b in zip([0, *cuts], [*cuts, len(data)], strict=True)]
 
-    def __init__(self, pieces: list[bytes], last: bytes) -> None:
-        self._pieces = iter(pieces)
-        self._last = last
 
-    def __call__(self, connection: Connection) -> None:
-        """Serve one connection."""
+def check(path: Path, url: str) -> None:
+    """A turn has the events of the transcript, and ends as its last event says."""
+    expected = events_of(path.read_bytes())
+    events, end = outcome(start(url, on_incomplete="error"))
+    assert events == expected
+    last = expected[-1]
+    if isinstance(last, DoneEvent):
+        assert end == last.message
+    elif isinstance(last, ErrorEvent):
+        assert end == last.error
+    else:
+        assert path.stem == "hung-up"
+        assert type(end) is IncompleteStreamError
+        assert end.partial == last.partial
+
+
+@every_transcript
+def test_chunks_of_any_size(path: Path) -> None:
+    """HTTP's chunks, and the writes that they come in, may end in the middle of anything."""
+    body = b"".join(map(chunk, filter(None, pieces(path.read_bytes(), path.stem, 20))))
+
+    def serve(connection: Connection) -> None:
         connection.read_request()
-        piece = next(self._pieces)
-        connection.send(CHUNKED + (chunk(piece) if piece else b"") + self._last)
-        connection.sock.shutdown(socket.SHUT_WR)
+        connection.send(CHUNKED, *pieces(body + LAST_CHUNK, path.name, 20))
+
+    with Peer(serve) as peer:
+        check(path, peer.url)
 
 
-def turn(url: str) -> AssistantMessageEventStream:
-    """A turn for which an early end is an error."""
-    return stream_pi_native(
-        Model("y", "x", base_url=url),
-        Context([UserMessage("hi")]),
-        StreamOptions(on_incomplete="error"),
-    )
+@every_transcript
+def test_a_body_that_ends_with_its_connection(path: Path) -> None:
+    """Without chunks, each write may end in the middle of anything; the close is the end."""
+
+    def serve(connection: Connection) -> None:
+        connection.read_request()
+        connection.send(UNTIL_CLOSE, *pieces(path.read_bytes(), path.stem, 20))
+        connection.close()
+
+    with Peer(serve) as peer:
+        check(path, peer.url)
 
 
-def outcome(
-    stream: AssistantMessageEventStream,
-) -> tuple[list[AssistantMessageEvent], PiNativeError | None]:
-    """The events, and the failure behind them."""
-    events: list[AssistantMessageEvent] = []
-    try:
-        events.extend(iter(stream))
-    except PiNativeError as exc:
-        return events, exc
-    return events, None
+@every_transcript
+def test_the_fake_gateway_tells_it_again(path: Path) -> None:
+    """The fake gateway sends a transcript on as it is, in whatever pieces."""
+    with FakeGateway(KEY) as gateway:
+        gateway.add(Raw(pieces(path.read_bytes(), path.stem, 10)))
+        check(path, gateway.url)
 
 
-@pytest.mark.parametrize(
-    ("last", "lacking", "failure"),
-    [(b"0\r\n\r\n", 2, IncompleteStreamError), (b"", 0, GatewayConnectionError)],
-    ids=["ended", "cut"],
-)
-def test_a_cut_turn_ends_with_the_right_failure(
-    last: bytes, lacking: int, failure: type[PiNativeError]
-) -> None:
-    """Over HTTP too, each byte: the events before, then the failure, with the newest snapshot."""
-    tries = list(cuts("error-429.sse", lacking))
-    with Peer(Cuts([data for data, _ in tries], last)) as peer:
-        for data, expected in tries:
-            stream = turn(peer.url)
-            events, exc = outcome(stream)
-            assert events == expected, data[-60:]
-            if expected and isinstance(expected[-1], (DoneEvent, ErrorEvent)):
-                assert exc is None
+@every_transcript
+def test_each_byte_by_itself(path: Path) -> None:
+    """Up to each byte, a reader has given the events whose blank line was there, and no others."""
+    data = path.read_bytes()
+    reader, events = EventReader(MODEL, 10**9), list[AssistantMessageEvent]()
+    whole_at = set(itertools.accumulate(map(len, frames_of(data))))
+    for count in range(1, len(data) + 1):
+        new = list(reader.feed(data[count - 1 : count]))
+        assert len(new) <= (count in whole_at), count
+        events += new
+    assert list(reader.finish()) == []
+    assert events == events_of(data)
+
+
+# Cut, and what came before.
+
+
+@every_transcript
+def test_a_cut_anywhere_keeps_what_came_before(path: Path) -> None:
+    """Cut at any byte, a frame counts from its last brace on; before, it does not, and is no error.
+
+    The reader has read the frame before it, so that there is something to go on from.
+    """
+    data = path.read_bytes()
+    step = 1 + len(data) // EVERY_BYTE_UP_TO
+    for before, frame in itertools.pairwise([b"", *frames_of(data)]):
+        without, with_it = events_of(before), events_of(before + frame)
+        whole_at = len(frame) - len(BLANK_LINE)
+        for cut in [*range(0, whole_at, step), whole_at - 1]:
+            assert len(events_of(before + frame[:cut])) == len(without), frame[:cut]
+        for cut in range(whole_at, len(frame)):
+            assert events_of(before + frame[:cut]) == with_it, frame[:cut]
+
+
+def places(data: bytes) -> list[int]:
+    """Where to cut a body: around the ends of its frames, and now and then within them."""
+    ends = itertools.accumulate(map(len, frames_of(data)))
+    near = {end - back for end in ends for back in range(4)}
+    return sorted({*range(0, len(data), 97), *near} - {len(data)})
+
+
+def came(data: bytes, cut: int, lacking: int) -> list[Any]:
+    """Of all events, those that were there at the cut, but for so many bytes of the last one."""
+    ends = itertools.accumulate(map(len, frames_of(data)))
+    return events_of(data)[: sum(end - lacking <= cut for end in ends)]
+
+
+@pytest.fixture(scope="module")
+def cut_body() -> bytes:
+    """A body of some deltas and then a terminal event."""
+    return (DATA / "error.sse").read_bytes()
+
+
+@pytest.mark.parametrize("on_incomplete", ["done", "error"])
+def test_a_body_that_is_cut_and_ends_well(cut_body: bytes, on_incomplete: str) -> None:
+    """What came counts; without a terminal event, the rest is what an early end is said to be."""
+    to_serve = iter(places(cut_body))
+
+    def serve(connection: Connection) -> None:
+        while connection.read_request():
+            data = cut_body[: next(to_serve)]
+            connection.send(CHUNKED + (chunk(data) if data else b"") + LAST_CHUNK)
+
+    with Peer(serve) as peer:
+        for cut in places(cut_body):
+            stream = start(peer.url, on_incomplete=on_incomplete)
+            events, end = outcome(stream)
+            # The blank line behind the last event may be missing.
+            expected = came(cut_body, cut, lacking=len(BLANK_LINE))
+            if expected and isinstance(expected[-1], ErrorEvent):
+                assert (events, end) == (expected, expected[-1].error)
+            elif on_incomplete == "done":
+                empty = AssistantMessage([], api="pi-native", provider="x", model="y")
+                assert events == [*expected, DoneEvent("stop", empty)]
+                assert (end, stream.truncated) == (empty, True)
             else:
-                assert type(exc) is failure
-                assert exc.partial == (expected[-1].partial if expected else None)
+                assert (events, type(end)) == (expected, IncompleteStreamError)
+                assert end.partial == (expected[-1].partial if expected else None)
                 assert stream.truncated
+
+
+@pytest.mark.parametrize("on_incomplete", ["done", "error"])
+def test_a_body_that_is_cut_off(cut_body: bytes, on_incomplete: str) -> None:
+    """Without its last chunk an answer is cut short, whatever an early end is said to be."""
+    to_serve = iter(places(cut_body))
+
+    def serve(connection: Connection) -> None:
+        connection.read_request()
+        data = cut_body[: next(to_serve)]
+        connection.send(CHUNKED + (chunk(data) if data else b""))
+        connection.close()
+
+    with Peer(serve) as peer:
+        for cut in places(cut_body):
+            stream = start(peer.url, on_incomplete=on_incomplete)
+            events, end = outcome(stream)
+            expected = came(cut_body, cut, lacking=0)
+            if expected and isinstance(expected[-1], ErrorEvent):
+                assert (events, end) == (expected, expected[-1].error)
+            else:
+                assert (events, type(end)) == (expected, GatewayConnectionError)
+                assert end.partial == (expected[-1].partial if expected else None)
+                assert (end.phase, stream.truncated) == ("body", True)
