@@ -75,6 +75,7 @@ class Channel(Generic[T, R]):
         self._process = _process
         self.wake = self._queue.wake
         self._settled = threading.Condition(self._queue.mutex)
+        self._keeps_events = True
         self._putting = threading.Lock()  # so that no event slips in behind the end
         self._first = threading.Lock()  # taken by whoever settles, and never given back
         self._held: Outcome[T, R] | None = None
@@ -105,8 +106,12 @@ class Channel(Generic[T, R]):
     def add(self, events: Sequence[T]) -> None:
         """Hand over events without waking anybody; `wake` must follow before anything blocks."""
         with self._putting:
-            if self._outcome is None and self._held is None:
+            if self._outcome is None and self._held is None and self._keeps_events:
                 self._items.extend(events)
+
+    def discard_events(self) -> None:
+        """Keep none from here on, but for the last: nobody is going to ask for them."""
+        self._keeps_events = False
 
     def hold(self, outcome: Outcome[T, R]) -> None:
         """Decide the outcome without telling yet; whoever settles next tells this one."""

@@ -210,8 +210,7 @@ class Client:
             'Because of the air.'
         """
         turn = self.stream(model, prompt, system=system, tools=tools, signal=signal, **options)
-        with turn:
-            return turn.result().raise_for_error()
+        return turn._result_alone().raise_for_error()
 
     def models(self) -> list[ModelInfo]:
         """The models that the gateway offers."""

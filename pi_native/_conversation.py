@@ -108,8 +108,7 @@ class Conversation:
         Takes what `stream` takes. Raises what the stream would, and `ProviderError` for a turn
         that the provider failed.
         """
-        with self.stream(prompt, **options) as turn:
-            return turn.result().raise_for_error()
+        return self.stream(prompt, **options)._result_alone().raise_for_error()
 
     def fork(self) -> Conversation:
         """A conversation that goes on from here by itself. Its messages are copies."""

@@ -79,11 +79,10 @@ class Response(http.client.HTTPResponse):
 
     def _read_raw(self, amount: int) -> bytes:
         data: bytes
+        self.before_read()
         if self._buffered:
             self._buffered = False
-            self.before_read()
             data = self.fp.read1(_BUFFER_BYTES)  # all that is in the buffer, or one read past it
         else:
-            self.before_read()
             data = self._receive(amount)
         return data

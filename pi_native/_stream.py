@@ -231,6 +231,12 @@ class AssistantMessageEventStream(EventStream[AssistantMessageEvent, AssistantMe
         """
         return self._producer.stats if self._producer else StreamStats()
 
+    def _result_alone(self) -> AssistantMessage:
+        """The result of a stream that nobody else can have: no event is kept for anybody."""
+        self._channel.discard_events()
+        with self:
+            return self.result()
+
     def display(self) -> AssistantMessage:
         """Show the answer in a notebook as it comes, and return the message when it is complete.
 

@@ -150,6 +150,17 @@ def test_a_batch_is_the_same_as_its_events_one_by_one() -> None:
     assert read(channel) == [1, 2, 3, 4]
 
 
+def test_events_that_nobody_asks_for_are_not_kept() -> None:
+    """Told so, a channel drops what is pushed; the end is as it would have been."""
+    channel = Ints()
+    channel.push(1)
+    channel.discard_events()
+    channel.push_all([2, 3])
+    channel.settle(Outcome(result="done", event=4))
+    assert read(channel) == [1, 4]
+    assert channel.result(0) == "done"
+
+
 def test_a_batch_wakes_as_many_readers_as_it_has_events() -> None:
     """Every event of a batch is taken by a waiting reader, though nothing else happens."""
     channel = Ints()

@@ -13,10 +13,13 @@ import pytest
 
 from pi_native import (
     AssistantMessageEventStream,
+    Client,
+    Conversation,
     GatewayConnectionError,
     PiNativeError,
     TextDeltaEvent,
 )
+from pi_native._channel import Channel
 from pi_native.testing import FakeGateway, HangUp, Stall
 
 from ..conftest import threads, wait_until
@@ -165,3 +168,26 @@ def test_a_stream_dropped_after_its_end_is_quiet(gateway: FakeGateway) -> None:
         warnings.simplefilter("error")
         held.clear()
         gc.collect()
+
+
+@pytest.mark.parametrize("ask", ["complete", "conversation"])
+def test_what_nobody_can_iterate_over_is_not_kept(
+    ask: str, gateway: FakeGateway, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A turn of which only the message is asked for keeps no events, however long it is."""
+    channels: list[Channel[Any, Any]] = []
+    discard = Channel.discard_events
+
+    def discard_and_go_on(channel: Channel[Any, Any]) -> None:
+        discard(channel)
+        channels.append(channel)
+        gateway.release()
+
+    monkeypatch.setattr(Channel, "discard_events", discard_and_go_on)
+    gateway.reply(["a"] * 50, fault=Stall(after=2))
+    if ask == "complete":
+        message = client.complete("x/y", "hi")
+    else:
+        message = Conversation(client, "x/y").ask("hi")
+    assert message.text == "a" * 50
+    assert len(channels[0]._items) < 6
