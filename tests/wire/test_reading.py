@@ -181,6 +181,7 @@ def test_what_nobody_can_iterate_over_is_not_kept(
     def discard_and_go_on(channel: Channel[Any, Any]) -> None:
         discard(channel)
         channels.append(channel)
+        assert gateway.wait_for_request(60).stalled.wait(60)
         gateway.release()
 
     monkeypatch.setattr(Channel, "discard_events", discard_and_go_on)
