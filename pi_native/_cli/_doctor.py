@@ -28,7 +28,7 @@ from pi_native import (
 )
 
 from ._console import Console
-from ._gateway import client_for_pages, client_for_turns
+from ._gateway import client_for_pages, client_for_turns, read_key
 from ._problems import what_happened
 from ._prompt import MODEL_VARIABLE
 from ._tables import NOTHING, table
@@ -60,8 +60,9 @@ class Check(NamedTuple):
 
 def doctor(args: argparse.Namespace, console: Console) -> int:
     """Say what is configured, and what is wrong with it."""
-    settings = [*_settings(args), *_from_omp()]
-    with client_for_pages(args) as client:
+    key = read_key(args.api_key_file)  # once: it may be a pipe
+    settings = [*_settings(args, key), *_from_omp()]
+    with client_for_pages(args, key) as client:
         checks = list(examine(client, args.model or os.environ.get(MODEL_VARIABLE)))
     passed = all(check.passed for check in checks)
     if args.json:
@@ -71,8 +72,8 @@ def doctor(args: argparse.Namespace, console: Console) -> int:
     return 0 if passed else 1
 
 
-def _settings(args: argparse.Namespace) -> list[Setting]:
-    with client_for_turns(args) as client:
+def _settings(args: argparse.Namespace, key: str | None) -> list[Setting]:
+    with client_for_turns(args, key) as client:
         found = [Setting(s.name, s.value, _told(s)) for s in client.settings]
     origin = "-m" if args.model else MODEL_VARIABLE
     model = args.model or os.environ.get(MODEL_VARIABLE) or None

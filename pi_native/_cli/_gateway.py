@@ -11,17 +11,17 @@ _CONNECT_SECONDS = 10.0
 _PAGE_SECONDS = 30.0
 
 
-def client_for_turns(args: argparse.Namespace) -> Client:
+def client_for_turns(args: argparse.Namespace, key: str | None = None) -> Client:
     """A client whose turns take no longer than `--timeout`."""
-    return Client(args.base_url, read_key(args.api_key_file), total_timeout=args.timeout)
+    return Client(args.base_url, key or read_key(args.api_key_file), total_timeout=args.timeout)
 
 
-def client_for_pages(args: argparse.Namespace) -> Client:
+def client_for_pages(args: argparse.Namespace, key: str | None = None) -> Client:
     """A client for short questions, which have no total timeout: each step has to obey."""
     limit = args.timeout or _PAGE_SECONDS
     return Client(
         args.base_url,
-        read_key(args.api_key_file),
+        key or read_key(args.api_key_file),
         connect_timeout=min(limit, _CONNECT_SECONDS),
         first_event_timeout=limit,
     )

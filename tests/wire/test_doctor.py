@@ -91,6 +91,19 @@ class TestSettings:
         assert rows["total timeout"] == ["20 s", "--timeout"]
         assert rows["model"] == ["ok", "small"]
 
+    @pytest.mark.skipif(not Path("/dev/fd").exists(), reason="needs pipes that have a name")
+    def test_the_key_may_come_through_a_pipe(
+        self, gateway: FakeGateway, examine: Examine, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """As in `--api-key-file <(pass show gateway)`: it is read once."""
+        monkeypatch.delenv("PI_NATIVE_API_KEY")
+        reader, writer = os.pipe()
+        with open(reader), open(writer, "w") as pipe:
+            pipe.write(str(gateway.api_key))
+            pipe.close()
+            code, rows, _ = examine("--api-key-file", f"/dev/fd/{reader}")
+        assert (code, rows["authorized"][0]) == (0, "ok")
+
     def test_the_environments_timeouts(
         self, examine: Examine, gateway: FakeGateway, monkeypatch: pytest.MonkeyPatch
     ) -> None:
