@@ -13,6 +13,7 @@ import re
 import time
 from collections.abc import Iterator
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 from pi_native import (
     AuthenticationError,
@@ -29,7 +30,7 @@ from pi_native import (
 
 from ._console import Console
 from ._gateway import client_for_pages, client_for_turns, read_key
-from ._problems import what_happened
+from ._problems import NAME_ANOTHER, about_the_road, what_happened
 from ._prompt import MODEL_VARIABLE
 from ._tables import NOTHING, table
 
@@ -38,7 +39,6 @@ _OK, _NOT_TRIED = "ok", "not tried"
 _OPTIONS = {"base_url": "--base-url", "api_key": "--api-key-file", "total_timeout": "--timeout"}
 _VARIABLES = {"base_url": "PI_NATIVE_BASE_URL", "api_key": "PI_NATIVE_API_KEY"}
 
-_NAME_ANOTHER = "--base-url or PI_NATIVE_BASE_URL names another"
 _GIVE_KEY = (
     "give the gateway's key in PI_NATIVE_API_KEY, or its file with --api-key-file; "
     "on its host the gateway keeps it in ~/.omp/auth-gateway.token"
@@ -118,7 +118,7 @@ def _reach(client: Client) -> Check:
     try:
         health = client.health()
     except PiNativeError as exc:
-        result, next_step = _why_not_reached(exc)
+        result, next_step = _why_not_reached(exc, client.base_url)
         return Check("reachable", result, what_happened(exc), next_step, passed=False)
     version = f"version {health.version or 'unknown'}, {time.perf_counter() - began:.3f} s"
     if not health.ok:
@@ -126,18 +126,33 @@ def _reach(client: Client) -> Check:
     return Check("reachable", _OK, version)
 
 
-def _why_not_reached(exc: PiNativeError) -> tuple[str, str]:
+def _why_not_reached(exc: PiNativeError, url: str) -> tuple[str, str]:
     if isinstance(exc, ConfigurationError):
-        return "no URL", f"a gateway's URL looks like http://127.0.0.1:4000; {_NAME_ANOTHER}"
+        return "no URL", f"a gateway's URL looks like http://127.0.0.1:4000; {NAME_ANOTHER}"
     if isinstance(exc, StreamTimeoutError):
-        return "no answer", f"look at what is on the way there, or at its load; {_NAME_ANOTHER}"
+        return "no answer", f"look at what is on the way there, or at its load; {NAME_ANOTHER}"
     if isinstance(exc, AuthGatewayError) and exc.status >= 500:
         return "broken", "the gateway, or a proxy before it, failed: see its own log"
     if isinstance(exc, (AuthGatewayError, StreamProtocolError)):
-        return "no gateway", f"something else answers there; {_NAME_ANOTHER}"
-    if isinstance(exc, GatewayConnectionError) and exc.phase != "connect":
-        return "no gateway", f"what listens there hung up; {_NAME_ANOTHER}"
-    return "unreachable", f"start a gateway there (`omp auth-gateway`); {_NAME_ANOTHER}"
+        return "no gateway", f"{_without_path(url)}something else answers there; {NAME_ANOTHER}"
+    if isinstance(exc, GatewayConnectionError):
+        return _why_not_connected(exc)
+    return "failed", NAME_ANOTHER
+
+
+def _without_path(url: str) -> str:
+    """The way out for those who know that other SDKs want `/v1` at the end."""
+    parts = urlsplit(url)
+    if not parts.path:
+        return ""
+    return f"try {_public(f'{parts.scheme}://{parts.netloc}')}, without a path; else "
+
+
+def _why_not_connected(exc: GatewayConnectionError) -> tuple[str, str]:
+    if exc.phase != "connect":
+        return "no gateway", f"what listens there hung up; {NAME_ANOTHER}"
+    advice = about_the_road(exc)
+    return "unreachable", advice or f"start a gateway there (`omp auth-gateway`); {NAME_ANOTHER}"
 
 
 def _enter(client: Client) -> tuple[list[ModelInfo], Check]:
@@ -150,7 +165,7 @@ def _enter(client: Client) -> tuple[list[ModelInfo], Check]:
             "authorized", "unauthorized", what_happened(exc), blame + _GIVE_KEY, passed=False
         )
     except PiNativeError as exc:
-        next_step = f"is this the URL of a pi-native gateway? {_NAME_ANOTHER}"
+        next_step = f"is this the URL of a pi-native gateway? {NAME_ANOTHER}"
         return [], Check("authorized", "failed", what_happened(exc), next_step, passed=False)
     number = len(offered)
     found = f"{number:,} model{'' if number == 1 else 's'}"

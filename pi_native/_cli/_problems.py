@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import socket
+import ssl
+
 from pi_native import (
     AuthenticationError,
     AuthGatewayError,
@@ -14,6 +17,8 @@ from pi_native import (
 )
 
 _LONGEST = 600
+
+NAME_ANOTHER = "--base-url or PI_NATIVE_BASE_URL names another"
 
 
 def explain(exc: PiNativeError) -> str:
@@ -43,7 +48,7 @@ def _what(exc: PiNativeError) -> str:
 
 def _advice(exc: PiNativeError) -> str | None:
     if isinstance(exc, GatewayConnectionError) and exc.phase == "connect":
-        return "is a gateway running there? --base-url or PI_NATIVE_BASE_URL names another"
+        return about_the_road(exc) or f"is a gateway running there? {NAME_ANOTHER}"
     if isinstance(exc, AuthenticationError):
         return _about_keys(exc)
     if isinstance(exc, InvalidRequestError) and exc.status == 404:
@@ -53,9 +58,27 @@ def _advice(exc: PiNativeError) -> str | None:
     return None
 
 
+def about_the_road(exc: GatewayConnectionError) -> str | None:
+    """What to do where a gateway may well be running, and it is the way there that is wrong."""
+    cause = exc.__cause__
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        return (
+            "whoever signed its certificate is not known here: REQUESTS_CA_BUNDLE names a file "
+            "with that authority's"
+        )
+    if isinstance(cause, ssl.SSLError):
+        return "what listens there speaks no TLS: does its URL begin with http://?"
+    if isinstance(cause, socket.gaierror):
+        return f"no host of that name is known here; {NAME_ANOTHER}"
+    return None
+
+
 def _about_keys(exc: AuthenticationError) -> str:
     if exc.code is None:  # the server around the protocol: it did not let us in
-        return "give the gateway's key in PI_NATIVE_API_KEY, or its file with --api-key-file"
+        return (
+            "give the gateway's key in PI_NATIVE_API_KEY, or its file with --api-key-file; "
+            "`pi-native doctor` tells where the one in use comes from"
+        )
     return "your key was accepted; it is the gateway that lacks a key for this provider"
 
 

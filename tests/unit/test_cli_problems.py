@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import socket
+import ssl
+
 import pytest
 
 from pi_native import (
@@ -17,6 +20,14 @@ from pi_native import (
 )
 from pi_native._cli._problems import explain
 
+
+def unreachable(cause: OSError) -> GatewayConnectionError:
+    """No connection, for that reason."""
+    failure = GatewayConnectionError("cannot reach it")
+    failure.__cause__ = cause
+    return failure
+
+
 PROBLEMS = [
     (PiNativeError("oh"), "oh"),
     (
@@ -24,11 +35,26 @@ PROBLEMS = [
         "cannot reach http://gw: refused; is a gateway running there? "
         "--base-url or PI_NATIVE_BASE_URL names another",
     ),
+    (
+        unreachable(ssl.SSLCertVerificationError()),
+        "cannot reach it; whoever signed its certificate is not known here: "
+        "REQUESTS_CA_BUNDLE names a file with that authority's",
+    ),
+    (
+        unreachable(ssl.SSLError()),
+        "cannot reach it; what listens there speaks no TLS: does its URL begin with http://?",
+    ),
+    (
+        unreachable(socket.gaierror()),
+        "cannot reach it; no host of that name is known here; "
+        "--base-url or PI_NATIVE_BASE_URL names another",
+    ),
     (GatewayConnectionError("cut", phase="body"), "cut"),
     (
         AuthenticationError("auth-gateway 401: no", status=401),
         "auth-gateway 401: no; "
-        "give the gateway's key in PI_NATIVE_API_KEY, or its file with --api-key-file",
+        "give the gateway's key in PI_NATIVE_API_KEY, or its file with --api-key-file; "
+        "`pi-native doctor` tells where the one in use comes from",
     ),
     (
         AuthenticationError("No credential", status=401, code="authentication_error"),

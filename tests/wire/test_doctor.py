@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import os
 import socket
+import ssl
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 
 from pi_native._cli import main
 from pi_native.testing import FakeGateway, HangUp, HTTPError, Stall, Verbatim
@@ -166,6 +168,22 @@ class TestReachable:
             result, next_step = self.check(examine, "--base-url", url)
         assert result == "unreachable"
         assert "omp auth-gateway" in next_step
+
+    def test_a_certificate_that_nobody_knows(self, examine: Examine) -> None:
+        """The gateway runs; what is to be named is who signed for it."""
+        tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        trustme.CA().issue_cert("127.0.0.1").configure_cert(tls)
+        with FakeGateway(tls=tls) as gateway:
+            result, next_step = self.check(examine, "--base-url", gateway.url)
+        assert result == "unreachable"
+        assert "REQUESTS_CA_BUNDLE" in next_step
+        assert "omp auth-gateway" not in next_step
+
+    def test_an_address_with_a_path(self, gateway: FakeGateway, examine: Examine) -> None:
+        """Other SDKs want one; it is left out in the address to try."""
+        result, next_step = self.check(examine, "--base-url", f"{gateway.url}/v1")
+        assert result == "no gateway"
+        assert next_step.startswith(f"next: try {gateway.url}, without a path; ")
 
     @pytest.mark.parametrize("url", ["nonsense", "http://", "ftp://127.0.0.1"])
     def test_no_url(self, examine: Examine, url: str) -> None:
