@@ -6,6 +6,8 @@ make of it: those hold the request, and so the key.
 
 from __future__ import annotations
 
+import http.client
+
 import requests
 import urllib3.exceptions
 
@@ -36,6 +38,10 @@ def unusable(exc: Exception, url: str, where: str) -> PiNativeError:
     if isinstance(_root(exc), urllib3.exceptions.InvalidHeader):
         # Not ours, which requests looks at itself, but the answer's: it has two lengths.
         return lost(exc, "headers", f"no answer from {where}")
+    if isinstance(exc, (requests.exceptions.InvalidSchema, requests.exceptions.MissingSchema)):
+        # Not quoted: what is no URL may hold a password anywhere.
+        words = 'a gateway\'s URL begins with "http://" or "https://"'
+        return ConfigurationError(f"cannot send to the base_url as it is: {words}")
     words = _words(exc).replace(url, where)  # which may hold a password
     return ConfigurationError(f"cannot send to {where!r}: {words}")
 
@@ -68,6 +74,8 @@ def lost(exc: BaseException, phase: ConnectionPhase, what: str) -> GatewayConnec
 
 def _words(exc: BaseException) -> str:
     root = _root(exc)
+    if isinstance(root, http.client.IncompleteRead) and root.expected is None:
+        return "the connection was closed"  # its own words count the bytes of a single read
     return str(root) or type(root).__name__
 
 

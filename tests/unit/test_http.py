@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import gzip
+import http.client
 import io
 import os
 import socket
@@ -321,7 +322,8 @@ def test_a_body_that_cannot_be_unpacked() -> None:
         (ConnectionResetError(104, "reset"), "the answer was cut short: [Errno 104] reset"),
         (urllib3.exceptions.ProtocolError("broken", EOFError("early")), "cut short: early"),
         (urllib3.exceptions.ProtocolError("broken"), "the answer was cut short: broken"),
-        (urllib3.exceptions.IncompleteRead(3, 5), "the answer was cut short: "),
+        (urllib3.exceptions.IncompleteRead(3, 5), "(3 bytes read, 5 more expected)"),
+        (http.client.IncompleteRead(b""), "the answer was cut short: the connection was closed"),
         (AttributeError("'NoneType' object has no attribute 'readline'"), "cut short: 'NoneType'"),
         (ValueError(), "the answer was cut short: ValueError"),
     ],
@@ -536,6 +538,13 @@ def test_an_address_that_leads_nowhere(url: str) -> None:
     session = requests.Session()
     with pytest.raises(ConfigurationError, match="cannot send to"):
         Transport(session).send(Request("GET", url, BEARER), Lifeline())
+
+
+@pytest.mark.parametrize("url", ["gateway.invalid:4000", "gateway.invalid", "ftp://x/"])
+def test_an_address_says_how_it_is_reached(url: str) -> None:
+    """Without http or https, that is what is missing, in words of ours."""
+    with pytest.raises(ConfigurationError, match='URL begins with "http://" or "https://"'):
+        Transport(requests.Session()).send(Request("GET", url, BEARER), Lifeline())
 
 
 def test_a_password_in_an_address_is_not_shown() -> None:
