@@ -10,6 +10,8 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
+import textwrap
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TextIO
 
@@ -138,6 +140,11 @@ class Console:
         """stdout, if it is a terminal on which can be drawn; else None."""
         return self._out.canvas if os.environ.get("TERM") != "dumb" else None
 
+    @property
+    def columns(self) -> int | None:
+        """How wide the terminal is that stdout is; None where it is none."""
+        return shutil.get_terminal_size().columns if self._out.is_terminal else None
+
     @contextlib.contextmanager
     def drawing(self) -> Iterator[None]:
         """Have a terminal that has gone away be told from all else. Raises `OutputLostError`."""
@@ -167,6 +174,13 @@ class Console:
     def line(self, text: str) -> None:
         """Write a line of the answer to stdout. Raises `OutputLostError`."""
         self.text(text + "\n")
+
+    def paragraph(self, text: str) -> None:
+        """Write a line of the answer, which a terminal gets between words where it is too long."""
+        folded = textwrap.wrap(
+            text, self.columns or len(text), break_long_words=False, break_on_hyphens=False
+        )
+        self.line("\n".join(folded))
 
     def json(self, data: Mapping[str, Any]) -> None:
         """Write an object as one line of JSON to stdout. Raises `OutputLostError`."""

@@ -32,7 +32,7 @@ from ._console import Console
 from ._gateway import client_for_pages, client_for_turns, read_key
 from ._problems import NAME_ANOTHER, about_the_road, what_happened
 from ._prompt import MODEL_VARIABLE
-from ._tables import NOTHING, table
+from ._tables import NOTHING, show_table
 
 _OK, _NOT_TRIED = "ok", "not tried"
 
@@ -192,15 +192,14 @@ def _find(name: str | None, offered: list[ModelInfo]) -> Check:
 
 def _show(settings: list[Setting], checks: list[Check], console: Console) -> None:
     rows = [[s.name.replace("_", " "), _value(s), s.origin] for s in settings]
-    for line in table([["SETTING", "VALUE", "FROM"], *rows]):
-        console.line(line)
+    show_table([["SETTING", "VALUE", "FROM"], *rows], console)
     console.line("")
     results = [[check.check, check.result, check.found] for check in checks]
-    for line in table([["CHECK", "RESULT", "FOUND"], *results]):
-        console.line(line)
+    show_table([["CHECK", "RESULT", "FOUND"], *results], console)
     for check in checks:
         if check.next_step:
-            console.line(f"\nnext: {check.next_step}")
+            console.line("")
+            console.paragraph(f"next: {check.next_step}")
 
 
 def _value(setting: Setting) -> str:

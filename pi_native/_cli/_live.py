@@ -139,7 +139,7 @@ class _Picture:
     def _spaced(self, block: object, picture: RenderableType) -> RenderableType:
         """Apart from what is above it; lines of thinking come one by one and stay together."""
         goes_on = isinstance(block, ThinkingContent) and self._printed
-        bare = _Trimmed(picture)
+        bare = Trimmed(picture)
         return Group(Text(""), bare) if self._anything and not goes_on else bare
 
     def _waiting(self, blocks: object, seconds: float) -> RenderableType:
@@ -148,7 +148,7 @@ class _Picture:
         return self._spinner
 
 
-class _Trimmed:
+class Trimmed:
     """Something without empty lines above and below, and without spaces at the ends of lines.
 
     rich adds both. Spaces would be copied along, and make lines wrap when a terminal gets narrower.

@@ -10,8 +10,7 @@ from pi_native import ModelInfo, to_wire
 
 from ._console import Console
 from ._gateway import client_for_pages
-from ._rich import canvas_for_rich
-from ._tables import NOTHING, table
+from ._tables import NOTHING, show_table
 
 _MODEL_HEADINGS = ["ID", "NAME", "CONTEXT", "OUTPUT", "MODALITIES"]
 _USAGE_HEADINGS = ["PROVIDER", "ACCOUNT", "LIMIT", "USED", "RESETS", "STATUS"]
@@ -26,7 +25,7 @@ def models(args: argparse.Namespace, console: Console) -> int:
         for model in wanted:
             console.json(to_wire(model))
     elif wanted:
-        _print([_MODEL_HEADINGS, *map(model_row, wanted)], console, right=[2, 3])
+        show_table([_MODEL_HEADINGS, *map(model_row, wanted)], console, right=[2, 3])
     else:
         which = f"such models, among {len(offered):,} in all" if offered else "models"
         console.note(f"The gateway offers no {which}.")
@@ -75,7 +74,9 @@ def usage(args: argparse.Namespace, console: Console) -> int:
     elif reports:
         rows = [row for report in reports for row in report_rows(report)]
         limits = [limit for report in reports for limit in limits_in(report)]
-        _print_usage([_USAGE_HEADINGS, *rows], list(map(_share_of, limits)), console)
+        shares = list(map(_share_of, limits))
+        used = _USAGE_HEADINGS.index("USED")
+        show_table([_USAGE_HEADINGS, *rows], console, right=[used], shares=shares)
     else:
         console.note("The gateway has nothing to report.")
     return 0
@@ -155,27 +156,3 @@ def _number(value: Any) -> float | None:
 
 def _count(value: int | None) -> str:
     return NOTHING if value is None else f"{value:,}"
-
-
-def _print_usage(rows: list[list[str]], shares: list[float | None], console: Console) -> None:
-    used = _USAGE_HEADINGS.index("USED")
-    terminal = canvas_for_rich(console)
-    if terminal is None:
-        _print(rows, console, right=[used])
-        return
-    from ._charts import draw_usage
-
-    with console.drawing():
-        draw_usage(rows, shares, terminal, used=used)
-
-
-def _print(rows: list[list[str]], console: Console, *, right: list[int]) -> None:
-    terminal = canvas_for_rich(console)
-    if terminal is not None:
-        from ._charts import draw_table
-
-        with console.drawing():
-            draw_table(rows, terminal, right=right)
-        return
-    for line in table(rows, right=right):
-        console.line(line)

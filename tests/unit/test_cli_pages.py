@@ -9,7 +9,7 @@ import pytest
 
 from pi_native import ModelInfo
 from pi_native._cli._pages import model_row, report_rows
-from pi_native._cli._tables import table
+from pi_native._cli._tables import plain_table
 
 NOON = datetime(2026, 3, 4, 12, 0)
 
@@ -17,7 +17,55 @@ NOON = datetime(2026, 3, 4, 12, 0)
 def test_columns_are_aligned() -> None:
     """Cells are made one line, numbers stand at the right, and no line ends in spaces."""
     rows = [["a", "NUMBER", "b"], ["long\nname", "7", ""]]
-    assert table(rows, right=[1]) == ["a          NUMBER  b", "long name       7"]
+    assert plain_table(rows, None, right=[1]) == ["a          NUMBER  b", "long name       7"]
+
+
+ROWS = [["ID", "NAME", "TOKENS"], ["acme/large-2026", "The large one of Acme", "200,000"]]
+
+
+@pytest.mark.parametrize(
+    ("columns", "lines"),
+    [
+        (80, [f"{ROWS[0][0]:<17}{'NAME':<23} TOKENS", "  ".join(ROWS[1])]),
+        (
+            40,
+            [
+                "ID               NAME             TOKENS",
+                "acme/large-2026  The large one   200,000",
+                "                 of Acme",
+            ],
+        ),
+        (
+            20,
+            [
+                "ID      acme/large-2026",
+                "NAME    The large one of Acme",
+                "TOKENS  200,000",
+            ],
+        ),
+    ],
+)
+def test_a_table_fits_into_its_terminal(columns: int, lines: list[str]) -> None:
+    """Texts are folded, numbers never; a row is a list where there is no room for columns."""
+    assert plain_table(ROWS, columns, right=[2]) == lines
+
+
+def test_the_name_of_a_row_is_folded_last() -> None:
+    """It is there to be copied."""
+    name = "acme/a-name-of-28-characters"
+    rows = [["ID", "NAME"], [name, "Words that can be parted"]]
+    least = len(name) + len("  parted")
+    assert plain_table(rows, least)[1:3] == [f"{name}  Words", f"{'':28}  that"]
+    assert plain_table(rows, least - 1)[0] == f"ID    {name}"
+
+
+def test_rows_in_a_list_are_apart() -> None:
+    """By an empty line."""
+    assert plain_table([["A", "B"], ["1", "2"], ["3", "4"]], 1) == [
+        *("A  1", "B  2"),
+        "",
+        *("A  3", "B  4"),
+    ]
 
 
 def test_a_model_may_say_little_of_itself() -> None:

@@ -204,10 +204,35 @@ def test_a_terminal_that_goes_away(gateway: FakeGateway, screen: Screen) -> None
 def test_models(screen: Screen) -> None:
     """A table with a line below its headings."""
     assert screen.show("models", "small", "--context", "1000") == 0
-    headings, line, row = screen.text.splitlines()
+    headings, line, row = lines = screen.text.splitlines()
+    assert lines == [line.rstrip() for line in lines], "spaces would be copied along"
     assert headings.split() == ["ID", "NAME", "CONTEXT", "OUTPUT", "MODALITIES"]
     assert set(line) == {"─"}
     assert row.split() == ["acme/small", "small", "200,000", "32,768", "text,", "image"]
+
+
+@pytest.mark.usefixtures("gateway")
+def test_a_narrow_terminal(screen: Screen, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a table has no room, each model is a list; its name can be copied whole."""
+    monkeypatch.setenv("COLUMNS", "40")
+    assert screen.show("models", "small") == 0
+    assert screen.text.splitlines() == [
+        "ID          acme/small",
+        "NAME        small",
+        "CONTEXT     200,000",
+        "OUTPUT      32,768",
+        "MODALITIES  text, image",
+    ]
+
+
+@pytest.mark.usefixtures("gateway")
+def test_doctor(screen: Screen) -> None:
+    """Two tables, drawn, and what to do next, folded between words."""
+    assert screen.show("doctor", "-m", "acme/larg") == 1
+    assert screen.text.count("─" * 30) >= 2
+    assert re.search(r"model +unknown model +acme/larg is not among", screen.text)
+    assert "\n\nnext: did you mean acme/large or acme/small?" in screen.text
+    assert max(map(len, screen.text.splitlines())) <= 80
 
 
 def test_usage(gateway: FakeGateway, screen: Screen) -> None:

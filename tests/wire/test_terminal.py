@@ -297,6 +297,15 @@ class TestPages:
         terminal.run("models", "--input", "audio")
         assert "no such models, among 3 in all" in terminal.wait_for_exit()
 
+    def test_a_narrow_terminal(self, open_terminal: Open) -> None:
+        """Has lists in the place of tables."""
+        terminal = open_terminal(columns=40, lines=60)
+        terminal.run("models", "large")
+        assert "ID          acme/large\n" in terminal.wait_for_exit()
+        terminal.run("doctor")
+        seen = terminal.wait_for_exit()
+        assert "SETTING  api key\nVALUE    set\nFROM     PI_NATIVE_API_KEY\n" in seen
+
     def test_usage_is_bars(self, terminal: Terminal) -> None:
         """As long as the share that is used."""
         terminal.run("usage")
