@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import functools
+import json
 from collections.abc import Callable
 
 from pi_native import (
@@ -15,10 +16,11 @@ from pi_native import (
     RetryInfo,
     TextDeltaEvent,
     ThinkingDeltaEvent,
+    ToolCall,
     to_wire,
 )
 
-from ._console import Console
+from ._console import Console, one_line, showable
 from ._gateway import client_for_turns
 from ._history import keep_conversation, open_conversation
 from ._problems import what_happened
@@ -89,7 +91,15 @@ def show_text(
     for event in stream:
         answer.show(event)
     console.finish()
-    return _checked(stream.result(), console)
+    message = stream.result()
+    for call in message.tool_calls:  # without a word, there would be nothing to see at all
+        console.note(f"pi-native: tool call {_spelled_out(call)}")
+    return _checked(message, console)
+
+
+def _spelled_out(call: ToolCall) -> str:
+    arguments = json.dumps(call.arguments, ensure_ascii=False)
+    return one_line(showable(f"{call.name or '?'} {arguments}"))
 
 
 def _checked(message: AssistantMessage, console: Console) -> AssistantMessage:

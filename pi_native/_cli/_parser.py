@@ -18,8 +18,10 @@ from ._pages import health, models, usage
 _EPILOG = """\
 environment:
   PI_NATIVE_BASE_URL   the gateway, unless --base-url says it; else http://127.0.0.1:4000
-  PI_NATIVE_API_KEY    its key, unless --api-key-file says it
+  PI_NATIVE_API_KEY    its key, unless --api-key-file says it; else, for a gateway on this
+                       host, what stands in ~/.omp/auth-gateway.token
   PI_NATIVE_MODEL      the model for `ask` and `doctor`, unless -m says it
+  PI_NATIVE_LOG        debug, info, warning or error: log to stderr what each turn does
 
 exit codes:
   0 done, 1 the turn or the gateway failed, 2 called the wrong way, 130 interrupted
@@ -55,9 +57,13 @@ def _connection_options() -> argparse.ArgumentParser:
     The parser and its commands need one each: setting a parser's defaults changes its options.
     """
     options = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
-    options.add_argument("--base-url", metavar="URL", help="the gateway's address")
     options.add_argument(
-        "--api-key-file", metavar="FILE", help="the file that holds the gateway's key"
+        "--base-url", metavar="URL", help="the gateway's address; else what PI_NATIVE_BASE_URL says"
+    )
+    options.add_argument(
+        "--api-key-file",
+        metavar="FILE",
+        help="the file that holds the gateway's key; else it is what PI_NATIVE_API_KEY says",
     )
     options.add_argument(
         "--timeout",
@@ -84,7 +90,13 @@ def _add_ask(commands: _Commands, connection: argparse.ArgumentParser) -> None:
     add(
         "--file", metavar="FILE", help="go on with the conversation in this file, and keep it there"
     )
-    add("--image", metavar="FILE", action="append", default=[], help="show an image; repeatable")
+    add(
+        "--image",
+        metavar="FILE",
+        action="append",
+        default=[],
+        help="send an image along; repeatable",
+    )
     add(
         "--thinking",
         action=argparse.BooleanOptionalAction,
@@ -127,7 +139,8 @@ def _add_doctor(commands: _Commands, connection: argparse.ArgumentParser) -> Non
     parser = commands.add_parser(
         "doctor", help=text, description=text, parents=[connection], allow_abbrev=False
     )
-    parser.add_argument("-m", "--model", metavar="MODEL", help="the model to look for")
+    text = "the model to look for, PROVIDER/ID; else what PI_NATIVE_MODEL says"
+    parser.add_argument("-m", "--model", metavar="MODEL", help=text)
     parser.add_argument("--json", action="store_true", help="print JSON, one object in all")
     parser.set_defaults(run=doctor)
 
@@ -142,10 +155,26 @@ def _add_fakes(commands: _Commands) -> None:
     parser.set_defaults(run=fake_gateway)
 
 
+_LOADING = """\
+to load it, in ~/.bashrc, in ~/.zshrc after compinit, or in config.fish:
+  eval "$(pi-native completion bash)"
+  eval "$(pi-native completion zsh)"
+  pi-native completion fish | source
+"""
+
+
 def _add_completion(commands: _Commands, whole: argparse.ArgumentParser) -> None:
     text = "Print a script that has your shell complete commands and options."
-    parser = commands.add_parser("completion", help=text, description=text, allow_abbrev=False)
-    parser.add_argument("shell", metavar="SHELL", choices=["bash", "zsh", "fish"])
+    parser = commands.add_parser(
+        "completion",
+        help=text,
+        description=text,
+        epilog=_LOADING,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    shells = ["bash", "zsh", "fish"]
+    parser.add_argument("shell", metavar="SHELL", choices=shells, help="bash, zsh or fish")
 
     def run(args: argparse.Namespace, console: Console) -> int:
         console.text(completion(args, whole))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import errno
 import io
 import runpy
@@ -21,12 +22,14 @@ from pi_native import (
     ImageEndEvent,
     TextContent,
     TextDeltaEvent,
+    ToolCall,
     Usage,
     __version__,
 )
 from pi_native._cli import main
 from pi_native._cli._ask import WholeCharacters, show_text, summary
 from pi_native._cli._console import Console
+from pi_native._cli._parser import build_parser
 
 MODEL = "acme/large"
 
@@ -97,6 +100,38 @@ class TestArguments:
         code, out, err = call(option)
         assert (code, err) == (0, "")
         assert out.startswith((f"pi-native {__version__}\n", "usage: pi-native "))
+
+    @pytest.mark.parametrize(
+        ("command", "words"),
+        [
+            ("", ["PI_NATIVE_BASE_URL", "~/.omp/auth-gateway.token", "PI_NATIVE_LOG", "130"]),
+            (
+                "ask",
+                ["PI_NATIVE_MODEL", "stdin", "PI_NATIVE_API_KEY", "conversation", "send an image"],
+            ),
+            ("models", ["image;", "PI_NATIVE_BASE_URL", "names"]),
+            ("health", ["version"]),
+            ("usage", ["limits"]),
+            ("doctor", ["gateway, key or model", "PI_NATIVE_MODEL"]),
+            ("demo", ["needs no gateway"]),
+            ("fake-gateway", ["--port", "Ctrl-C"]),
+            ("completion", ["bash, zsh or fish", "~/.zshrc", "| source"]),
+        ],
+    )
+    def test_every_command_has_help(self, call: Call, command: str, words: list[str]) -> None:
+        """It says what the command does, and where else its settings come from."""
+        code, out, err = call(*command.split(), "--help")
+        assert (code, err) == (0, "")
+        for word in words:
+            assert word in " ".join(out.split())
+
+    def test_nothing_that_can_be_given_is_left_unexplained(self) -> None:
+        """Every argument of every command has words of its own in the help."""
+        whole = build_parser()
+        (group,) = (a for a in whole._actions if isinstance(a, argparse._SubParsersAction))
+        for parser in [whole, *group.choices.values()]:
+            actions = [action for action in parser._actions if action is not group]
+            assert [action.dest for action in actions if not action.help] == []
 
     def test_no_command_gets_the_help_as_a_complaint(self, call: Call) -> None:
         """On stderr, with the exit code of a mistake."""
@@ -197,6 +232,21 @@ class TestAnswer:
     def test_no_text_is_no_line(self) -> None:
         """An answer may be empty."""
         assert self.show(DoneEvent("stop", AssistantMessage())) == ""
+
+    def test_a_tool_call_is_not_passed_over(self) -> None:
+        """On stderr, with its arguments: without a text it is all there is."""
+        err = io.StringIO()
+        stream = AssistantMessageEventStream()
+        calls = [
+            ToolCall("1", "clock", {"zone": "UTC"}),
+            ToolCall("2", "a\x1b\nb", {"c": "\udc00"}),
+        ]
+        stream.push(DoneEvent("toolUse", AssistantMessage([*calls])))
+        show_text(stream, Console(io.StringIO(), err))
+        assert err.getvalue().splitlines() == [
+            'pi-native: tool call clock {"zone": "UTC"}',
+            'pi-native: tool call a\ufffd b {"c": "\ufffd"}',
+        ]
 
     @pytest.mark.parametrize(
         ("pieces", "text"),
