@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from ._abort import AbortSignal
+from ._abort import AbortController, AbortSignal
 from ._call import start_call
+from ._content import ImageContent, TextContent
 from ._convert import from_wire
 from ._forks import LOADING
 from ._http import Transport, shared_transport
@@ -56,6 +57,7 @@ def stream_pi_native(
     _expect(context, Context, "context")
     options = StreamOptions() if options is None else options
     _expect(options, StreamOptions, "options")
+    _expect_signal(options.signal)
     transport = shared_transport() if options.session is None else Transport(options.session)
     return start_call(model, context, options, transport)
 
@@ -289,6 +291,7 @@ class Client:
         keep: Callable[[AssistantMessage], object] | None = None,
     ) -> AssistantMessageEventStream:
         settings = StreamOptions(**{"api_key": self._api_key, **self._defaults, **options})
+        _expect_signal(settings.signal)
         transport = self._transport_for(settings)
         try:
             return start_call(self._model(model), context, settings, transport, keep)
@@ -315,7 +318,8 @@ class Client:
         """The model as it is to be called: at this client's gateway, with this client's headers."""
         if isinstance(model, str):
             model = _parse_model(model)
-        _expect(model, Model, "model")
+        if not isinstance(model, Model):
+            raise TypeError(f'model must be "provider/id" or a Model, not {type(model).__name__}')
         if model.base_url and model.base_url.rstrip("/") != self.base_url:
             # The key that would go with the request is this gateway's.
             raise ConfigurationError(
@@ -329,6 +333,14 @@ class Client:
 def _expect(value: object, kind: type, name: str) -> None:
     if not isinstance(value, kind):
         raise TypeError(f"{name} must be a {kind.__name__}, not {type(value).__name__}")
+
+
+def _expect_signal(signal: object) -> None:
+    if signal is None or isinstance(signal, AbortSignal) or hasattr(signal, "is_set"):
+        return
+    kind = type(signal).__name__
+    hint = "; its signal is meant" if isinstance(signal, AbortController) else ""
+    raise TypeError(f"signal must be an AbortSignal or a threading.Event, not {kind}{hint}")
 
 
 def _parse_model(name: str) -> Model:
@@ -347,6 +359,8 @@ def context_of(
         context.system_prompt = [system] if isinstance(system, str) else list(system)
     if tools is not None:
         context.tools = list(tools)
+        for tool in context.tools:
+            _expect(tool, Tool, "each of the tools")
     return context
 
 
@@ -356,8 +370,19 @@ def messages_of(prompt: str | Message | Sequence[Message]) -> list[Message]:
         return [UserMessage(prompt)]
     messages = [prompt] if isinstance(prompt, Message) else prompt
     if not isinstance(messages, Sequence) or not all(isinstance(m, Message) for m in messages):
-        raise TypeError(f"a prompt is a string, messages or a Context, not {prompt!r:.60}")
+        words = f"a prompt is a string, messages or a Context, not {prompt!r:.60}"
+        raise TypeError(words + _hint(prompt))
     return [*messages]
+
+
+def _hint(prompt: object) -> str:
+    """What the likeliest of the wrong prompts should have been."""
+    first = prompt[0] if isinstance(prompt, (list, tuple)) and prompt else prompt
+    if isinstance(first, (TextContent, ImageContent)):
+        return "; blocks go into a UserMessage"
+    if isinstance(first, dict):
+        return "; from_wire(data, Message) makes a message of a dict"
+    return ""
 
 
 def _attribution(app: str, install_id: str | None, hostname: str | None) -> dict[str, str]:
@@ -367,4 +392,6 @@ def _attribution(app: str, install_id: str | None, hostname: str | None) -> dict
 
 
 def _milliseconds(**seconds: float | None) -> dict[str, float]:
-    return {name: value * 1000 for name, value in seconds.items() if value is not None}
+    given = {name: value for name, value in seconds.items() if value is not None}
+    # What is no number is told when it is used, as it is: "5" * 1000 would be a long one.
+    return {n: v * 1000 if isinstance(v, (int, float)) else v for n, v in given.items()}

@@ -132,7 +132,8 @@ class ImageContent(Wire):
     ) -> Self:
         """A PIL image, or a matplotlib figure, drawn as a file of that form.
 
-        Raises `TypeError` for anything else, and what those libraries raise.
+        Raises `TypeError` for anything else, `ConfigurationError` for another form, and what those
+        libraries raise.
         """
         return cls._of(drawn(image, form), f"image/{form}", "the image", detail=detail)
 

@@ -16,6 +16,7 @@ _MAGIC = {
     b"GIF87a": "image/gif",
     b"GIF89a": "image/gif",
 }
+_FORMS = ("png", "jpeg", "webp")
 _SHOWN_BYTES = 8
 
 
@@ -40,8 +41,11 @@ def kind_of(data: bytes, given: str | None, what: str) -> str:
 def drawn(picture: Any, form: str) -> bytes:
     """A matplotlib figure or a PIL image as a file of the form "png", "jpeg" or "webp".
 
-    Raises `TypeError` for anything else, and what the library raises.
+    Raises `TypeError` for anything else, `ConfigurationError` for another form, and what the
+    library raises.
     """
+    if form not in _FORMS:
+        raise ConfigurationError(f"an image is drawn as png, jpeg or webp, not as {form!r}")
     file = io.BytesIO()
     if callable(getattr(picture, "savefig", None)):
         picture.savefig(file, format=form)

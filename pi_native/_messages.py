@@ -180,12 +180,22 @@ def failure_of(message: AssistantMessage) -> ProviderError:
 
 
 def _as_blocks(content: str | list[InputBlock]) -> list[InputBlock]:
-    return [TextContent(content)] if isinstance(content, str) else content
+    if isinstance(content, str):
+        return [TextContent(content)]
+    if isinstance(content, (list, tuple)) or content is None:  # which whoever sent it left out
+        return content
+    kind = type(content).__name__
+    raise TypeError(
+        f"a tool's result is a text or a list of blocks, not {kind}; json.dumps makes it a text"
+    )
 
 
 @define(eq=False, repr=False)
 class ToolResultMessage(Wire):
-    """What a tool gave back. A text given as `content` becomes a single text block."""
+    """What a tool gave back. A text given as `content` becomes a single text block.
+
+    Raises `TypeError` for anything else that is no list: `json.dumps` makes a text of it.
+    """
 
     role: Literal["toolResult"] = field(default="toolResult", init=False, repr=False)
     tool_call_id: str

@@ -41,7 +41,9 @@ def show_as_result(stream: AssistantMessageEventStream) -> None:
     """Show the stream that is the last expression of a cell; what goes wrong fails the cell."""
     ipython = _ipython()
     if not _shows_markdown(ipython):
-        raise NotImplementedError  # IPython then shows the repr
+        # Nothing is missing: in IPython's protocol this is how `_ipython_display_` says that it has
+        # shown nothing. IPython catches it, and shows the repr as it does for any object.
+        raise NotImplementedError("IPython shows the repr")
     try:
         show(stream)
     except Exception as exc:  # noqa: BLE001  (whatever the stream fails with)

@@ -42,6 +42,7 @@ class Request:
 
 def turn_request(model: Model, context: Context, options: StreamOptions) -> Request:
     """The POST for one turn. Raises `ConfigurationError`."""
+    _check_choices(options)
     if not model.base_url:
         raise ConfigurationError(
             f"the pi-native transport needs a base_url on model {model.id!r}; "
@@ -58,6 +59,16 @@ def turn_request(model: Model, context: Context, options: StreamOptions) -> Requ
         with_bearer(merge_headers(headers, model.headers or {}), options.api_key),
         _encode(model, context, options),
     )
+
+
+def _check_choices(options: StreamOptions) -> None:
+    """A slip of the pen here would be obeyed as if it were the other choice, or fail much later."""
+    if options.on_incomplete not in ("done", "error"):
+        raise ConfigurationError(
+            f'on_incomplete is "done" or "error", not {options.on_incomplete!r:.60}'
+        )
+    if isinstance(options.max_retries, bool) or not isinstance(options.max_retries, int):
+        raise ConfigurationError(f"max_retries is a whole number, not {options.max_retries!r:.60}")
 
 
 def merge_headers(*layers: Mapping[str, str]) -> dict[str, str]:

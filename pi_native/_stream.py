@@ -188,6 +188,16 @@ class AssistantMessageEventStream(EventStream[AssistantMessageEvent, AssistantMe
         self._channel = channel or MessageChannel()
         self._producer = producer
 
+    def __repr__(self) -> str:
+        outcome = self._channel.outcome if self.done else None
+        if outcome is None:
+            state = "running"
+        elif outcome.result is None:
+            state = f"failed: {type(outcome.failure).__name__}"
+        else:
+            state = f"ended: {outcome.result.stop_reason}"
+        return f"<{type(self).__name__} {state}>"
+
     def end(self, result: AssistantMessage | None = None) -> None:
         """Producer: end the stream with `result`; without one it is an incomplete stream."""
         if result is None:

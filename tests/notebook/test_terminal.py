@@ -50,4 +50,4 @@ def test_a_terminals_shell_shows_a_stream_as_any_object(
     """In IPython without a notebook a stream as the last expression is shown by its repr."""
     shell = ["-m", "IPython", "--no-banner", "--colors=NoColor"]
     printed = run(shell, "get_ipython().run_cell('stream')", jupyter, gateway)
-    assert "AssistantMessageEventStream object" in printed
+    assert "Out[0]: <AssistantMessageEventStream ended: stop>" in printed

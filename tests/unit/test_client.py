@@ -6,6 +6,7 @@ import copy
 import io
 import json
 import pickle
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import requests
 from requests.adapters import BaseAdapter
 
 from pi_native import (
+    AbortController,
     AssistantMessage,
     AuthenticationError,
     Client,
@@ -22,11 +24,13 @@ from pi_native import (
     Context,
     DeveloperMessage,
     Health,
+    ImageContent,
     IncompleteStreamError,
     Model,
     ProviderError,
     Setting,
     StreamOptions,
+    TextContent,
     Tool,
     UserMessage,
     stream_pi_native,
@@ -155,6 +159,9 @@ def test_a_timeout_that_is_no_number(name: str) -> None:
     """It is not the making of a client that fails, but asking for its settings."""
     client = Client(URL, KEY, **{name: float("nan")})  # type: ignore[arg-type]
     with pytest.raises(ConfigurationError, match="is a number of milliseconds"):
+        _ = client.settings
+    client = Client(URL, KEY, **{name: "5"})  # type: ignore[arg-type]
+    with pytest.raises(ConfigurationError, match=r"is a number of milliseconds, not '5'$"):
         _ = client.settings
 
 
@@ -378,7 +385,7 @@ def test_a_model_of_another_gateway() -> None:
 @pytest.mark.parametrize("model", [None, 7, b"x/y", Context([])], ids=["none", "int", "bytes", "c"])
 def test_a_model_of_a_wrong_type(model: Any) -> None:
     """It is raised at the call."""
-    with pytest.raises(TypeError, match="model must be a Model"):
+    with pytest.raises(TypeError, match='model must be "provider/id" or a Model'):
         Client(URL, KEY).stream(model, "hi")
 
 
@@ -395,6 +402,48 @@ def test_a_low_level_call_of_a_wrong_type(arguments: tuple[Any, Any, Any], words
     """It is raised at the call, and says what was expected."""
     with pytest.raises(TypeError, match=words):
         stream_pi_native(*arguments)
+
+
+@pytest.mark.parametrize(
+    ("signal", "words"),
+    [
+        (AbortController(), "not AbortController; its signal is meant"),
+        (7, "an AbortSignal or a threading.Event, not int"),
+    ],
+)
+def test_a_signal_of_a_wrong_type(signal: Any, words: str) -> None:
+    """It is raised at the call, by both ways in; the controller is a likely slip."""
+    options = StreamOptions(signal=signal)
+    for call in (
+        lambda: Client(URL, KEY).stream("x/y", "hi", signal=signal),
+        lambda: stream_pi_native(Model("y", "x", base_url=URL), Context([HI]), options),
+    ):
+        with pytest.raises(TypeError, match=words):
+            call()
+
+
+@pytest.mark.parametrize("tools", [[{"name": "clock"}], ["clock"], [None]])
+def test_tools_of_a_wrong_type(tools: Any) -> None:
+    """It is raised at the call, and not by the provider."""
+    with pytest.raises(TypeError, match="each of the tools must be a Tool, not "):
+        Client(URL, KEY).stream("x/y", "hi", tools=tools)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"on_incomplete": "ok"}, 'on_incomplete is "done" or "error", not \'ok\''),
+        ({"max_retries": "3"}, "max_retries is a whole number, not '3'"),
+        ({"max_retries": None}, "max_retries is a whole number, not None"),
+        ({"max_retries": True}, "max_retries is a whole number, not True"),
+    ],
+)
+def test_a_choice_that_there_is_not(options: Any, words: str) -> None:
+    """It comes out of the stream, and nothing is sent."""
+    gateway = Gateway()
+    with pytest.raises(ConfigurationError, match=re.escape(words)):
+        client_of(gateway, **options).stream("x/y", "hi").result(5)
+    assert gateway.sent == []
 
 
 def test_a_low_level_call_adds_no_attribution() -> None:
@@ -489,6 +538,21 @@ def test_a_prompt_that_is_none(prompt: Any) -> None:
     """Anything else is raised at the call."""
     with pytest.raises(TypeError, match="a prompt is a string, messages or a Context"):
         Client(URL, KEY).stream("x/y", prompt)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "hint"),
+    [
+        (TextContent("hi"), "blocks go into a UserMessage"),
+        ([ImageContent("", "image/png")], "blocks go into a UserMessage"),
+        ([{"role": "user", "content": "hi"}], "from_wire(data, Message) makes a message of a dict"),
+        ({"role": "user"}, "from_wire(data, Message) makes a message of a dict"),
+    ],
+)
+def test_a_prompt_that_is_nearly_one(prompt: Any, hint: str) -> None:
+    """What was probably meant is told."""
+    with pytest.raises(TypeError, match=re.escape(hint)):
+        messages_of(prompt)
 
 
 def test_messages_are_the_calls_own() -> None:

@@ -146,6 +146,13 @@ def test_a_figure_is_drawn(figure: Any) -> None:
     assert Image.open(io.BytesIO(data_of(image))).size == (640, 480)
 
 
+@pytest.mark.parametrize("form", ["jpg", "gif", "PNG", None])
+def test_another_form_is_refused(form: Any) -> None:
+    """Before anything is drawn; the ones there are are named."""
+    with pytest.raises(ConfigurationError, match="as png, jpeg or webp, not as"):
+        ImageContent.from_image(Image.new("RGB", (1, 1)), form)
+
+
 @pytest.mark.parametrize("other", [PNG, "picture.png", io.BytesIO(PNG), None])
 def test_nothing_else_is_drawn(other: object) -> None:
     """The error tells where bytes and paths go."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import pickle
 import time
+from typing import Any
 
 import pytest
 
@@ -73,6 +74,13 @@ def test_a_tool_result_takes_a_text() -> None:
     assert ToolResultMessage("1", "add", "3").content == [TextContent("3")]
     assert ToolResultMessage("1", "add", [], True).content == []
     assert not ToolResultMessage("1", "add", "3").is_error
+
+
+@pytest.mark.parametrize("result", [{"time": 9}, 9.5, b"9", True])
+def test_a_tool_result_of_a_wrong_type(result: Any) -> None:
+    """What tools return is not always a text; the way to make it one is told."""
+    with pytest.raises(TypeError, match=r"a text or a list of blocks, not .*json\.dumps"):
+        ToolResultMessage("1", "clock", result)
 
 
 def test_usage_starts_at_zero() -> None:

@@ -372,6 +372,20 @@ def test_text_stream_raises_the_failure_after_the_text() -> None:
 # Being done with it.
 
 
+def test_a_stream_tells_its_state() -> None:
+    """Its repr is what an interactive shell answers to a call: whether it runs, or how it ended."""
+    streams = [AssistantMessageEventStream() for _ in range(4)]
+    streams[1].end(message("Hello"))
+    streams[2].end(message("Hello", "error"))
+    streams[3].fail(AbortError())
+    assert [repr(stream) for stream in streams] == [
+        "<AssistantMessageEventStream running>",
+        "<AssistantMessageEventStream ended: stop>",
+        "<AssistantMessageEventStream ended: error>",
+        "<AssistantMessageEventStream failed: AbortError>",
+    ]
+
+
 def test_aborting_is_for_the_producer() -> None:
     """abort() and close() tell whoever feeds the stream, with the reason."""
     producer = FakeProducer()
