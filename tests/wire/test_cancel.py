@@ -117,11 +117,17 @@ class Reader:
         assert not self._thread.is_alive(), "the reader was never freed"
 
 
+def _client(case: Case) -> Client:
+    """A client whose own deadlines are far away: what frees its callers is the cancel."""
+    far = 60.0
+    return Client(case.url, KEY, connect_timeout=far, first_event_timeout=far, idle_timeout=far)
+
+
 def _cancel_from_here(case: Case, means: str) -> tuple[float, object]:
     """Have another thread blocked in the stream and cancel from this one."""
     controller, event = AbortController(), threading.Event()
     chosen = event if means == "event" else controller.signal
-    with Client(case.url, KEY) as client:
+    with _client(case) as client:
         stream = client.stream("x/y", "hi", signal=chosen)
         reader = Reader(stream)
         assert wait_until(lambda: case.is_stuck(stream))
@@ -140,7 +146,7 @@ def _cancel_from_here(case: Case, means: str) -> tuple[float, object]:
 
 def _leave_the_block(case: Case) -> tuple[float, object]:
     """Leave a `with` block early."""
-    with Client(case.url, KEY) as client:
+    with _client(case) as client:
         with client.stream("x/y", "hi") as stream:
             assert wait_until(lambda: case.is_stuck(stream))
             start = time.monotonic()
@@ -150,12 +156,13 @@ def _leave_the_block(case: Case) -> tuple[float, object]:
 def _interrupt(case: Case) -> tuple[float, object]:
     """Ctrl-C while the main thread is blocked in the stream, within a `with` block."""
     main = threading.get_ident()
+    is_stuck: list[bool] = []
     struck_at: list[float] = []
 
     def strike(stream: AssistantMessageEventStream) -> None:
-        wait_until(lambda: case.is_stuck(stream))
+        is_stuck.append(wait_until(lambda: case.is_stuck(stream)))
         struck_at.append(time.monotonic())
-        signal.pthread_kill(main, signal.SIGINT)
+        signal.pthread_kill(main, signal.SIGINT)  # in any case, or nothing would free the reader
 
     def iterate(stream: AssistantMessageEventStream) -> None:
         with stream:
@@ -164,13 +171,14 @@ def _interrupt(case: Case) -> tuple[float, object]:
                 pass
             pytest.fail("the stream ended without an interrupt")
 
-    with Client(case.url, KEY) as client:
+    with _client(case) as client:
         stream = client.stream("x/y", "hi")
         striker = threading.Thread(target=strike, args=(stream,), daemon=True)
         with pytest.raises(KeyboardInterrupt):
             iterate(stream)
         free = time.monotonic()
         striker.join(10)
+        assert is_stuck == [True]
         return free - struck_at[0], _outcome(stream)
 
 
@@ -183,7 +191,7 @@ def _outcome(stream: AssistantMessageEventStream) -> object:
 
 def _drop(case: Case) -> tuple[float, object]:
     """Let go of a stream that nobody has read."""
-    with Client(case.url, KEY) as client:
+    with _client(case) as client:
         held = [client.stream("x/y", "hi")]
         assert wait_until(lambda: case.is_stuck(held[0]))
         start = time.monotonic()
