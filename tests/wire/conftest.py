@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -22,6 +22,20 @@ def gateway() -> Iterator[FakeGateway]:
     """A started gateway."""
     with FakeGateway(KEY) as gateway:
         yield gateway
+
+
+@pytest.fixture
+def named(monkeypatch: pytest.MonkeyPatch) -> Callable[..., FakeGateway]:
+    """Has the environment name a gateway, its key and perhaps a model; returns the gateway."""
+
+    def named(gateway: FakeGateway, model: str | None = None) -> FakeGateway:
+        monkeypatch.setenv("PI_NATIVE_BASE_URL", gateway.url)
+        monkeypatch.setenv("PI_NATIVE_API_KEY", str(gateway.api_key))
+        if model is not None:
+            monkeypatch.setenv("PI_NATIVE_MODEL", model)
+        return gateway
+
+    return named
 
 
 @pytest.fixture

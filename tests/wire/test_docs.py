@@ -28,7 +28,9 @@ def python_of(page: Path) -> list[str]:
 
 
 @pytest.fixture
-def run_page(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
+def run_page(
+    named: Callable[..., FakeGateway], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> Run:
     """Runs a page's blocks, beside a gateway that answers each turn; returns what they define."""
 
     def run(page: Path) -> dict[str, Any]:
@@ -40,8 +42,7 @@ def run_page(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
                 thinking="Hm.",
                 tool_calls=[ToolCall("call_1", "clock", {"zone": "UTC"})],
             )
-            monkeypatch.setenv("PI_NATIVE_BASE_URL", gateway.url)
-            monkeypatch.setenv("PI_NATIVE_API_KEY", "gateway-token")
+            named(gateway)
             for number, source in enumerate(python_of(page), 1):
                 here = source.replace("http://127.0.0.1:4000", gateway.url)
                 exec(compile(here, f"{page.name}, block {number}", "exec"), namespace)

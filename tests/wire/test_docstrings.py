@@ -5,7 +5,7 @@ from __future__ import annotations
 import doctest
 import importlib
 import pkgutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -64,14 +64,15 @@ def answer(request: RecordedRequest) -> Reply:
 
 
 @pytest.mark.parametrize("name", sorted(EXAMPLES))
-def test_an_example_runs(name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_an_example_runs(
+    name: str, named: Callable[..., FakeGateway], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     """What an example prints, beside a gateway, is what it says."""
     monkeypatch.chdir(tmp_path)
     Path("chart.png").write_bytes(b"\x89PNG\r\n\x1a\n")
     with FakeGateway() as gateway:
         gateway.default = answer
-        monkeypatch.setenv("PI_NATIVE_BASE_URL", gateway.url)
-        monkeypatch.setenv("PI_NATIVE_API_KEY", str(gateway.api_key))
+        named(gateway)
         if name == "FakeGateway.replay":
             run(EXAMPLES["record"], gateway)
         run(EXAMPLES[name], gateway)

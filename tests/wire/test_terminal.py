@@ -46,13 +46,10 @@ answer = 42
 
 
 @pytest.fixture
-def gateway(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeGateway]:
+def gateway(named: Callable[..., FakeGateway]) -> Iterator[FakeGateway]:
     """A started gateway, which the environment names."""
     with FakeGateway(models=[MODEL, "acme/small", "other/tiny"]) as gateway:
-        monkeypatch.setenv("PI_NATIVE_BASE_URL", gateway.url)
-        monkeypatch.setenv("PI_NATIVE_API_KEY", str(gateway.api_key))
-        monkeypatch.setenv("PI_NATIVE_MODEL", MODEL)
-        yield gateway
+        yield named(gateway, MODEL)
 
 
 @pytest.fixture
