@@ -20,7 +20,16 @@ __all__ = ["pi_native_gateway"]
 
 @pytest.fixture
 def pi_native_gateway() -> Iterator[FakeGateway]:
-    """A fake gateway of `pi_native.testing`, started, that is closed when the test ends."""
+    """A fake gateway of `pi_native.testing`, started, that is closed when the test ends.
+
+        >>> from pi_native import Client
+        >>> def test_a_greeting(pi_native_gateway):
+        ...     pi_native_gateway.reply("Hello!")
+        ...     client = Client(pi_native_gateway.url, pi_native_gateway.api_key)
+        ...     assert client.complete("any/model", "Hi").text == "Hello!"
+
+    Each test has one of its own.
+    """
     from pi_native.testing import FakeGateway
 
     with FakeGateway() as gateway:

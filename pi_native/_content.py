@@ -134,6 +134,10 @@ class ImageContent(Wire):
 
         Raises `TypeError` for anything else, `ConfigurationError` for another form, and what those
         libraries raise.
+
+            >>> from PIL import Image
+            >>> ImageContent.from_image(Image.new("RGB", (16, 16)), "jpeg").mime_type
+            'image/jpeg'
         """
         return cls._of(drawn(image, form), f"image/{form}", "the image", detail=detail)
 

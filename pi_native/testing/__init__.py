@@ -1,10 +1,9 @@
 """A gateway for tests: a real HTTP server on loopback that answers what the test scripts.
 
-    from pi_native.testing import FakeGateway, Stall
-
-    with FakeGateway() as gateway:
-        gateway.reply("Hello world", fault=Stall(after=2))
-        ...
+    >>> with FakeGateway() as gateway:
+    ...     gateway = gateway.reply("Hello world")
+    ...     Client(gateway.url, gateway.api_key).complete("any/model", "Hi").text
+    'Hello world'
 
 With pytest, the fixture `pi_native_gateway` is one, started.
 """

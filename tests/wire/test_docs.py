@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from pi_native import ToolCall
+import pi_native
+from pi_native import ToolCall, errors, testing
 from pi_native.testing import FakeGateway, Reply
 
 ROOT = Path(__file__).parent.parent.parent
@@ -105,6 +106,15 @@ def has_tests(source: str) -> bool:
 def test_there_are_pages_with_python() -> None:
     """The guides are found where the site has them."""
     assert {"streaming", "cancelling", "errors", "quickstart"} <= {page.stem for page in PAGES}
+
+
+def test_every_public_name_is_in_the_reference() -> None:
+    """Each has its place there; the errors have theirs by their module."""
+    names = {f"pi_native.{name}" for name in pi_native.__all__ if not hasattr(errors, name)}
+    names |= {f"pi_native.testing.{name}" for name in testing.__all__}
+    names |= {"pi_native.errors", "pi_native_pytest.pi_native_gateway"}
+    pages = "".join(page.read_text(encoding="utf-8") for page in DOCS.glob("reference/*.md"))
+    assert sorted(re.findall(r"^::: (\S+)$", pages, re.MULTILINE)) == sorted(names)
 
 
 def test_every_page_is_in_the_site() -> None:

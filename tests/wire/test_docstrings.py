@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import doctest
 import importlib
+import inspect
 import pkgutil
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -31,6 +33,7 @@ SHOWN_IN_USE = {
     "FakeGateway.replay",
     "ImageContent.from_bytes",
     "ImageContent.from_file",
+    "ImageContent.from_image",
     "ImageContent.from_url_bytes",
     "PiNativeError",
     "StreamOptions",
@@ -86,6 +89,14 @@ def run(example: doctest.DocTest, gateway: FakeGateway) -> None:
     runner = doctest.DocTestRunner(verbose=False, optionflags=flags)
     failed, _ = runner.run(example, out=said.append)
     assert not failed, "".join(said)
+
+
+@pytest.mark.parametrize("name", sorted(EXAMPLES))
+def test_an_example_is_a_block_of_code(name: str) -> None:
+    """On the site, too: it is indented even when the docstring's own indent is taken away."""
+    text = inspect.cleandoc(EXAMPLES[name].docstring or "")
+    assert re.search("^    >>>", text, re.MULTILINE)
+    assert not re.search("^>>>", text, re.MULTILINE), "a sentence has to stand beside it"
 
 
 def test_what_people_use_is_shown_in_use() -> None:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import doctest
 import importlib.metadata
+import inspect
 import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+import pi_native_pytest
 
 USES_IT = """
 import pytest
@@ -58,6 +62,14 @@ def plugin() -> str:
 def test_each_test_has_a_started_gateway_of_its_own(tmp_path: Path) -> None:
     """The fixture works in a run that knows nothing else."""
     run(tmp_path, USES_IT)
+
+
+def test_the_example_in_its_docstring_passes(tmp_path: Path) -> None:
+    """It is a test file as it stands there."""
+    example = doctest.script_from_examples(str(pi_native_pytest.pi_native_gateway.__doc__))
+    assert "def test_" in example
+    assert "\n    >>> def test_" in str(inspect.getdoc(pi_native_pytest.pi_native_gateway))
+    run(tmp_path, example)
 
 
 def test_it_works_where_tests_run_in_several_processes(tmp_path: Path) -> None:
