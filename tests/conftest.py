@@ -19,7 +19,11 @@ _DESCRIPTORS = Path("/proc/self/fd")
 
 
 def wait_until(condition: Callable[[], object], seconds: float = 5.0) -> bool:
-    """Whether the condition comes true within so many seconds."""
+    """Whether the condition comes true within so many seconds.
+
+    It looks again and again, for what it is there for tells nobody: that a thread has ended, that a
+    descriptor was closed, what a stream knows by now. What can set an event is waited for by that.
+    """
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:

@@ -16,7 +16,6 @@ from launch import Gateway, GatewayUnavailableError, running_gateway
 from pi_native import Client, Model, StreamOptions
 
 PATIENCE_SECONDS = 30.0
-_POLL_SECONDS = 0.02
 
 
 class Upstream:
@@ -27,8 +26,9 @@ class Upstream:
         self._session = session
         self._session.delete(self._url, timeout=PATIENCE_SECONDS).raise_for_status()
 
-    def seen(self) -> dict[str, Any]:
-        answer = self._session.get(self._url, timeout=PATIENCE_SECONDS)
+    def seen(self, after: int | None = None, seconds: float = PATIENCE_SECONDS) -> dict[str, Any]:
+        """All of it; given a version, as soon as there is another one."""
+        answer = self._session.get(self._url, params={"after": after}, timeout=seconds)
         answer.raise_for_status()
         seen: dict[str, Any] = answer.json()
         return seen
@@ -48,15 +48,14 @@ class Upstream:
     def wait_until(self, holds: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
         """What was seen, as soon as `holds` is true of it; a failure if that takes too long."""
         deadline = time.monotonic() + PATIENCE_SECONDS
-        while True:
-            seen = self.seen()
-            if holds(seen):
-                return seen
-            if time.monotonic() > deadline:
-                pytest.fail(
-                    f"not seen within {PATIENCE_SECONDS:.0f} s; the calls: {seen['upstream']}"
-                )
-            time.sleep(_POLL_SECONDS)
+        seen = self.seen()
+        while not holds(seen):
+            left = max(0.001, deadline - time.monotonic())
+            try:
+                seen = self.seen(seen["version"], left)
+            except requests.Timeout:
+                pytest.fail(f"not within {PATIENCE_SECONDS:.0f} s; the calls: {seen['upstream']}")
+        return seen
 
     def wait_for_calls(self, count: int, state: str) -> None:
         """Wait until there were `count` calls to the fake provider, each in `state` now."""

@@ -3,8 +3,9 @@
  *
  * Three listeners: the gateway itself; a fake `/chat/completions` that the gateway's own OpenAI
  * client calls for the `fake/*` models; and `GET /upstream`, where a test sees what both of them
- * saw. One line of JSON on stdout says where they are. The process ends when its stdin closes, so
- * that it cannot outlive the test run that started it.
+ * saw, with `?after=N` as soon as that is another than version N. One line of JSON on stdout says
+ * where they are. The process ends when its stdin closes, so that it cannot outlive the test run that
+ * started it.
  */
 
 import { registerCustomApi } from "@oh-my-pi/pi-ai/api-registry";
@@ -12,12 +13,12 @@ import { startAuthGateway } from "@oh-my-pi/pi-ai/auth-gateway";
 import { createMockModel, type MockHandler, registerMockApi } from "@oh-my-pi/pi-ai/providers/mock";
 import { AssistantMessageEventStream } from "@oh-my-pi/pi-ai/utils/event-stream";
 import { buildModel } from "@oh-my-pi/pi-catalog/build";
-import { complete, type UpstreamCall } from "./upstream";
+import { otherThan, seen, tell } from "./seen";
+import { complete } from "./upstream";
 
 process.stdin.on("end", () => process.exit(0)).resume();
 
 const token = crypto.randomUUID();
-const seen = { gateway: [] as object[], upstream: [] as UpstreamCall[], usage: [] as object[] };
 
 // ---- what the tests ask -------------------------------------------------------------------------
 
@@ -27,9 +28,13 @@ const control = Bun.serve({
 	idleTimeout: 0,
 	routes: {
 		"/upstream": {
-			GET: () => Response.json(seen),
+			GET: async (request) => {
+				const known = new URL(request.url).searchParams.get("after");
+				return Response.json(await otherThan(Number(known ?? -1)));
+			},
 			DELETE: () => {
 				Object.assign(seen, { gateway: [], upstream: [], usage: [] });
+				tell();
 				return new Response(null, { status: 204 });
 			},
 		},
@@ -108,7 +113,10 @@ const models = [
 const storage = {
 	getApiKey: async (name: string) => (name === "nobody" ? undefined : "upstream-key"),
 	getOAuthAccountIdentity: () => undefined,
-	recordObservedUsage: (usage: object) => seen.usage.push(usage),
+	recordObservedUsage: (usage: object) => {
+		seen.usage.push(usage);
+		tell();
+	},
 	fetchUsageReports: async () => [
 		{
 			provider: "fake",
@@ -146,6 +154,7 @@ Bun.serve = ((options: any) =>
 			entry.headers = Object.fromEntries(request.headers);
 			if (request.method === "POST") entry.body = await request.clone().text();
 			seen.gateway.push(entry);
+			tell();
 			return options.fetch.call(server, request, server);
 		},
 	})) as typeof Bun.serve;

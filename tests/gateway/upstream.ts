@@ -9,6 +9,8 @@
  *   429, 500  that status, with a long retry-after
  */
 
+import { tell } from "./seen";
+
 export interface UpstreamCall {
 	model: string;
 	authorization: string | null;
@@ -78,6 +80,11 @@ function chunk(model: string, choice: object | undefined, more: object = {}): st
 	return `data: ${JSON.stringify({ ...head, choices, ...more })}\n\n`;
 }
 
+function become(call: UpstreamCall, state: UpstreamCall["state"]): void {
+	call.state = state;
+	tell();
+}
+
 async function* body(call: UpstreamCall): AsyncGenerator<string> {
 	const { model } = call;
 	yield ": the headers are out\n\n";
@@ -92,7 +99,7 @@ async function* body(call: UpstreamCall): AsyncGenerator<string> {
 	if (model === "die") {
 		// What is still on its way when the connection breaks is lost.
 		await Bun.sleep(100);
-		call.state = "died";
+		become(call, "died");
 		throw new Error("the fake upstream dies, as asked");
 	}
 	if (model !== "cut") {
@@ -101,7 +108,7 @@ async function* body(call: UpstreamCall): AsyncGenerator<string> {
 		yield chunk(model, undefined, { usage: USAGE });
 		yield "data: [DONE]\n\n";
 	}
-	call.state = "finished";
+	become(call, "finished");
 }
 
 export async function complete(request: Request, log: UpstreamCall[]): Promise<Response> {
@@ -109,14 +116,15 @@ export async function complete(request: Request, log: UpstreamCall[]): Promise<R
 	const authorization = request.headers.get("authorization");
 	const call: UpstreamCall = { model: asked.model, authorization, body: asked, state: "open", sent: 0 };
 	log.push(call);
+	tell();
 	if (/^\d+$/.test(call.model)) {
-		call.state = "finished";
+		become(call, "finished");
 		const error = { message: `the fake upstream says ${call.model}`, type: "fake_error" };
 		// An hour is longer than the gateway is willing to wait, so it gives up at once.
 		return Response.json({ error }, { status: Number(call.model), headers: { "retry-after": "3600" } });
 	}
 	request.signal.addEventListener("abort", () => {
-		if (call.state === "open") call.state = "hung up";
+		if (call.state === "open") become(call, "hung up");
 	});
 	return new Response(body(call) as any, { headers: { "content-type": "text/event-stream" } });
 }

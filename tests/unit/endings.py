@@ -147,6 +147,7 @@ def _jostle(frame: FrameType, event: str, _: Any) -> Any:
     """Let another thread go first, now and then, between any two lines of the package's.
 
     The interpreter's lock would let each of these short functions run through nearly every time.
+    The sleep waits for nothing: it lets go of that lock.
     """
     if event == "call":
         return _jostle if frame.f_code.co_filename.startswith(_PACKAGE) else None
