@@ -134,7 +134,7 @@ def everything(picture: bytes) -> AssistantMessage:
             ToolCall("call_1", "clock", {"zone": "UTC"}),
         ],
         model="parrot",
-        usage=Usage(input=36, output=13, cost=Cost(total=0.0003)),
+        usage=Usage(input=36, output=13, total_tokens=49, cost=Cost(total=0.0003)),
         stop_reason="toolUse",
     )
 
@@ -174,7 +174,7 @@ def test_a_stream_is_watched_and_stopped(notebook: NotebookPage, gateway: FakeGa
 
     notebook.run(2)
     expect(notebook.output(2)).to_have_count(3)
-    expect(notebook.output(2).last).to_contain_text("tokens")
+    expect(notebook.output(2).last).to_have_text("98 tokens")
     notebook.run(3)
     message = notebook.output(3)
     expect(message).to_contain_text("tokens in")
