@@ -71,9 +71,8 @@ def _start(turn: Turn, context: Context, transport: Transport) -> None:
 
 def _work(turn: Turn, request: Request, transport: Transport, limits: Limits) -> None:
     enter_span(turn.span)
-    tls = request.url.lower().startswith("https:")
     try:
-        if tls:
+        if request.over_tls:
             begin_tls()
         for attempt in itertools.count(1):
             turn.meter.begin_attempt()
@@ -91,7 +90,7 @@ def _work(turn: Turn, request: Request, transport: Transport, limits: Limits) ->
         turn.fail(exc)
     finally:
         turn.finish()
-        if tls:
+        if request.over_tls:
             end_thread()
 
 

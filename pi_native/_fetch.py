@@ -10,6 +10,7 @@ from typing import Any
 
 from ._answer import Answer
 from ._deadlines import PhaseClock, watchdog
+from ._forks import begin_tls
 from ._http import Transport
 from ._json import parse_json
 from ._limits import Limits
@@ -57,6 +58,8 @@ class _Fetch:
         raise self._timeout
 
     def _ask(self, request: Request) -> dict[str, Any]:
+        if request.over_tls:
+            begin_tls()
         seam = self._transport.has_seam
         answer = self._transport.send(
             request,

@@ -15,6 +15,8 @@ import threading
 import time
 from collections.abc import Callable
 
+from pi_native._forks import begin_tls, end_thread
+
 from ._faults import position
 from ._request import BadRequest, RecordedRequest, parse_head
 from ._response import Response
@@ -69,6 +71,8 @@ class Connection:
             with self._lock:
                 self.closed = True  # before the client can see the end
                 self._sock.close()
+            if self._tls is not None:
+                end_thread()
 
     def cut(self) -> None:
         """Wake the thread and make it end; from another thread."""
@@ -82,6 +86,7 @@ class Connection:
         self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if self._tls is None:
             return
+        begin_tls()
         with self._lock:  # wrapping takes the descriptor over into another object
             tls = self._sock = self._tls.wrap_socket(
                 self._sock, server_side=True, do_handshake_on_connect=False

@@ -29,6 +29,7 @@ from pi_native import (
     Conversation,
     StreamTimeoutError,
     UserMessage,
+    _forks,
 )
 from pi_native.testing import FakeGateway, HTTPError, Reply, Stall
 
@@ -284,6 +285,40 @@ def test_forking_while_other_threads_stream(gateway: FakeGateway, turn: Turn) ->
         assert stall(turn, **limits)[0] == "first_event"
     assert conversations.wrong == []
     assert min(conversations.turns) > 1
+
+
+@pytest.mark.parametrize("gateway", ["https"], indirect=True)
+def test_threads_that_speak_tls_mind_a_fork(
+    gateway: FakeGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Worker, asking thread and the gateway's own are begun before TLS; ours say that they end."""
+    begun: set[int] = set()
+    speaking: list[threading.Thread] = []
+    ending: list[int] = []
+    wrap, random = ssl.SSLContext.wrap_socket, ssl.RAND_bytes
+
+    def note_begun(size: int) -> bytes:
+        begun.add(threading.get_native_id())
+        return random(size)
+
+    def note_speaking(self: ssl.SSLContext, *args: Any, **kwargs: Any) -> ssl.SSLSocket:
+        assert threading.get_native_id() in begun
+        speaking.append(threading.current_thread())
+        return wrap(self, *args, **kwargs)
+
+    monkeypatch.setattr(ssl, "RAND_bytes", note_begun)
+    monkeypatch.setattr(ssl.SSLContext, "wrap_socket", note_speaking)
+    monkeypatch.setattr(_forks, "_ending", ending)
+    with Client(gateway.url, KEY, max_retries=0) as client:
+        assert client.stream("x/y", "a").result(LEFT)
+    with Client(gateway.url, KEY, max_retries=0) as client:
+        assert client.health()
+    gateway.close()
+    ours = [thread for thread in speaking if thread is not threading.current_thread()]
+    for thread in ours:
+        thread.join(LEFT)
+    assert len(speaking) == 4
+    assert sorted(ending) == sorted(thread.native_id or 0 for thread in ours)
 
 
 def test_a_conversations_turn_is_the_parents() -> None:
