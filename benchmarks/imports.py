@@ -21,7 +21,7 @@ def measure(bench: Bench) -> list[Table]:
     say("imports")
     ours, base = [], []
     with tempfile.TemporaryDirectory() as cache:
-        for _ in range(bench.pick(16, 1)):
+        for _ in range(bench.pick(61, 1)):
             base.append(import_seconds(cache, *_BASE))
             ours.append(import_seconds(cache, "pi_native"))
     # The first ones had to compile.

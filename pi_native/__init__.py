@@ -14,7 +14,7 @@ import importlib as _importlib
 import os as _os
 from typing import TYPE_CHECKING as _TYPE_CHECKING
 
-from . import _logs
+from . import _deadlines as _deadlines, _logs  # the first is the clock of `AbortSignal.timeout`
 from ._abort import AbortController, AbortSignal
 from ._client import Client, stream_pi_native
 from ._content import (
@@ -27,24 +27,6 @@ from ._content import (
     ThinkingContent,
     ToolCall,
     UnknownContent,
-)
-from ._convert import from_wire, to_wire
-from ._events import (
-    AssistantMessageEvent,
-    DoneEvent,
-    ErrorEvent,
-    ImageEndEvent,
-    StartEvent,
-    TextDeltaEvent,
-    TextEndEvent,
-    TextStartEvent,
-    ThinkingDeltaEvent,
-    ThinkingEndEvent,
-    ThinkingStartEvent,
-    ToolCallDeltaEvent,
-    ToolCallEndEvent,
-    ToolCallStartEvent,
-    UnknownEvent,
 )
 from ._forks import LOADING as _LOADING
 from ._messages import (
@@ -61,7 +43,6 @@ from ._models import Context, Model, ModelCost, Tool
 from ._options import ResponseInfo, RetryInfo, SseEvent, StreamOptions
 from ._settings import Setting
 from ._stats import StreamStats
-from ._stream import AssistantMessageEventStream, EventStream
 from .errors import (
     AbortError,
     AuthenticationError,
@@ -81,20 +62,59 @@ from .errors import (
 
 if _TYPE_CHECKING:
     from ._conversation import Conversation
+    from ._convert import from_wire, to_wire
+    from ._events import (
+        AssistantMessageEvent,
+        DoneEvent,
+        ErrorEvent,
+        ImageEndEvent,
+        StartEvent,
+        TextDeltaEvent,
+        TextEndEvent,
+        TextStartEvent,
+        ThinkingDeltaEvent,
+        ThinkingEndEvent,
+        ThinkingStartEvent,
+        ToolCallDeltaEvent,
+        ToolCallEndEvent,
+        ToolCallStartEvent,
+        UnknownEvent,
+    )
     from ._service import CredentialsCheck, CredentialStatus, Health, ModelInfo, UsageSnapshot
+    from ._stream import AssistantMessageEventStream, EventStream
 
 _logs.set_up(_os.environ)
 
 __version__ = "0.1.0"
 
-# Loaded when they are first asked for: what most programs do without.
+# Loaded when they are first asked for, or with the first turn. With what turns need besides, that
+# would be nearly half of what importing this package costs.
 _LATE = {
+    "AssistantMessageEvent": "_events",
+    "AssistantMessageEventStream": "_stream",
     "Conversation": "_conversation",
     "CredentialStatus": "_service",
     "CredentialsCheck": "_service",
+    "DoneEvent": "_events",
+    "ErrorEvent": "_events",
+    "EventStream": "_stream",
     "Health": "_service",
+    "ImageEndEvent": "_events",
     "ModelInfo": "_service",
+    "StartEvent": "_events",
+    "TextDeltaEvent": "_events",
+    "TextEndEvent": "_events",
+    "TextStartEvent": "_events",
+    "ThinkingDeltaEvent": "_events",
+    "ThinkingEndEvent": "_events",
+    "ThinkingStartEvent": "_events",
+    "ToolCallDeltaEvent": "_events",
+    "ToolCallEndEvent": "_events",
+    "ToolCallStartEvent": "_events",
+    "UnknownEvent": "_events",
     "UsageSnapshot": "_service",
+    "from_wire": "_convert",
+    "to_wire": "_convert",
 }
 
 

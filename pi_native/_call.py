@@ -20,7 +20,7 @@ from ._request import Request, turn_request
 from ._stream import AssistantMessageEventStream
 from ._telemetry import enter_span, start_span
 from ._turn import OverError, Turn
-from .errors import PiNativeError
+from .errors import ConfigurationError, PiNativeError
 
 _log = logging.getLogger("pi_native")
 _numbers = itertools.count(1)
@@ -46,6 +46,13 @@ def start_call(
     except Exception as exc:  # noqa: BLE001 - the call does not raise, its stream does
         turn.fail(exc)
         turn.finish()
+    return stream
+
+
+def failed_call(failure: ConfigurationError) -> AssistantMessageEventStream:
+    """The stream of a turn that could not be set up at all."""
+    stream = AssistantMessageEventStream()
+    stream.fail(failure)
     return stream
 
 

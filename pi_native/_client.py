@@ -11,18 +11,15 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from ._abort import AbortController, AbortSignal
-from ._call import start_call
 from ._content import ImageContent, TextContent
-from ._convert import from_wire
 from ._forks import LOADING
+from ._headers import Secret, merge_headers, with_bearer
 from ._http import Transport, shared_transport
 from ._limits import ARGUMENT, DEFAULT, limit_origins, resolve_limits
 from ._messages import AssistantMessage, Message, UserMessage
 from ._models import Context, Model, Tool
 from ._options import OnIncomplete, StreamOptions
-from ._request import Secret, merge_headers, with_bearer
 from ._settings import Setting, find_api_key, find_base_url
-from ._stream import AssistantMessageEventStream
 from .errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -32,6 +29,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from ._service import CredentialsCheck, Health, ModelInfo, ModelList, UsageSnapshot
+    from ._stream import AssistantMessageEventStream
 
 _CONNECT_SECONDS = 10.0
 
@@ -59,6 +57,8 @@ def stream_pi_native(
     _expect(options, StreamOptions, "options")
     _expect_signal(options.signal)
     transport = shared_transport() if options.session is None else Transport(options.session)
+    with LOADING:
+        from ._call import start_call  # what only turns need is loaded with the first
     return start_call(model, context, options, transport)
 
 
@@ -293,22 +293,23 @@ class Client:
         settings = StreamOptions(**{"api_key": self._api_key, **self._defaults, **options})
         _expect_signal(settings.signal)
         transport = self._transport_for(settings)
+        with LOADING:
+            from ._call import failed_call, start_call
         try:
-            return start_call(self._model(model), context, settings, transport, keep)
+            chosen = self._model(model)
         except ConfigurationError as exc:
-            failed = AssistantMessageEventStream()
-            failed.fail(exc)
-            return failed
+            return failed_call(exc)
+        return start_call(chosen, context, settings, transport, keep)
 
     def _ask(self, path: str, answer: str) -> Any:
         """The answer to one of the gateway's own pages, as the type of that name."""
         with LOADING:
-            from . import _fetch, _service
+            from . import _convert, _fetch, _service
         headers = merge_headers({"Accept": "application/json"}, self._attribution, self._headers)
         limits = resolve_limits(StreamOptions(**self._defaults), os.environ)
         request = _fetch.get(self.base_url, path, with_bearer(headers, self._api_key))
         said = _fetch.fetch_json(self._transport, request, limits)
-        return from_wire(said, getattr(_service, answer))
+        return _convert.from_wire(said, getattr(_service, answer))
 
     def _transport_for(self, options: StreamOptions) -> Transport:
         own = self._transport

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args, get_origin, overload
 
-from attrs import define, evolve, field
+from attrs import evolve
 
 from . import _events as ev, _readers as readers
 from ._content import Block
@@ -88,11 +88,13 @@ class UnreadMessage(abc.ABC):
         return message
 
 
-@define
 class LazyMessage(UnreadMessage):
     """A snapshot that was parsed along with its event."""
 
-    _raw: dict[str, Any] = field(repr=False)
+    __slots__ = ("_raw",)
+
+    def __init__(self, raw: dict[str, Any]) -> None:
+        self._raw = raw
 
     def raw(self) -> dict[str, Any]:
         """The JSON that came, as an object."""

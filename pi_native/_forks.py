@@ -22,7 +22,7 @@ import threading
 import time
 from collections import deque
 
-LOADING = threading.Lock()
+LOADING = threading.RLock()
 """To be held while something is imported late."""
 
 _LONGEST_LOADING = 5.0

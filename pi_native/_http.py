@@ -21,11 +21,11 @@ from requests.auth import AuthBase
 
 from ._answer import Answer
 from ._failures import BAD_SETUP, Timeouts, lost, timed_out, unusable
-from ._request import Request
 from ._sockets import Lifeline, SeamAdapter
 from .errors import ConnectionPhase, GatewayConnectionError, PiNativeError
 
 if TYPE_CHECKING:
+    from ._request import Request
     from ._tap import Tap
 
 _log = logging.getLogger("pi_native")

@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from ._messages import AssistantMessage
-from ._meter import Meter
-from ._options import ResponseInfo
-from ._outcome import Outcome
-from ._request import Request
+if TYPE_CHECKING:
+    from ._messages import AssistantMessage
+    from ._meter import Meter
+    from ._options import ResponseInfo
+    from ._outcome import Outcome
+    from ._request import Request
 
 VARIABLE = "PI_NATIVE_LOG"
 _LEVELS = ("debug", "info", "warning", "error")

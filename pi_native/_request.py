@@ -6,28 +6,14 @@ Everything that can be wrong with a call's setup is found here, as a `Configurat
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Mapping
 
 import attrs
 
 from ._convert import to_wire
+from ._headers import merge_headers, with_bearer
 from ._models import Context, Model
 from ._options import StreamOptions, wire_options
 from .errors import ConfigurationError
-
-# What an HTTP header can carry, as http.client checks it: no line ends, Latin-1.
-_BAD_NAME = re.compile(r"[^!#$%&'*+\-.^_`|~0-9A-Za-z]")
-_BAD_VALUE = re.compile(r"[\r\n\0]|^\s|\s$|[^\x00-\xff]")
-
-
-class Secret(str):
-    """A string that does not show itself in a repr, so in no traceback with local variables."""
-
-    __slots__ = ()
-
-    def __repr__(self) -> str:
-        return "'***'"
 
 
 @attrs.define(eq=False, repr=False)  # its headers and body are nobody's business
@@ -73,36 +59,6 @@ def _check_choices(options: StreamOptions) -> None:
         )
     if isinstance(options.max_retries, bool) or not isinstance(options.max_retries, int):
         raise ConfigurationError(f"max_retries is a whole number, not {options.max_retries!r:.60}")
-
-
-def merge_headers(*layers: Mapping[str, str]) -> dict[str, str]:
-    """Later headers win; names are compared without case. Raises `ConfigurationError`."""
-    merged: dict[str, tuple[str, str]] = {}
-    for layer in layers:
-        for name, value in layer.items():
-            _check_header(name, value)
-            merged[name.lower()] = (name, value)
-    return {
-        name: Secret(value) if key == "authorization" else value
-        for key, (name, value) in merged.items()
-    }
-
-
-def with_bearer(headers: dict[str, str], api_key: str | None) -> dict[str, str]:
-    """Add the bearer token, unless the headers bring an Authorization of their own."""
-    if not api_key or any(name.lower() == "authorization" for name in headers):
-        return headers
-    if not isinstance(api_key, str) or _BAD_VALUE.search(api_key):
-        # Without the value: it is a secret, even a broken one.
-        raise ConfigurationError("the api key holds characters that no HTTP header can carry")
-    return {**headers, "Authorization": Secret(f"Bearer {api_key}")}
-
-
-def _check_header(name: object, value: object) -> None:
-    if not isinstance(name, str) or not name or _BAD_NAME.search(name):
-        raise ConfigurationError(f"{name!r} is not a header's name")
-    if not isinstance(value, str) or _BAD_VALUE.search(value):
-        raise ConfigurationError(f"the header {name!r} has a value that HTTP cannot carry")
 
 
 def _encode(model: Model, context: Context, options: StreamOptions) -> bytes:

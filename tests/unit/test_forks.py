@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+import pi_native
 from pi_native import _forks
 
 pytestmark = pytest.mark.skipif(
@@ -88,9 +89,33 @@ def test_a_fork_waits_for_an_import_under_way() -> None:
     ends.start()
     pid = os.fork()
     if pid == 0:
-        os._exit(0 if done.is_set() and not _forks.LOADING.locked() else 1)
+        os._exit(0 if done.is_set() and _is_free() else 1)
     _, status = os.waitpid(pid, 0)
     thread.join()
     ends.join()
     assert os.waitstatus_to_exitcode(status) == 0
-    assert not _forks.LOADING.locked()
+    assert _is_free()
+
+
+def _is_free() -> bool:
+    """Whether another thread than this one can have the lock."""
+    had: list[bool] = []
+
+    def take() -> None:
+        had.append(_forks.LOADING.acquire(blocking=False))
+        if had[0]:
+            _forks.LOADING.release()
+
+    thread = threading.Thread(target=take)
+    thread.start()
+    thread.join()
+    return had == [True]
+
+
+def test_a_late_import_within_a_late_import_goes_on() -> None:
+    """What a signal's handler loads while its thread loads something does not wait for that."""
+    with _forks.LOADING:
+        assert _forks.LOADING.acquire(timeout=1)
+        _forks.LOADING.release()
+        vars(pi_native).pop("Conversation", None)
+        assert pi_native.Conversation.__name__ == "Conversation"

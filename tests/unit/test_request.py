@@ -20,7 +20,8 @@ from pi_native import (
     from_wire,
     to_wire,
 )
-from pi_native._request import Request, Secret, merge_headers, turn_request, with_bearer
+from pi_native._headers import Secret, merge_headers, with_bearer
+from pi_native._request import Request, turn_request
 
 URL = "http://gateway.invalid:4000"
 KEY = "key-of-the-gateway"
