@@ -14,9 +14,10 @@ from __future__ import annotations
 import contextlib
 import os
 import queue
+import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import Any, Generic, NoReturn, TypeVar
 
@@ -28,6 +29,8 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 _END: Any = object()
+
+_PACKED_TOGETHER = 1024
 
 _process = os.getpid()  # asking the system costs more than taking an event
 
@@ -54,10 +57,12 @@ class EventQueue(queue.Queue[T]):
     still holds the interpreter's lock goes back to sleep, waiting for that.
     """
 
+    packed = False  # whether an item may be many events
+
     def wake(self) -> None:
         """Have waiting readers look again, as many as there are items."""
         with self.mutex:
-            self.not_empty.notify(len(self.queue))
+            self.not_empty.notify(sys.maxsize if self.packed else len(self.queue))
 
     def wait(self) -> None:
         """Block until there is an item."""
@@ -65,10 +70,29 @@ class EventQueue(queue.Queue[T]):
             _wait_for(self.not_empty, lambda: self.queue)
 
 
-class Channel(Generic[T, R]):
-    """One producer, any number of readers, one outcome."""
+class _Pack(Generic[T]):
+    """Many items that stand in the queue as one."""
 
-    def __init__(self) -> None:
+    __slots__ = ("_items", "_packed")
+
+    def __init__(self, packed: Iterable[T]) -> None:
+        self._packed = packed
+        self._items: Iterator[T] | None = None
+
+    def take(self) -> T | None:
+        """The next of them; None when there are no more."""
+        if self._items is None:
+            self._items = iter([*self._packed])
+        return next(self._items, None)
+
+
+class Channel(Generic[T, R]):
+    """One producer, any number of readers, one outcome.
+
+    `pack` gives the same events in less room, as an iterable; it is used when many wait.
+    """
+
+    def __init__(self, pack: Callable[[Sequence[T]], Iterable[T]] | None = None) -> None:
         watchdog().start()  # settling may need it, at a moment when no thread can be started
         self._queue: EventQueue[T] = EventQueue()
         self._items = self._queue.queue
@@ -76,6 +100,10 @@ class Channel(Generic[T, R]):
         self.wake = self._queue.wake
         self._settled = threading.Condition(self._queue.mutex)
         self._keeps_events = True
+        self._pack = pack
+        self._loose = 0  # events at the right end of the queue, some of them read since
+        # For readers, as one pack is read by all of them. A signal's handler may be a reader.
+        self._taking = threading.RLock()
         self._putting = threading.Lock()  # so that no event slips in behind the end
         self._first = threading.Lock()  # taken by whoever settles, and never given back
         self._held: Outcome[T, R] | None = None
@@ -108,6 +136,24 @@ class Channel(Generic[T, R]):
         with self._putting:
             if self._outcome is None and self._held is None and self._keeps_events:
                 self._items.extend(events)
+                self._loose += len(events)
+                if self._loose >= _PACKED_TOGETHER:
+                    self._pack_loose()
+
+    def _pack_loose(self) -> None:
+        """Pack what nobody has read yet of the latest events, if it is worth it."""
+        items = self._items
+        with self._taking:
+            self._loose = min(self._loose, len(items))  # what is left of it is all that is left
+            if self._pack is None or self._loose < _PACKED_TOGETHER:
+                return
+            events = [*items][-self._loose :]
+            pack: Any = _Pack(self._pack(events))
+            for _ in events:
+                items.pop()
+            items.append(pack)
+            self._loose = 0
+            self._queue.packed = True
 
     def discard_events(self) -> None:
         """Keep none from here on, but for the last: nobody is going to ask for them."""
@@ -148,7 +194,7 @@ class Channel(Generic[T, R]):
             self._refuse_process()
         while True:
             try:
-                item = self._items.popleft()
+                item = self._take()
                 break
             except IndexError:
                 self._queue.wait()
@@ -161,6 +207,17 @@ class Channel(Generic[T, R]):
                 return self._last_event.pop()
         self._raise_failure()
         raise StopIteration
+
+    def _take(self) -> Any:
+        """The first item. Raises `IndexError` when there is none."""
+        items: Any = self._items
+        with self._taking:
+            while type(head := items[0]) is _Pack:
+                if (item := head.take()) is not None:
+                    return item
+                if items[0] is head:  # no handler of a signal was quicker
+                    items.popleft()
+            return items.popleft()
 
     def result(self, timeout: float | None = None) -> R:
         """The result; blocks for at most `timeout` seconds, then raises `TimeoutError`."""

@@ -49,16 +49,16 @@ class RawSnapshot(UnreadMessage):
 class Snapshot(RawSnapshot):
     """The same, as how far a trail had come."""
 
-    __slots__ = ("_first", "_second", "_trail")
+    __slots__ = ("first", "second", "trail")
 
     def __init__(self, trail: Trail, first: int, second: int) -> None:
-        self._trail = trail
-        self._first = first
-        self._second = second
+        self.trail = trail
+        self.first = first
+        self.second = second
 
     def text(self) -> bytes:
         """The snapshot's JSON, verbatim."""
-        return self._trail.text(self._first, self._second)
+        return self.trail.text(self.first, self.second)
 
     def __reduce__(self) -> tuple[type[RawSnapshot], tuple[bytes]]:
         return RawSnapshot, (self.text(),)

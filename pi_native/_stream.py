@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 from ._abort import as_exception
+from ._backlog import packed
 from ._channel import Channel
 from ._events import (
     AssistantMessageEvent,
@@ -92,7 +93,7 @@ class MessageChannel(Channel[AssistantMessageEvent, AssistantMessage]):
     """A channel that knows which events end a turn, and which was the newest snapshot."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__(packed)
         self._newest: AssistantMessageEvent | None = None
 
     @property

@@ -11,11 +11,12 @@ import signal
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import pytest
 from hypothesis import given, strategies as st
 
+from pi_native import _channel
 from pi_native._channel import Channel
 from pi_native._deadlines import watchdog
 from pi_native._outcome import Outcome
@@ -292,6 +293,44 @@ def test_several_readers_share_the_events(count: int) -> None:
     assert [type(end) for end in readers.ends] == [StopIteration] * count
 
 
+@pytest.mark.parametrize("count", [2, 8])
+def test_several_readers_share_packed_events(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is the same when many events wait and are packed: each once, each reader's in order."""
+    monkeypatch.setattr(_channel, "_PACKED_TOGETHER", 16)
+    channel = Ints(tuple)
+    for number in range(500):
+        channel.push(number)
+    readers = Readers(channel, count)
+    for number in range(500, 1000):
+        channel.push(number)
+    channel.settle(Outcome(result="done", event=1000))
+    assert sorted(readers.finish()) == list(range(1001))
+    assert all(events == sorted(events) for events in readers.events)
+
+
+def test_a_packed_batch_wakes_every_reader(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All readers that wait get their part of a batch that is packed at once."""
+    monkeypatch.setattr(_channel, "_PACKED_TOGETHER", 4)
+    channel = Ints(tuple)
+    together = threading.Barrier(3)
+    got: list[int] = []
+
+    def read_one() -> None:
+        got.append(channel.next())
+        together.wait(LEFT)
+
+    threads = [threading.Thread(target=read_one, daemon=True) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    channel.push_all(range(8))
+    together.wait(LEFT)
+    for thread in threads:
+        thread.join(LEFT)
+    assert sorted(got) == [0, 1]
+    channel.settle(Outcome(result="done"))
+    assert read(channel) == [2, 3, 4, 5, 6, 7]
+
+
 def test_every_waiting_reader_is_told_the_failure() -> None:
     """A failure wakes every reader that waits for an event."""
     channel = Ints()
@@ -393,6 +432,33 @@ def test_any_order_of_calls_keeps_the_rules(calls: list[tuple[str, int]]) -> Non
         for ask in (channel.next, channel.result):
             with pytest.raises(ValueError, match=str(last)):
                 ask()
+
+
+@given(st.lists(st.tuples(st.sampled_from(["push", "read"]), st.integers(0, 9)), max_size=40))
+def test_events_that_were_packed_come_as_if_they_were_not(calls: list[tuple[str, int]]) -> None:
+    """However pushes and reads follow one another, the events are all there, and in order."""
+    packs: list[int] = []
+
+    def pack(events: Sequence[int]) -> list[int]:
+        packs.append(len(events))
+        return [*events]
+
+    channel = Ints(pack)
+    pushed: list[int] = []
+    got: list[int] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_channel, "_PACKED_TOGETHER", 8)
+        for what, count in calls:
+            if what == "push":
+                new = range(len(pushed), len(pushed) + count)
+                channel.push_all(new)
+                pushed += new
+            else:
+                got += [channel.next() for _ in range(min(count, len(pushed) - len(got)))]
+            assert len(channel._items) < len(packs) + 8
+        channel.settle(Outcome(result="done"))
+        assert got + read(channel) == pushed
+    assert all(size >= 8 for size in packs)
 
 
 # Races.

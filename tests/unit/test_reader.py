@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import json
 import pickle
 import re
 import sys
+import tracemalloc
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -32,6 +34,7 @@ from pi_native import (
     from_wire,
     to_wire,
 )
+from pi_native._backlog import packed
 from pi_native._chunks import Dechunker
 from pi_native._reader import EventReader
 from pi_native._snapshots import RawSnapshot, Snapshot, SnapshotReader, find_trail
@@ -87,10 +90,13 @@ class ChunkedReader(EventReader):
 
 
 def check_both(pieces: list[bytes]) -> list[AssistantMessageEvent]:
-    """Read both ways, compare, and return the events."""
+    """Read both ways, compare, also after packing, and return the events."""
     safe, safe_failure = read(SafeReader(MODEL, 10**9), [b"".join(pieces)])
     for fast_reader in (EventReader(MODEL, 10**9), ChunkedReader(MODEL, 10**9)):
         fast, fast_failure = read(fast_reader, pieces)
+        again = packed(fast)  # before anybody asks for a snapshot
+        assert [exact(event) for event in again] == [exact(event) for event in safe]
+        assert [type(event) for event in again] == [type(event) for event in safe]
         assert [exact(event) for event in fast] == [exact(event) for event in safe]
         assert [type(event) for event in fast] == [type(event) for event in safe]
         assert repr(fast_failure) == repr(safe_failure)
@@ -289,7 +295,7 @@ def test_twice_as_many_deltas_keep_twice_the_bytes(wire: Wire) -> None:
             for event in events_of(wire(count))
             if isinstance(event, (TextDeltaEvent, ToolCallDeltaEvent))
         ]
-        trails = {id(s._trail): s._trail for s in deltas if isinstance(s, Snapshot)}
+        trails = {id(s.trail): s.trail for s in deltas if isinstance(s, Snapshot)}
         texts = {id(s._text): s._text for s in deltas if type(s) is RawSnapshot}
         assert len(texts) <= 2
         assert len(trails) <= 2
@@ -299,6 +305,30 @@ def test_twice_as_many_deltas_keep_twice_the_bytes(wire: Wire) -> None:
 
     assert kept(800) < 2.2 * kept(400)
     assert kept(800) < 800 * 150
+
+
+@pytest.mark.parametrize("wire", ["text", "tool call", "tool call by fives"])
+def test_deltas_that_wait_are_kept_in_columns(wire: str) -> None:
+    """Packed, a delta is three numbers and its text."""
+    events = list(events_of(WIRES[wire](1600)))
+    tracemalloc.start()
+    kept = packed(events)
+    del events
+    gc.collect()  # which also empties the lists of objects that are kept for reuse
+    size, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert size < 1600 * 50
+    assert len([*kept]) > 1600
+
+
+def test_packing_keeps_what_was_asked_for() -> None:
+    """An event whose snapshot was read is kept as it is, between others that are not."""
+    events = list(events_of(wires.text(30)))
+    asked = events[20].partial
+    again = [*packed(events)]
+    assert again[20] is events[20]
+    assert again[20].partial is asked
+    assert again == events
 
 
 @every_wire
