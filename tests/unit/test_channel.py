@@ -22,6 +22,7 @@ from pi_native._deadlines import watchdog
 from pi_native._outcome import Outcome
 from pi_native.errors import PiNativeError
 
+from ..forking import forks, in_child
 from ..programs import run
 from .races import race
 
@@ -761,21 +762,16 @@ def test_a_signal_that_wakes_nobody_is_seen_all_the_same(ask: str) -> None:
 # Forks.
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+@forks
 @pytest.mark.parametrize("ask", ["next", "result"])
 def test_a_forked_child_does_not_wait_for_its_parents_events(ask: str) -> None:
     """A child that asks for what a thread of its parent would bring is told so at once."""
     channel = Ints()
-    pid = os.fork()
-    if pid == 0:
-        code = 1
-        try:
+
+    def child() -> None:
+        with pytest.raises(PiNativeError):
             getattr(channel, ask)()
-        except PiNativeError:
-            code = 0
-        finally:
-            os._exit(code)
-    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+
+    in_child(child)
     channel.settle(Outcome(result="done"))
     assert channel.result() == "done"

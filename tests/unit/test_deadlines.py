@@ -6,7 +6,6 @@ import contextlib
 import functools
 import gc
 import logging
-import os
 import queue
 import threading
 import time
@@ -19,6 +18,7 @@ from pi_native import AbortSignal, _deadlines
 from pi_native._deadlines import PhaseClock, Timer, Watchdog, watch_event, watchdog
 
 from ..conftest import wait_until
+from ..forking import forks, in_child
 from ..programs import run
 from .races import race
 
@@ -66,21 +66,6 @@ def held_up(dog: Watchdog) -> Iterator[None]:
 def pass_time(seconds: float) -> None:
     """Let so much time go by, for what would be wrong to happen."""
     threading.Event().wait(seconds)
-
-
-def in_child(work: Callable[[], bool]) -> bool:
-    """Whether `work` returned True in a forked child."""
-    pid = os.fork()
-    if pid == 0:
-        code = 1
-        try:
-            code = 0 if work() else 1
-        finally:
-            os._exit(code)
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
-
-
-needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 
 
 # Timers.
@@ -510,8 +495,7 @@ def test_stopping_in_the_middle_of_a_look_stops() -> None:
 # Forks and the interpreter's end.
 
 
-@needs_fork
-@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+@forks
 def test_a_forked_child_has_a_watchdog_of_its_own() -> None:
     """Timers, timeouts and actions work in a forked child, where the parent's thread is missing."""
     watchdog().start()
@@ -532,8 +516,7 @@ def test_a_forked_child_has_a_watchdog_of_its_own() -> None:
     assert watchdog() is parents
 
 
-@needs_fork
-@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+@forks
 def test_a_fork_in_the_middle_of_starting_leaves_no_lock_behind() -> None:
     """A child that was forked while another thread held the watchdog's lock can start its own."""
     with _deadlines._watchdog._starting:

@@ -6,7 +6,6 @@ import contextlib
 import gzip
 import itertools
 import json
-import os
 import threading
 from pathlib import Path
 from typing import Any
@@ -26,8 +25,9 @@ from pi_native import (
 )
 from pi_native.testing import FakeGateway, HangUp, HTTPError, Raw, Reply, Slow, Stall, record
 from pi_native.testing._recording import Exchange, load
-from tests.conftest import wait_until
 
+from ..conftest import wait_until
+from ..forking import forks, in_child
 from .calls import KEY
 
 MODEL = "acme/large"
@@ -312,17 +312,12 @@ class TestTurnsThatFail:
             client.health()
         assert [exchange.path for exchange in load(path)] == ["/healthz"]
 
-    @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-    @pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
+    @forks
     def test_a_forked_child_writes_nothing(self, client: Client, path: Path) -> None:
         """It has its parent's client, not its file; its parent records on."""
         with record(client, path):
             client.health()
-            child = os.fork()
-            if not child:
-                client.models()
-                os._exit(0)
-            assert os.waitpid(child, 0)[1] == 0
+            assert in_child(lambda: len(client.models())) == 1
             client.usage()
         assert [exchange.path for exchange in load(path)] == ["/healthz", "/v1/usage"]
 

@@ -1,0 +1,97 @@
+"""A forked child: what it returns, or why it does not, with the stack that it hangs in."""
+
+from __future__ import annotations
+
+import faulthandler
+import json
+import os
+import select
+import signal
+import tempfile
+import traceback
+from collections.abc import Callable
+from typing import Any, BinaryIO, TypeVar
+
+import pytest
+
+from .conftest import wait_until
+
+LEFT = 30  # seconds in which a child has to be done
+
+FORKS = [
+    pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork"),
+    pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning"),
+    # coverage.py has a lock around its data, which any thread takes with each call from one file
+    # into another. A fork that copies it locked leaves a child that hangs in its first function:
+    # 3 of 15 forks beside six streaming threads did.
+    pytest.mark.no_cover,
+]
+"""The marks of a module whose tests fork."""
+
+Test = TypeVar("Test", bound=Callable[..., Any])
+
+
+def forks(test: Test) -> Test:
+    """Give these marks to one test."""
+    for mark in FORKS:
+        test = mark(test)
+    return test
+
+
+def in_child(work: Callable[[], Any]) -> Any:
+    """What `work` returns in a forked child, through JSON. A child that hangs is ended."""
+    reading, writing = os.pipe()
+    with tempfile.TemporaryFile() as stacks:
+        # registered in the parent: a child may hang before it comes to any code of the test
+        faulthandler.register(signal.SIGUSR1, stacks)
+        pid = os.fork()
+        if pid == 0:
+            _run_child(work, writing)
+        faulthandler.unregister(signal.SIGUSR1)
+        os.close(writing)
+        hung = True
+        try:
+            answer = _read(reading)
+            hung = answer is None
+            assert answer is not None, f"the child hung: {_stacks_of(pid, stacks)}"
+        finally:
+            os.close(reading)
+            if hung:
+                os.kill(pid, signal.SIGKILL)
+            status = os.waitpid(pid, 0)[1]
+    assert answer, f"the child died: {os.waitstatus_to_exitcode(status)}"
+    result, error = json.loads(answer)
+    assert error is None, f"in the child: {error}"
+    return result
+
+
+def _run_child(work: Callable[[], Any], writing: int) -> None:
+    """Never returns: no test goes on in the child."""
+    try:
+        signal.alarm(2 * LEFT)  # should the parent die first
+        try:
+            answer = (work(), None)
+        except BaseException:  # noqa: BLE001 - told in the parent
+            answer = (None, traceback.format_exc())
+        os.write(writing, json.dumps(answer).encode())
+    finally:
+        os._exit(0)
+
+
+def _read(reading: int) -> bytes | None:
+    """All that the child wrote before it ended, or None if it has not ended in time."""
+    answer = b""
+    while select.select([reading], [], [], LEFT)[0]:
+        data = os.read(reading, 65536)
+        if not data:
+            return answer
+        answer += data
+    return None
+
+
+def _stacks_of(pid: int, stacks: BinaryIO) -> str:
+    """Where the threads of a child are, which faulthandler tells whatever they are waiting for."""
+    os.kill(pid, signal.SIGUSR1)
+    wait_until(lambda: os.fstat(stacks.fileno()).st_size)
+    stacks.seek(0)
+    return stacks.read().decode()
