@@ -30,6 +30,7 @@ from urllib3.exceptions import NameResolutionError, NewConnectionError
 from urllib3.util.connection import allowed_gai_family
 
 from ._chunks import Piece
+from ._forks import begin_handshake, end_handshake
 from ._response import Response
 
 _running = threading.local()
@@ -226,6 +227,17 @@ class _Connection(_Seam, HTTPConnection):
 
 class _TLSConnection(_Seam, HTTPSConnection):
     response_class = Response
+
+    def connect(self) -> None:
+        try:
+            super().connect()
+        finally:
+            end_handshake()
+
+    def _new_conn(self) -> socket.socket:
+        sock = super()._new_conn()
+        begin_handshake()  # urllib3 goes on with it, and ends it within `connect`
+        return sock
 
 
 class _QuietWhenFull:

@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from pi_native._forks import begin_tls, end_thread
+from pi_native._forks import answer_handshake, begin_tls, end_handshake, end_thread
 
 from ._faults import position
 from ._request import BadRequest, RecordedRequest, parse_head
@@ -87,8 +87,16 @@ class Connection:
         if self._tls is None:
             return
         begin_tls()
+        self._readable(None)  # a fork waits for handshakes, and the client may wait for a fork
+        answer_handshake()
+        try:
+            self._shake_hands(self._tls)
+        finally:
+            end_handshake()
+
+    def _shake_hands(self, context: ssl.SSLContext) -> None:
         with self._lock:  # wrapping takes the descriptor over into another object
-            tls = self._sock = self._tls.wrap_socket(
+            tls = self._sock = context.wrap_socket(
                 self._sock, server_side=True, do_handshake_on_connect=False
             )
         tls.do_handshake()
@@ -171,7 +179,7 @@ class Connection:
             if self._readable(left):
                 self._receive()  # the next request already, or the end
 
-    def _readable(self, seconds: float) -> bool:
+    def _readable(self, seconds: float | None) -> bool:
         with _Selector() as selector:
             selector.register(self._sock, selectors.EVENT_READ)
             return bool(selector.select(seconds))

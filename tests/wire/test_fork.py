@@ -7,16 +7,13 @@ its own watchdog, and leave alone what is the parent's.
 from __future__ import annotations
 
 import gc
-import json
-import os
-import select
-import signal
+import socket
 import ssl
 import threading
 import time
-import traceback
 from collections.abc import Callable, Iterator
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -27,57 +24,19 @@ from pi_native import (
     Client,
     Context,
     Conversation,
+    GatewayConnectionError,
     StreamTimeoutError,
     UserMessage,
     _forks,
 )
-from pi_native.testing import FakeGateway, HTTPError, Reply, Stall
+from pi_native.testing import FakeGateway, HTTPError, Reply, Stall, _connection
 
+from ..forking import FORKS, LEFT, in_child
 from .calls import KEY, start
 
-pytestmark = [
-    pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork"),
-    pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning"),
-    pytest.mark.usefixtures("trusted"),
-]
+pytestmark = [*FORKS, pytest.mark.usefixtures("trusted")]
 
-LEFT = 30  # seconds in which a child has to be done
 LIMIT = 0.25  # seconds
-
-
-def in_child(work: Callable[[], Any]) -> Any:
-    """What `work` returns in a forked child, through JSON. A child that hangs is ended."""
-    reading, writing = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        _run_child(work, writing)
-    os.close(writing)
-    answer = b""
-    try:
-        while select.select([reading], [], [], LEFT)[0] and (data := os.read(reading, 65536)):
-            answer += data
-    finally:
-        os.close(reading)
-        if not answer:
-            os.kill(pid, signal.SIGKILL)
-        os.waitpid(pid, 0)
-    assert answer, "the child hung, or died"
-    result, error = json.loads(answer)
-    assert error is None, f"in the child: {error}"
-    return result
-
-
-def _run_child(work: Callable[[], Any], writing: int) -> None:
-    """Never returns: no test goes on in the child."""
-    try:
-        signal.alarm(2 * LEFT)  # should the parent die first
-        try:
-            answer = (work(), None)
-        except BaseException:  # noqa: BLE001 - told in the parent
-            answer = (None, traceback.format_exc())
-        os.write(writing, json.dumps(answer).encode())
-    finally:
-        os._exit(0)
 
 
 @pytest.fixture(params=["http", "https"])
@@ -291,23 +250,25 @@ def test_forking_while_other_threads_stream(gateway: FakeGateway, turn: Turn) ->
 def test_threads_that_speak_tls_mind_a_fork(
     gateway: FakeGateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Worker, asking thread and the gateway's own are begun before TLS; ours say that they end."""
+    """Worker, asking thread and the gateway's own are begun before TLS, and say when they shake
+    hands; ours say that they end."""
     begun: set[int] = set()
     speaking: list[threading.Thread] = []
     ending: list[int] = []
-    wrap, random = ssl.SSLContext.wrap_socket, ssl.RAND_bytes
+    random, shake_hands = ssl.RAND_bytes, ssl.SSLSocket.do_handshake
 
     def note_begun(size: int) -> bytes:
         begun.add(threading.get_native_id())
         return random(size)
 
-    def note_speaking(self: ssl.SSLContext, *args: Any, **kwargs: Any) -> ssl.SSLSocket:
+    def note_speaking(self: ssl.SSLSocket, *args: Any) -> None:
         assert threading.get_native_id() in begun
+        assert threading.get_ident() in _forks._handshaking
         speaking.append(threading.current_thread())
-        return wrap(self, *args, **kwargs)
+        shake_hands(self, *args)
 
     monkeypatch.setattr(ssl, "RAND_bytes", note_begun)
-    monkeypatch.setattr(ssl.SSLContext, "wrap_socket", note_speaking)
+    monkeypatch.setattr(ssl.SSLSocket, "do_handshake", note_speaking)
     monkeypatch.setattr(_forks, "_ending", ending)
     with Client(gateway.url, KEY, max_retries=0) as client:
         assert client.stream("x/y", "a").result(LEFT)
@@ -319,6 +280,33 @@ def test_threads_that_speak_tls_mind_a_fork(
         thread.join(LEFT)
     assert len(speaking) == 4
     assert sorted(ending) == sorted(thread.native_id or 0 for thread in ours)
+    assert not _forks._handshaking
+
+
+@pytest.mark.parametrize("gateway", ["https"], indirect=True)
+def test_a_silent_connection_is_no_handshake(
+    gateway: FakeGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The gateway shakes hands with who begins to; a fork waits for nobody who says nothing."""
+    shaking: list[int] = []
+    monkeypatch.setattr(_connection, "answer_handshake", lambda: shaking.append(1))
+    address = urlsplit(gateway.url)
+    with socket.create_connection((address.hostname, address.port or 0), LEFT):
+        with Client(gateway.url, KEY) as client:
+            assert client.health()
+        assert shaking == [1]
+
+
+@pytest.mark.parametrize("gateway", ["https"], indirect=True)
+def test_a_handshake_that_fails_is_over(
+    gateway: FakeGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody waits for a handshake that went wrong, on either side."""
+    monkeypatch.delenv("REQUESTS_CA_BUNDLE")
+    with Client(gateway.url, KEY) as client, pytest.raises(GatewayConnectionError):
+        client.health()
+    gateway.close()
+    assert not _forks._handshaking
 
 
 def test_a_conversations_turn_is_the_parents() -> None:
