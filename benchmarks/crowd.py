@@ -83,16 +83,15 @@ def _with_pi_native(url: str) -> Iterator[int]:
 
 def _with_a_queue(url: str) -> Iterator[int]:
     """The same without any client: what the threads themselves take."""
-    waiting: queue.Queue[bytes | None] = queue.Queue()
+    waiting: queue.Queue[bytes] = queue.Queue()
 
     def receive() -> None:
         for data in received(url):
             waiting.put(data)
-        waiting.put(None)
+        waiting.put(b"")
 
     threading.Thread(target=receive).start()
-    while (data := waiting.get()) is not None:
-        yield from stamps(data)
+    yield from stamps(iter(waiting.get, b""))
 
 
 _READERS = {"pi_native": _with_pi_native, "queue": _with_a_queue}

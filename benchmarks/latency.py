@@ -6,7 +6,7 @@ import re
 import socket
 import statistics
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from urllib.parse import urlsplit
 
 from .harness import Bench, Table, ask, say, verdict
@@ -92,15 +92,21 @@ def _with_pi_native(url: str) -> list[int]:
 def _with_socket(url: str) -> list[int]:
     """The same without any client: what the machine itself takes."""
     latencies = []
-    for data in received(url):
-        now = time.monotonic_ns()
-        latencies += [now - stamp for stamp in stamps(data)]
+    for stamp in stamps(received(url)):
+        latencies.append(time.monotonic_ns() - stamp)
     return latencies
 
 
-def stamps(data: bytes) -> list[int]:
-    """When the deltas in some bytes of an answer were made, in nanoseconds."""
-    return [int(stamp) for stamp in _STAMP.findall(data)]
+def stamps(pieces: Iterable[bytes]) -> Iterator[int]:
+    """When the deltas of an answer were made, in nanoseconds, however it is cut into pieces."""
+    rest = b""
+    for data in pieces:
+        rest += data
+        end = 0
+        for found in _STAMP.finditer(rest):
+            yield int(found[1])
+            end = found.end()
+        rest = rest[end:]
 
 
 def received(url: str) -> Iterator[bytes]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks import __main__ as command, server, wires
+from benchmarks import __main__ as command, latency, server, wires
 from benchmarks.harness import Table
 from benchmarks.turns import Target
 from pi_native._chunks import Dechunker
@@ -86,6 +86,14 @@ def test_every_framing_is_the_same_body(framing: str, monkeypatch: pytest.Monkey
     assert body == b"".join(wires.text(40))
     chunks = b"".join(written).count(b"\r\n") // 2
     assert (framing == "one") == (chunks < 6)
+
+
+def test_stamps_are_found_however_they_are_cut() -> None:
+    """The readers without a client count as many events as were sent, wherever a read ends."""
+    answer = b"".join(b'{"delta":"%d ","partial":{}}\n' % stamp for stamp in (17, 0, 123456789))
+    for size in range(1, len(answer) + 1):
+        pieces = [answer[at : at + size] for at in range(0, len(answer), size)]
+        assert list(latency.stamps(pieces)) == [17, 0, 123456789]
 
 
 @pytest.mark.parametrize("path", ["", "/", "/text", "/text/5", "/text/5/odd/x", "/no/5/events"])
