@@ -14,7 +14,7 @@ import pytest
 
 import pi_native
 from pi_native import ToolCall, errors, testing
-from pi_native.testing import FakeGateway, Reply
+from pi_native.testing import FakeGateway, RecordedRequest, Reply, Stall
 
 ROOT = Path(__file__).parent.parent.parent
 README = ROOT / "README.md"
@@ -28,6 +28,17 @@ def python_of(page: Path) -> list[str]:
     return re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
 
 
+def answer(request: RecordedRequest) -> Reply:
+    """The answer to every turn of the pages; a novel never begins, so that it can be cancelled."""
+    if request.last_user_text == "Write a novel.":
+        return Reply(fault=Stall(after=None))
+    return Reply(
+        "Because of the air.",
+        thinking="Hm.",
+        tool_calls=[ToolCall("call_1", "clock", {"zone": "UTC"})],
+    )
+
+
 @pytest.fixture
 def run_page(
     named: Callable[..., FakeGateway], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
@@ -38,11 +49,7 @@ def run_page(
         monkeypatch.chdir(tmp_path)
         namespace: dict[str, Any] = {"__name__": page.stem}
         with FakeGateway("gateway-token") as gateway:
-            gateway.default = lambda _: Reply(
-                "Because of the air.",
-                thinking="Hm.",
-                tool_calls=[ToolCall("call_1", "clock", {"zone": "UTC"})],
-            )
+            gateway.default = answer
             named(gateway)
             for number, source in enumerate(python_of(page), 1):
                 here = source.replace("http://127.0.0.1:4000", gateway.url)
