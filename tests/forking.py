@@ -17,6 +17,7 @@ import pytest
 from .conftest import wait_until
 
 LEFT = 30  # seconds in which a child has to be done
+_ORPHANED = 120  # seconds after which a child ends itself, should its parent have died
 
 FORKS = [
     pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork"),
@@ -68,7 +69,7 @@ def in_child(work: Callable[[], Any]) -> Any:
 def _run_child(work: Callable[[], Any], writing: int) -> None:
     """Never returns: no test goes on in the child."""
     try:
-        signal.alarm(2 * LEFT)  # should the parent die first
+        signal.alarm(_ORPHANED)
         try:
             answer = (work(), None)
         except BaseException:  # noqa: BLE001 - told in the parent

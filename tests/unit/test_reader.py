@@ -15,7 +15,7 @@ from typing import Any
 from unittest import mock
 
 import pytest
-from hypothesis import HealthCheck, given, settings, strategies as st
+from hypothesis import given, settings, strategies as st
 
 from benchmarks import wires
 from pi_native import (
@@ -114,7 +114,7 @@ ENDS = st.sampled_from([b"\n", b"\r\n", b"\r"])
 
 
 @pytest.mark.parametrize("path", TRANSCRIPTS, ids=lambda path: path.stem)
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=20)
 @given(cuts=CUTS, end=ENDS)
 def test_both_ways_agree_on_every_transcript(path: Path, cuts: list[int], end: bytes) -> None:
     """What the real gateway sent gives the same events, whatever its line ends and splits."""
@@ -196,7 +196,7 @@ def draw_frame(draw: st.DrawFn, event: dict[str, Any]) -> bytes:
     return prefix + b"data: " + data + b"\n\n"
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(stream=streams(), cuts=CUTS, end=ENDS)
 def test_both_ways_agree_on_streams_that_go_astray(
     stream: bytes, cuts: list[int], end: bytes
@@ -205,7 +205,7 @@ def test_both_ways_agree_on_streams_that_go_astray(
     check_both(split_at(stream.replace(b"\n", end), cuts))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(stream=streams(), data=st.data())
 def test_both_ways_agree_on_a_stream_that_is_cut(stream: bytes, data: st.DataObject) -> None:
     """Cut anywhere, a stream gives the events before the cut, and what is left counts the same."""

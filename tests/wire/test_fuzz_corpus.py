@@ -15,7 +15,7 @@ from pi_native import _answer, _reader, _sse
 MAX_CORPUS_BYTES = 200_000
 ENTRIES = [(target, path) for target in TARGETS for path in seeds(target)]
 SAMPLES = {target: [path.read_bytes() for path in seeds(target)] for target in TARGETS}
-QUICK = settings(deadline=None, suppress_health_check=list(HealthCheck))
+QUICK = settings(suppress_health_check=list(HealthCheck))
 
 
 @pytest.fixture
