@@ -149,8 +149,9 @@ def test_the_next_event_has_a_limit() -> None:
 def test_the_whole_turn_has_a_limit(gateway: FakeGateway) -> None:
     """An answer that makes progress all the time is ended by the total timeout."""
     gateway.reply(["word "] * 1000, fault=Slow(LIMIT / 10))
-    stream = start(gateway.url, total_timeout_ms=ms(2 * LIMIT), stream_idle_timeout_ms=ms(LIMIT))
-    failure = expire(stream, "total", 2 * LIMIT)
+    total, idle = 6 * LIMIT, 4 * LIMIT  # a word comes forty times as often
+    stream = start(gateway.url, total_timeout_ms=ms(total), stream_idle_timeout_ms=ms(idle))
+    failure = expire(stream, "total", total)
     assert gateway.wait_for_request().client_gone.wait(2)
     assert failure.partial is not None
     assert failure.partial.text.startswith("word word")
