@@ -33,6 +33,7 @@ class Answer:
 
     watch: Watch | None = None
     before_read: Callable[[], object] = staticmethod(_nothing)  # just before a read that may block
+    after_read: Callable[[], object] = staticmethod(_nothing)  # just after one that brought little
 
     def __init__(self, response: requests.Response) -> None:
         self._response = response
@@ -60,7 +61,7 @@ class Answer:
         return self._pieces() if self.watch is None else map(whole, self.chunks())
 
     def _pieces(self) -> Iterator[Piece]:
-        read = _reader(self._response.raw, self.before_read)
+        read = _reader(self._response.raw, self.before_read, self.after_read)
         while (piece := _read_some(read)) is not None:
             yield piece
 
@@ -101,8 +102,10 @@ class Answer:
             self.watch.closed()
 
 
-def _reader(raw: Any, before_read: Callable[[], object]) -> Callable[[], Piece | None]:
-    direct = direct_read(raw, before_read)
+def _reader(
+    raw: Any, before_read: Callable[[], object], after_read: Callable[[], object]
+) -> Callable[[], Piece | None]:
+    direct = direct_read(raw, before_read, after_read)
     through = _reader_through(raw)
 
     def read() -> Piece | None:

@@ -64,6 +64,11 @@ class EventQueue(queue.Queue[T]):
         with self.mutex:
             self.not_empty.notify(sys.maxsize if self.packed else len(self.queue))
 
+    def rouse(self) -> None:
+        """Have a waiting reader begin to wake up, as there will soon be an item."""
+        with self.mutex:
+            self.not_empty.notify()
+
     def wait(self) -> None:
         """Block until there is an item."""
         with self.not_empty:
@@ -97,6 +102,7 @@ class Channel(Generic[T, R]):
         self._queue: EventQueue[T] = EventQueue()
         self._items = self._queue.queue
         self._process = _process
+        self.rouse = self._queue.rouse
         self.wake = self._queue.wake
         self._settled = threading.Condition(self._queue.mutex)
         self._keeps_events = True

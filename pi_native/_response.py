@@ -43,6 +43,7 @@ class Response(http.client.HTTPResponse):
         self.fp: Any = _LineReader(self.fp.detach(), _BUFFER_BYTES)
         self._receive = sock.recv
         self.before_read: Callable[[], object] = _nothing  # called just before a read
+        self.after_read: Callable[[], object] = _nothing  # and just after one that brought little
         self._buffered = True  # whether bytes behind the head may still be in the buffer
         self._dechunker = Dechunker()
         self._busy = False  # whether so much came that as much may follow
@@ -85,4 +86,6 @@ class Response(http.client.HTTPResponse):
             data = self.fp.read1(_BUFFER_BYTES)  # all that is in the buffer, or one read past it
         else:
             data = self._receive(amount)
+            if len(data) < _SMALL_READ_BYTES:  # what brings more takes longer to be taken apart
+                self.after_read()
         return data

@@ -202,7 +202,7 @@ def _prepare(sock: socket.socket, connection: Any, lifeline: Lifeline | None) ->
 
 
 def direct_read(
-    raw: Any, before_read: Callable[[], object]
+    raw: Any, before_read: Callable[[], object], after_read: Callable[[], object]
 ) -> Callable[[int], Piece | None] | None:
     """What reads the body of urllib3's response `raw` without urllib3 in between, if anything does.
 
@@ -214,6 +214,7 @@ def direct_read(
     if not isinstance(response, Response) or not response.chunked or _is_encoded(raw):
         return None
     response.before_read = before_read
+    response.after_read = after_read
     return response.read_piece
 
 

@@ -22,6 +22,7 @@ from pi_native._deadlines import watchdog
 from pi_native._outcome import Outcome
 from pi_native.errors import PiNativeError
 
+from ..conftest import wait_until
 from ..forking import forks, in_child
 from ..programs import run
 from .races import race
@@ -71,6 +72,19 @@ def read(channel: Ints) -> list[int]:
 
 
 # One producer, one reader.
+
+
+def test_a_reader_that_is_roused_for_nothing_waits_on() -> None:
+    """Rousing a reader whose event does not come yet changes nothing for it."""
+    channel = Ints()
+    readers = Readers(channel)
+    for number in range(3):
+        assert wait_until(lambda: channel._queue.not_empty._waiters)
+        channel.rouse()
+        assert wait_until(lambda: channel._queue.not_empty._waiters)
+        channel.push(number)
+    channel.settle(Outcome(result="end"))
+    assert readers.finish() == [0, 1, 2]
 
 
 def test_events_come_in_order_and_then_the_end() -> None:

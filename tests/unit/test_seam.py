@@ -77,7 +77,7 @@ def test_the_answer_of_urllib3_still_holds_the_response_it_reads() -> None:
         )
         assert answer.ok
         moved = MOVED.format("urllib3", "HTTPResponse._original_response")
-        assert direct_read(answer.raw, list) is not None, moved
+        assert direct_read(answer.raw, list, list) is not None, moved
         answer.close()
 
 

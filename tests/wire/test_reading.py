@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import itertools
+import socket
 import threading
 import warnings
 from collections.abc import Callable
@@ -19,7 +21,9 @@ from pi_native import (
     PiNativeError,
     TextDeltaEvent,
 )
-from pi_native._channel import Channel
+from pi_native._channel import Channel, EventQueue
+from pi_native._reader import EventReader
+from pi_native._response import Response
 from pi_native.testing import FakeGateway, HangUp, Stall
 
 from ..conftest import threads, wait_until
@@ -135,6 +139,48 @@ def test_one_daemon_thread_does_the_work(gateway: FakeGateway) -> None:
     for stream in streams:
         stream.close()
     assert wait_until(lambda: not workers())
+
+
+def test_a_reader_wakes_up_while_its_event_is_read(
+    gateway: FakeGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A waiting reader is roused when bytes arrive, and not only once they have been read."""
+    log: list[str] = []
+
+    def noting(cls: type, name: str) -> None:
+        original = getattr(cls, name)
+
+        def noted(self: Any, *args: Any) -> Any:
+            log.append(name)
+            return original(self, *args)
+
+        monkeypatch.setattr(cls, name, noted)
+
+    noting(EventQueue, "rouse")
+    noting(EventReader, "feed_piece")
+    gateway.reply("one two", fault=Stall(after=2))
+    stream = start(gateway.url)
+    assert [next(stream).type, next(stream).type] == ["start", "text_start"]
+    log.clear()
+    gateway.wait_for_request().release()
+    assert stream.result(5).text == "one two"
+    assert log[:2] == ["rouse", "feed_piece"]
+
+
+def test_a_read_that_brings_much_rouses_nobody() -> None:
+    """What takes long to be taken apart has no reader wait for the interpreter meanwhile."""
+    ours, theirs = socket.socketpair()
+    theirs.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 262_144)
+    roused: list[str] = []
+    with ours, theirs, contextlib.closing(Response(ours, method="POST")) as response:
+        response.after_read = lambda: roused.append(body[:1])
+        theirs.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n")
+        response.begin()
+        assert response.read1(100_000) == b"a"  # came with the head
+        for body in ("b", "c" * 0xFFF8, "d"):  # the second one's chunk is 64 KiB
+            theirs.sendall(f"{len(body):x}\r\n{body}\r\n".encode())
+            assert response.read1(100_000) == body.encode()
+    assert roused == ["b", "d"]
 
 
 def test_a_stream_without_a_reader_runs_to_its_end(gateway: FakeGateway) -> None:
