@@ -33,13 +33,17 @@ class Piece:
 
     def body(self) -> bytes:
         """The body's bytes, without what is between them."""
-        view = memoryview(self.data)
-        return b"".join([view[start:end] for start, end in self.spans])
+        return _joined(self.data, self.spans)
 
 
 def whole(body: bytes) -> Piece:
     """A piece that is all body."""
     return Piece(body, [(0, len(body))])
+
+
+def _joined(data: bytes, spans: list[tuple[int, int]]) -> bytes:
+    view = memoryview(data)
+    return b"".join([view[start:end] for start, end in spans])
 
 
 class Dechunker:
@@ -71,9 +75,9 @@ class Dechunker:
                 position = _take_whole_chunks(data, position, spans)
                 if position < size:
                     position = self._read_line(data, position)
-        piece = Piece(data, spans)
-        small = len(spans) > 1 and size < _WORTH_A_LOOK * len(spans)
-        return whole(piece.body()) if small else piece
+        if len(spans) > 1 and size < _WORTH_A_LOOK * len(spans):
+            return whole(_joined(data, spans))
+        return Piece(data, spans)
 
     def _read_line(self, data: bytes, position: int) -> int:
         """Read a line of the framing, or as much of it as there is."""
@@ -117,16 +121,18 @@ def _take_whole_chunks(data: bytes, position: int, spans: list[tuple[int, int]])
 
     Returns where the first other one begins.
     """
-    line, size = b"?", 0
-    while True:
-        if not data.startswith(line, position):  # small chunks are often all of one size
-            match = _PLAIN_SIZE.match(data, position)
-            if match is None:
-                return position
-            line, size = match[0], int(match[1], 16)
+    while match := _PLAIN_SIZE.match(data, position):
+        line, size = match[0], int(match[1], 16)
         start = position + len(line)
         end = start + size
+        between = b"\r\n" + line  # small chunks are often all of one size
+        step = size + len(between)
+        while size and data.startswith(between, end):
+            spans.append((start, end))
+            start += step
+            end += step
         if not size or not data.startswith(b"\r\n", end):
-            return position
+            return start - len(line)
         spans.append((start, end))
         position = end + 2
+    return position

@@ -91,7 +91,8 @@ class BlockCutter:
             self._check(len(buffer))
             return None
         if buffer:
-            part = bytes(buffer) + part
+            buffer += part
+            part = bytes(buffer)
             buffer.clear()
         self._check(len(part))
         return part
