@@ -1,10 +1,10 @@
 """An HTTP response whose head is whole, and whose chunks are read many at a time.
 
 `http.client` takes the end of the file for the end of the headers. What was cut off there can be
-the very header that says how the body ends. And it reads through 8 KiB: with far more, and the
-chunks taken apart at once, long turns cost less than half.
+the very header that says how the body ends. Of interim answers it skips only 100. And it reads
+through 8 KiB: with far more, and the chunks taken apart at once, long turns cost less than half.
 
-What this relies on in http.client: `fp`, `chunked` and `_close_conn` of a response.
+What this relies on in http.client: `fp`, `chunked`, `headers` and `_close_conn` of a response.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any
 
 from ._chunks import Dechunker, Piece
 
+_INTERIM = range(102, 200)  # 101 is no interim answer but another protocol, which nobody asked for
 _BUFFER_BYTES = 64 * 1024
 # Memory for a read as large as may be is mapped anew each time; for one like this it is at hand.
 _SMALL_READ_BYTES = 64 * 1024
@@ -49,11 +50,17 @@ class Response(http.client.HTTPResponse):
         self._busy = False  # whether so much came that as much may follow
 
     def begin(self) -> None:
-        """Read the head. Raises `RemoteDisconnected` if the connection ends in it."""
+        """Read the head, and before it those of interim answers, which RFC 9110 (15.2) allows.
+
+        Raises `RemoteDisconnected` if the connection ends in it.
+        """
         reader = self.fp
-        super().begin()
-        if reader.last_line not in (b"\r\n", b"\n"):
-            raise http.client.RemoteDisconnected("the connection ended within the headers")
+        while self.headers is None:
+            super().begin()
+            if reader.last_line not in (b"\r\n", b"\n"):
+                raise http.client.RemoteDisconnected("the connection ended within the headers")
+            if self.status in _INTERIM:
+                self.headers = self.msg = None  # so that `begin` reads on
 
     def read1(self, amount: int = -1, /) -> bytes:
         """What one read from the socket brings of the body; nothing at its end."""

@@ -82,12 +82,17 @@ def test_the_answer_of_urllib3_still_holds_the_response_it_reads() -> None:
 
 
 def test_a_response_still_reads_through_its_fp() -> None:
-    """http.client keeps its reader in `fp`, and whether the body is chunked in `chunked`."""
+    """http.client reads heads from `fp` while `headers` is None, and tells `chunked` bodies."""
     near, far = socket.socketpair()
     with near, far:
         response = http.client.HTTPResponse(near, method="POST")
-        far.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+        far.sendall(
+            b"HTTP/1.1 103 Soon\r\n\r\nHTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+        )
         response.begin()
+        response.headers = None  # type: ignore[assignment]  # as it begins
+        response.begin()
+        assert response.status == 200, MOVED.format("http.client", "HTTPResponse.headers")
         assert hasattr(response.fp, "detach"), MOVED.format("http.client", "HTTPResponse.fp")
         assert response.chunked, MOVED.format("http.client", "HTTPResponse.chunked")
         response.close()

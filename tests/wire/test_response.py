@@ -7,13 +7,48 @@ import threading
 
 import pytest
 
-from pi_native import AuthGatewayError, RateLimitError, ResponseInfo, SseEvent, StreamProtocolError
+from pi_native import (
+    AuthGatewayError,
+    GatewayConnectionError,
+    RateLimitError,
+    ResponseInfo,
+    SseEvent,
+    StreamProtocolError,
+)
 from pi_native.testing import FakeGateway, Stall
 
 from ..conftest import wait_until
 from .calls import failure, outcome, start, types, workers
 from .frames import DELTA, FINISHED, START, frame
-from .peer import LAST_CHUNK, OK, Peer, answers, chunk
+from .peer import CHUNKED, LAST_CHUNK, OK, Connection, Peer, answers, chunk
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_interim_answers_are_skipped(together: bool) -> None:
+    """What comes before the answer, as a proxy's `103 Early Hints`, is no answer."""
+    interim = (
+        b"HTTP/1.1 100 Continue\r\n\r\n",
+        b"HTTP/1.1 102 Processing\r\nX-Request-Id: no\r\n\r\n",
+        b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\nTransfer-Encoding: chunked\r\n\r\n",
+        b"HTTP/1.1 100 Continue\r\n\r\n",
+    )
+    answer = (*interim, CHUNKED, chunk(frame(FINISHED)), LAST_CHUNK)
+    with Peer(answers(b"".join(answer)) if together else answers(*answer)) as peer:
+        stream = start(peer.url)
+        assert stream.result().stop_reason == "stop"
+    assert stream.response is not None
+    assert stream.response.status == 200
+    assert stream.response.request_id is None
+    assert "link" not in stream.response.headers
+
+
+def test_an_interim_answer_alone_is_none() -> None:
+    """A connection that ends behind an interim answer was lost before there was an answer."""
+    hints = answers(b"HTTP/1.1 103 Early Hints\r\n\r\n", then=Connection.close)
+    with Peer(hints) as peer:
+        exc = failure(start(peer.url))
+    assert isinstance(exc, GatewayConnectionError)
+    assert exc.phase == "headers"
 
 
 @pytest.mark.parametrize(
