@@ -28,16 +28,26 @@ _log = logging.getLogger("pi_native")
 _NEVER = float("inf")
 _POLL_SECONDS = 0.02  # a plain threading.Event is to be noticed within 50 ms
 _COMPACT_FROM = 256
+# A process that was stopped (Ctrl-Z, a paused container), or whose interpreter was held up, finds
+# its deadline passed, and the answer, which has come meanwhile, unread. So before a phase that
+# comes up so late is over, the worker gets a moment to read.
+_LATE_SECONDS = 0.5
+_MOMENT_SECONDS = 1.0
 _LONGEST_WAIT = 3600.0  # a lock refuses to be waited for longer than threading.TIMEOUT_MAX
 
 
 class Timer:
-    """Runs a function once, in the watchdog's thread, unless it is moved or cancelled before."""
+    """Runs a function once, in the watchdog's thread, unless it is moved or cancelled before.
 
-    __slots__ = ("_fire", "_inbox", "_queued_for", "when")
+    A lenient one that comes up late gives whoever may move it a moment to do so.
+    """
+
+    __slots__ = ("_fire", "_inbox", "_not_before", "_queued_for", "lenient", "when")
 
     def __init__(self, inbox: queue.SimpleQueue[Timer | Callable[[], object]]) -> None:
         self._inbox = inbox
+        self.lenient = False
+        self._not_before = 0.0
         self._fire: Callable[[], object] | None = None
         self._queued_for = _NEVER
         self.when = _NEVER
@@ -49,6 +59,7 @@ class Timer:
 
     def postpone(self, seconds: float) -> None:
         """Count again from now."""
+        self._not_before = 0.0
         self.when = when = time.monotonic() + seconds
         if when < self._queued_for:
             self._queued_for = when
@@ -67,7 +78,7 @@ class Timer:
         """Note that it is going to be queued, and return for when."""
         # Cleared before `when` is read: whoever moves the timer meanwhile sees it and queues it.
         self._queued_for = _NEVER
-        self._queued_for = when = self.when
+        self._queued_for = when = max(self.when, self._not_before)
         return when
 
     def tidy_away(self) -> bool:
@@ -76,11 +87,15 @@ class Timer:
         return self._fire is not None
 
     def come_up(self, now: float) -> bool:
-        """Run if due; returns whether the timer must be queued again, for `when`."""
+        """Run if due; returns whether the timer must be queued again."""
         self._queued_for = _NEVER
         if self._fire is None:
             return False
-        if self.when > now:
+        when = self.when
+        if when > now:
+            return True
+        if self.lenient and now - when > _LATE_SECONDS and self._not_before < when:
+            self._not_before = now + _MOMENT_SECONDS
             return True
         fire, self._fire = self._fire, None
         if fire is not None:
@@ -185,6 +200,7 @@ class PhaseClock:
 
     def __init__(self, expired: Callable[[TimeoutPhase, float], object]) -> None:
         self._timer = watchdog().timer()
+        self._timer.lenient = True
         self._expired = expired
         self._limit: float | None = None
 

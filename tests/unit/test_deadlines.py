@@ -221,6 +221,55 @@ def test_a_timer_is_queued_again_for_its_new_time() -> None:
     assert len(fired.times) == 1
 
 
+def lenient_timer(fired: Fired) -> Timer:
+    """A timer as the phases of a call have, due in ten seconds."""
+    timer = Timer(queue.SimpleQueue())
+    timer.lenient = True
+    timer.start(10, fired)
+    return timer
+
+
+def test_a_lenient_timer_that_comes_up_late_gives_a_moment_once() -> None:
+    """Late, it is queued again for a second later, and runs if nobody has moved it by then."""
+    fired = Fired()
+    timer = lenient_timer(fired)
+    late = timer.when + 60
+    assert timer.come_up(late)
+    assert timer.queue() == late + 1
+    assert fired.times == []
+    assert not timer.come_up(late + 1.5)
+    assert len(fired.times) == 1
+
+
+def test_a_lenient_timer_that_comes_up_in_time_runs() -> None:
+    """What is not very late gives no moment."""
+    fired = Fired()
+    timer = lenient_timer(fired)
+    assert not timer.come_up(timer.when + 0.4)
+    assert len(fired.times) == 1
+
+
+def test_a_lenient_timer_that_is_moved_in_its_moment_starts_afresh() -> None:
+    """Moved, even to within the moment, it is due when it says, and lenient again."""
+    fired = Fired()
+    timer = lenient_timer(fired)
+    assert timer.come_up(timer.when + 60)
+    timer.postpone(0.2)
+    assert timer.queue() == timer.when
+    assert timer.come_up(timer.when - 0.1)
+    assert timer.come_up(timer.when + 60)
+    assert fired.times == []
+
+
+def test_other_timers_are_not_lenient() -> None:
+    """A limit of the whole turn, or a caller's, is over when it is over."""
+    fired = Fired()
+    timer = lenient_timer(fired)
+    timer.lenient = False
+    assert not timer.come_up(timer.when + 60)
+    assert len(fired.times) == 1
+
+
 def test_a_broken_callback_does_not_stop_the_others(caplog: pytest.LogCaptureFixture) -> None:
     """What a timer's function or an action raises is logged, and the watchdog goes on."""
     after = Fired()

@@ -7,7 +7,10 @@ late without being wrong.
 from __future__ import annotations
 
 import logging
+import signal
 import ssl
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -36,7 +39,7 @@ from .peer import CHUNKED, UNTIL_CLOSE, Connection, FullBacklog, Peer, answers, 
 ADMISSION = {"type": "inference_admission", "position": 1}
 
 LIMIT = 0.25  # seconds
-LATE = 2.0  # so much later than its limit a deadline may be noticed on a busy machine
+LATE = 3.0  # so much later than its limit a deadline may be noticed on a busy machine
 FIRST_EVENT = "pi-native stream timed out while waiting for the first event"
 IDLE = "pi-native stream stalled while waiting for the next event"
 _never = threading.Event()
@@ -155,6 +158,38 @@ def test_the_whole_turn_has_a_limit(gateway: FakeGateway) -> None:
     assert gateway.wait_for_request().client_gone.wait(2)
     assert failure.partial is not None
     assert failure.partial.text.startswith("word word")
+
+
+READ_SLOWLY = """
+import sys
+from pi_native import Context, Model, StreamOptions, UserMessage, stream_pi_native
+url, key, limit = sys.argv[1:]
+options = StreamOptions(api_key=key, stream_idle_timeout_ms=float(limit))
+for event in stream_pi_native(Model("y", "x", base_url=url), Context([UserMessage("x")]), options):
+    print(event.type, flush=True)
+"""
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="needs job control")
+def test_what_came_while_the_process_was_stopped_is_no_stall(gateway: FakeGateway) -> None:
+    """Stopped as by Ctrl-Z for longer than the limit, a program that goes on reads what came."""
+    gateway.reply("one two", fault=Stall(after=2))
+    limit = 6 * LIMIT  # the program is to be stopped before that
+    arguments = (gateway.url, gateway.api_key, str(ms(limit)))
+    command = [sys.executable, "-c", READ_SLOWLY, *arguments]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as program:
+        assert program.stdout is not None
+        assert [program.stdout.readline() for _ in range(2)] == ["start\n", "text_start\n"]
+        program.send_signal(signal.SIGSTOP)
+        try:
+            request = gateway.wait_for_request()
+            request.release()
+            assert request.answered.wait(5)
+            _never.wait(limit + 1)
+        finally:
+            program.send_signal(signal.SIGCONT)
+        assert program.stdout.read().split()[-1] == "done"
+    assert program.returncode == 0
 
 
 @pytest.mark.parametrize("phase", ["connect", "headers", "first_event", "idle"])
