@@ -16,6 +16,7 @@ and `pool_classes_by_scheme` of a pool manager, `_original_response` of a respon
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import socket
 import threading
@@ -27,6 +28,7 @@ from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import NameResolutionError, NewConnectionError
+from urllib3.util import wait_for_write
 from urllib3.util.connection import allowed_gai_family
 
 from ._chunks import Piece
@@ -34,6 +36,7 @@ from ._forks import begin_handshake, end_handshake
 from ._response import Response
 
 _running = threading.local()
+_UNDER_WAY = (errno.EINPROGRESS, errno.EWOULDBLOCK)
 
 
 class Lifeline:
@@ -168,21 +171,47 @@ def _connect(connection: Any, lifeline: Lifeline | None) -> socket.socket:
     error: OSError = OSError("the host name has no address")
     connect_by = _connect_by(lifeline)
     for index, (family, kind, protocol, _, address) in enumerate(found):
-        if lifeline is not None and lifeline.is_cut:
+        if _is_cut(lifeline):
             raise ConnectionAbortedError("cancelled")
         sock = socket.socket(family, kind, protocol)
         try:
             _prepare(sock, connection, lifeline)
+            seconds = connection.timeout
             # The watchdog ends the whole wait; this only leaves time for the next address.
             if connect_by is not None and (left := len(found) - index) > 1:
-                sock.settimeout(max(0.1, (connect_by - time.monotonic()) / left))
-            sock.connect(address)
+                seconds = max(0.1, (connect_by - time.monotonic()) / left)
+            _connect_to(sock, address, seconds, lifeline)
             sock.settimeout(connection.timeout)
             return sock
         except OSError as exc:
             error = exc
             sock.close()
     raise error
+
+
+def _connect_to(
+    sock: socket.socket, address: Any, seconds: float | None, lifeline: Lifeline | None
+) -> None:
+    """Connect, waiting for at most `seconds`.
+
+    A socket cannot be shut down before its connecting has begun: a cut at that moment would leave
+    the `connect` behind it blocked for minutes. So it is begun first, then the cut is looked for,
+    and then it is waited for.
+    """
+    sock.setblocking(False)
+    error = sock.connect_ex(address)
+    if error in _UNDER_WAY and not _is_cut(lifeline):
+        if not wait_for_write(sock, seconds):
+            raise TimeoutError("timed out")
+        error = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+    if _is_cut(lifeline):
+        raise ConnectionAbortedError("cancelled")
+    if error:
+        raise OSError(error, os.strerror(error))
+
+
+def _is_cut(lifeline: Lifeline | None) -> bool:
+    return lifeline is not None and lifeline.is_cut
 
 
 def _connect_by(lifeline: Lifeline | None) -> float | None:
@@ -196,7 +225,6 @@ def _prepare(sock: socket.socket, connection: Any, lifeline: Lifeline | None) ->
         sock.setsockopt(*option)
     if connection.source_address:
         sock.bind(connection.source_address)
-    sock.settimeout(connection.timeout)
     if lifeline is not None:
         lifeline.adopt(sock.fileno())
 

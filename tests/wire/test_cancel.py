@@ -25,9 +25,10 @@ from pi_native import (
     Client,
     ErrorEvent,
 )
+from pi_native._sockets import Lifeline
 
 from ..conftest import sockets, threads, wait_until
-from .calls import KEY, workers
+from .calls import KEY, start, workers
 from .peer import CHUNKED, UNTIL_CLOSE, Connection, FullBacklog, Peer, answers, chunk
 
 EVENT = (
@@ -267,3 +268,20 @@ def test_cancelling_again_and_again_leaks_nothing(scheme: str, server_tls: ssl.S
     for _ in range(5):
         round_of_cancels()
     assert wait_until(lambda: (len(sockets()), len(threads())) == before)
+
+
+def test_a_cancel_just_before_the_connecting_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A socket that is cut in the instant before it is connected does not go on to connect."""
+    controller = AbortController()
+    adopt = Lifeline.adopt
+
+    def adopt_and_cancel(lifeline: Lifeline, descriptor: int) -> None:
+        adopt(lifeline, descriptor)
+        controller.abort()
+
+    monkeypatch.setattr(Lifeline, "adopt", adopt_and_cancel)
+    with FullBacklog() as backlog:
+        with pytest.raises(AbortError):
+            start(backlog.url, signal=controller.signal).result()
+        assert wait_until(lambda: not workers()), "the worker went on to connect"
+        assert wait_until(lambda: not backlog.has_caller())
