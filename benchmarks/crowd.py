@@ -18,7 +18,11 @@ _STREAMS = 200
 _SECONDS = 10
 _EVENTS_A_SECOND = 50
 _ALLOWED_US = 60.0
-_NAMES = {"pi_native": "pi_native", "queue": "only threads and queues"}
+_NAMES = {
+    "pi_native": "pi_native",
+    "queue": "only threads and queues",
+    "socket": "only threads",
+}
 
 
 def measure(bench: Bench) -> list[Table]:
@@ -45,13 +49,15 @@ def measure(bench: Bench) -> list[Table]:
             raise RuntimeError(f"{result['events']} of {streams * count} events arrived")
         table.rows.append(_row(reader, number, result))
         table.data[f"{reader}, {number + 1}"] = result
-    table.rows.sort(key=lambda row: row[0] != _NAMES["pi_native"])
+    order = [*_NAMES.values()]
+    table.rows.sort(key=lambda row: order.index(row[0]))
     table.notes.append(
         f"Asked: under {_ALLOWED_US:g} µs of CPU an event, and nobody behind. The lag is from the "
         "peer's write to the `for` body. A stream is behind when the median lag of its last tenth "
-        "is more than the time between two events. The peer has the same cores. The other reader "
+        "is more than the time between two events. The peer has the same cores. The second reader "
         "has a thread for each stream, too, which receives bytes and puts them into a "
-        "`queue.Queue`, and does nothing else: no HTTP, no JSON, no events, no deadlines."
+        "`queue.Queue`, and does nothing else: no HTTP, no JSON, no events, no deadlines. In the "
+        "third, the thread that reads a stream receives its bytes itself, without any queue."
     )
     return [table]
 
@@ -94,7 +100,12 @@ def _with_a_queue(url: str) -> Iterator[int]:
     yield from stamps(iter(waiting.get, b""))
 
 
-_READERS = {"pi_native": _with_pi_native, "queue": _with_a_queue}
+def _with_a_socket(url: str) -> Iterator[int]:
+    """The same without a queue either: whoever iterates receives."""
+    return stamps(received(url))
+
+
+_READERS = {"pi_native": _with_pi_native, "queue": _with_a_queue, "socket": _with_a_socket}
 
 
 @dataclass
