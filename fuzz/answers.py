@@ -27,7 +27,7 @@ from pi_native import (
     stream_pi_native,
     to_wire,
 )
-from pi_native._http import shared_transport
+from pi_native._http.transport import shared_transport
 
 from .splits import chance, check, cut
 

@@ -19,9 +19,9 @@ from pi_native import (
     UnknownEvent,
     to_wire,
 )
-from pi_native._chunks import Piece
-from pi_native._json import parse_json
-from pi_native._reader import EventReader
+from pi_native._protocol.chunked import Piece
+from pi_native._protocol.decoder import EventReader
+from pi_native._protocol.strict_json import parse_json
 
 from .splits import check, splits
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pi_native import SseEvent, StreamProtocolError
-from pi_native._sse import BlockCutter, parse_block
+from pi_native._protocol.sse import BlockCutter, parse_block
 
 from .splits import chance, check, splits
 

@@ -14,10 +14,13 @@ import importlib as _importlib
 import os as _os
 from typing import TYPE_CHECKING as _TYPE_CHECKING
 
-from . import _deadlines as _deadlines, _logs  # the first is the clock of `AbortSignal.timeout`
-from ._abort import AbortController, AbortSignal
 from ._client import Client, stream_pi_native
-from ._content import (
+from ._config import Setting
+from ._threads import timers as _timers  # noqa: F401 - the clock of `AbortSignal.timeout`
+from ._threads.abort import AbortController, AbortSignal
+from ._threads.fork import LOADING as _LOADING
+from ._turn import logs as _logs
+from ._types.content import (
     Block,
     FallbackContent,
     ImageContent,
@@ -28,8 +31,7 @@ from ._content import (
     ToolCall,
     UnknownContent,
 )
-from ._forks import LOADING as _LOADING
-from ._messages import (
+from ._types.messages import (
     AssistantMessage,
     Cost,
     DeveloperMessage,
@@ -39,10 +41,9 @@ from ._messages import (
     Usage,
     UserMessage,
 )
-from ._models import Context, Model, ModelCost, Tool
-from ._options import ResponseInfo, RetryInfo, SseEvent, StreamOptions
-from ._settings import Setting
-from ._stats import StreamStats
+from ._types.options import ResponseInfo, RetryInfo, SseEvent, StreamOptions
+from ._types.request import Context, Model, ModelCost, Tool
+from ._types.stats import StreamStats
 from .errors import (
     AbortError,
     AuthenticationError,
@@ -62,8 +63,9 @@ from .errors import (
 
 if _TYPE_CHECKING:
     from ._conversation import Conversation
-    from ._convert import from_wire, to_wire
-    from ._events import (
+    from ._protocol.convert import from_wire, to_wire
+    from ._turn.stream import AssistantMessageEventStream, EventStream
+    from ._types.events import (
         AssistantMessageEvent,
         DoneEvent,
         ErrorEvent,
@@ -80,8 +82,7 @@ if _TYPE_CHECKING:
         ToolCallStartEvent,
         UnknownEvent,
     )
-    from ._service import CredentialsCheck, CredentialStatus, Health, ModelInfo, UsageSnapshot
-    from ._stream import AssistantMessageEventStream, EventStream
+    from ._types.gateway import CredentialsCheck, CredentialStatus, Health, ModelInfo, UsageSnapshot
 
 _logs.set_up(_os.environ)
 
@@ -90,31 +91,31 @@ __version__ = "0.1.0"
 # Loaded when they are first asked for, or with the first turn. With what turns need besides, that
 # would be nearly half of what importing this package costs.
 _LATE = {
-    "AssistantMessageEvent": "_events",
-    "AssistantMessageEventStream": "_stream",
+    "AssistantMessageEvent": "_types.events",
+    "AssistantMessageEventStream": "_turn.stream",
     "Conversation": "_conversation",
-    "CredentialStatus": "_service",
-    "CredentialsCheck": "_service",
-    "DoneEvent": "_events",
-    "ErrorEvent": "_events",
-    "EventStream": "_stream",
-    "Health": "_service",
-    "ImageEndEvent": "_events",
-    "ModelInfo": "_service",
-    "StartEvent": "_events",
-    "TextDeltaEvent": "_events",
-    "TextEndEvent": "_events",
-    "TextStartEvent": "_events",
-    "ThinkingDeltaEvent": "_events",
-    "ThinkingEndEvent": "_events",
-    "ThinkingStartEvent": "_events",
-    "ToolCallDeltaEvent": "_events",
-    "ToolCallEndEvent": "_events",
-    "ToolCallStartEvent": "_events",
-    "UnknownEvent": "_events",
-    "UsageSnapshot": "_service",
-    "from_wire": "_convert",
-    "to_wire": "_convert",
+    "CredentialStatus": "_types.gateway",
+    "CredentialsCheck": "_types.gateway",
+    "DoneEvent": "_types.events",
+    "ErrorEvent": "_types.events",
+    "EventStream": "_turn.stream",
+    "Health": "_types.gateway",
+    "ImageEndEvent": "_types.events",
+    "ModelInfo": "_types.gateway",
+    "StartEvent": "_types.events",
+    "TextDeltaEvent": "_types.events",
+    "TextEndEvent": "_types.events",
+    "TextStartEvent": "_types.events",
+    "ThinkingDeltaEvent": "_types.events",
+    "ThinkingEndEvent": "_types.events",
+    "ThinkingStartEvent": "_types.events",
+    "ToolCallDeltaEvent": "_types.events",
+    "ToolCallEndEvent": "_types.events",
+    "ToolCallStartEvent": "_types.events",
+    "UnknownEvent": "_types.events",
+    "UsageSnapshot": "_types.gateway",
+    "from_wire": "_protocol.convert",
+    "to_wire": "_protocol.convert",
 }
 
 

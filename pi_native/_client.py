@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from ._abort import AbortController, AbortSignal
-from ._content import ImageContent, TextContent
-from ._forks import LOADING
-from ._headers import Secret, merge_headers, with_bearer
-from ._http import Transport, shared_transport
-from ._limits import ARGUMENT, DEFAULT, limit_origins, resolve_limits
-from ._messages import AssistantMessage, Message, UserMessage
-from ._models import Context, Model, Tool
-from ._options import OnIncomplete, StreamOptions
-from ._settings import Setting, find_api_key, find_base_url
+from ._config import Setting, find_api_key, find_base_url
+from ._http.timeouts import ARGUMENT, DEFAULT, limit_origins, resolve_limits
+from ._http.transport import Transport, shared_transport
+from ._protocol.headers import Secret, merge_headers, with_bearer
+from ._threads.abort import AbortController, AbortSignal
+from ._threads.fork import LOADING
+from ._types.content import ImageContent, TextContent
+from ._types.messages import AssistantMessage, Message, UserMessage
+from ._types.options import OnIncomplete, StreamOptions
+from ._types.request import Context, Model, Tool
 from .errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     import requests
     from typing_extensions import Self
 
-    from ._service import CredentialsCheck, Health, ModelInfo, ModelList, UsageSnapshot
-    from ._stream import AssistantMessageEventStream
+    from ._turn.stream import AssistantMessageEventStream
+    from ._types.gateway import CredentialsCheck, Health, ModelInfo, ModelList, UsageSnapshot
 
 _CONNECT_SECONDS = 10.0
 
@@ -58,7 +58,7 @@ def stream_pi_native(
     _expect_signal(options.signal)
     transport = shared_transport() if options.session is None else Transport(options.session)
     with LOADING:
-        from ._call import start_call  # what only turns need is loaded with the first
+        from ._turn.worker import start_call  # what only turns need is loaded with the first
     return start_call(model, context, options, transport)
 
 
@@ -294,7 +294,7 @@ class Client:
         _expect_signal(settings.signal)
         transport = self._transport_for(settings)
         with LOADING:
-            from ._call import failed_call, start_call
+            from ._turn.worker import failed_call, start_call
         try:
             chosen = self._model(model)
         except ConfigurationError as exc:
@@ -304,7 +304,9 @@ class Client:
     def _ask(self, path: str, answer: str) -> Any:
         """The answer to one of the gateway's own pages, as the type of that name."""
         with LOADING:
-            from . import _convert, _fetch, _service
+            from ._http import json_call as _fetch
+            from ._protocol import convert as _convert
+            from ._types import gateway as _service
         headers = merge_headers({"Accept": "application/json"}, self._attribution, self._headers)
         limits = resolve_limits(StreamOptions(**self._defaults), os.environ)
         request = _fetch.get(self.base_url, path, with_bearer(headers, self._api_key))

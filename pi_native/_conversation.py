@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from ._client import Client, context_of, messages_of
-from ._messages import AssistantMessage, Cost, Message, Usage
-from ._models import Model, Tool
 from ._saved import FilePath, read_context, write_context
-from ._stream import AssistantMessageEventStream
+from ._turn.stream import AssistantMessageEventStream
+from ._types.messages import AssistantMessage, Cost, Message, Usage
+from ._types.request import Model, Tool
 from .errors import ConfigurationError
 
 if TYPE_CHECKING:

@@ -19,10 +19,10 @@ from typing import Any
 
 from attrs import evolve
 
-from ._convert import from_wire, to_wire
-from ._json import parse_json
-from ._messages import Message
-from ._models import Context
+from ._protocol.convert import from_wire, to_wire
+from ._protocol.strict_json import parse_json
+from ._types.messages import Message
+from ._types.request import Context
 from .errors import DecodeError
 
 FilePath = str | os.PathLike[str]

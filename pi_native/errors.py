@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
-    from ._messages import AssistantMessage
+    from ._types.messages import AssistantMessage
 
 TimeoutPhase = Literal["connect", "headers", "first_event", "idle", "total"]
 ConnectionPhase = Literal["connect", "headers", "body"]

@@ -13,7 +13,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-from pi_native import _http
+from pi_native._http import transport as _http
 
 # A machine that stops for a moment is no fault of what is tested: with hypothesis' own deadline of
 # 200 ms an example failed that a 250 ms pause of the process fell into.

@@ -4,6 +4,6 @@ The answer goes to stdout as it arrives, everything else to stderr. It is made o
 public names alone, so whatever it does, its users can do.
 """
 
-from ._main import main
+from .entry import main
 
 __all__ = ["main"]

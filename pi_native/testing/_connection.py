@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from pi_native._forks import answer_handshake, begin_tls, end_handshake, end_thread
+from pi_native._threads.fork import answer_handshake, begin_tls, end_handshake, end_thread
 
 from ._faults import position
 from ._request import BadRequest, RecordedRequest, parse_head

@@ -13,9 +13,9 @@ from ._recording import FIRST_LINE, End, Exchange, lines
 from ._scrub import Secrets
 
 if TYPE_CHECKING:
-    from pi_native._answer import Answer
-    from pi_native._request import Request
-    from pi_native._sockets import Lifeline
+    from pi_native._http.connection import Lifeline
+    from pi_native._http.gateway_response import Answer
+    from pi_native._protocol.request import Request
 
 __all__ = ["record"]
 

@@ -22,8 +22,8 @@ from pi_native import (
     StreamTimeoutError,
     TextDeltaEvent,
 )
-from pi_native._outcome import Outcome
-from pi_native._turn import Turn
+from pi_native._threads.outcome import Outcome
+from pi_native._turn.state import Turn
 
 LEFT = 20.0  # seconds in which whatever is to happen has happened
 ITERATORS = 2

@@ -11,7 +11,7 @@ import pytest
 from benchmarks import __main__ as command, latency, server, wires
 from benchmarks.harness import Table
 from benchmarks.turns import Target
-from pi_native._chunks import Dechunker
+from pi_native._protocol.chunked import Dechunker
 
 
 def _parsed(events: list[bytes]) -> list[dict[str, Any]]:

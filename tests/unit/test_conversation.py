@@ -36,7 +36,7 @@ from pi_native import (
     to_wire,
 )
 
-from .test_convert_properties import MESSAGE, OTHERS, parsed, same
+from .protocol.test_convert_properties import MESSAGE, OTHERS, parsed, same
 
 CLOCK = Tool("clock", "Tells the time.", {"type": "object"}, extra={"x": None})
 ANSWER = AssistantMessage([ToolCall("1", "clock", {})], stop_reason="toolUse")

@@ -1,48 +1,71 @@
-"""The house is built as ARCHITECTURE.md says: layers, and one door for each dependency."""
+"""The package's folders import in one direction, and each dependency has one place."""
 
 from __future__ import annotations
 
 import ast
-import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+import pi_native
+
 from ..programs import run
 
-ROOT = Path(__file__).parent.parent.parent
-PACKAGE = ROOT / "pi_native"
-PAGE = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
-FRONT_ENDS = ("_cli", "testing")
-MODULES = sorted(path.stem for path in PACKAGE.glob("*.py") if not path.stem.startswith("__"))
-DOORS = {
-    "cattrs": {"_convert"},
-    "sseclient": {"_sse"},
-    "IPython": {"_notebook"},
-    "opentelemetry": {"_telemetry"},
+PACKAGE = Path(pi_native.__file__).parent
+FILES = sorted(PACKAGE.rglob("*.py"))
+LIBRARIES = {"cattrs", "sseclient", "IPython", "opentelemetry", "yaml", "urllib3", "requests"}
+
+# Each may import from those before it.
+ORDER = [
+    "errors",
+    "_threads",
+    "_types",
+    "_protocol",
+    "_http",
+    "_turn",
+    "_notebook",
+    "the client",
+    "testing",
+    "_cli",
+]
+CLIENT = {"__init__", "_client", "_config", "_conversation", "_models_yml", "_saved"}
+
+# A message and a stream know how to show themselves; what shows them is imported when they do.
+DISPLAY = {("_types.messages", "_notebook"), ("_turn.stream", "_notebook")}
+
+USERS = {
+    "cattrs": {"_protocol.convert"},
+    "sseclient": {"_protocol.sse"},
+    "IPython": {"_notebook.display"},
+    "opentelemetry": {"_turn.telemetry"},
     "yaml": {"_models_yml"},
-    "urllib3": {"_sockets", "_failures", "_answer"},
-    "requests": {"_sockets", "_failures", "_answer", "_http"},
+    "urllib3": {"_http.connection", "_http.errors", "_http.gateway_response"},
+    "requests": {
+        "_http.connection",
+        "_http.errors",
+        "_http.gateway_response",
+        "_http.transport",
+    },
 }
 
 
-def layers() -> dict[str, int]:
-    """Each module's layer, as the page's table has it."""
-    found: dict[str, int] = {}
-    for number, names in re.findall(r"^\| (\d) [^|]+\| ([^|]+) \|", PAGE, re.MULTILINE):
-        for name in re.findall(r"`(\w+)`", names):
-            assert name not in found, f"{name} is in two layers"
-            found[name] = int(number)
-    return found
+def module_name(path: Path) -> str:
+    """Return the name of a file's module below the package."""
+    return ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
 
 
-LAYERS = layers()
+def group(module: str) -> str:
+    """Return the entry of ORDER that a module belongs to."""
+    first = module.partition(".")[0]
+    if first == "__main__":
+        return "_cli"
+    return "the client" if first in CLIENT else first
 
 
-def imports_of(path: Path, *, lazy: bool = True) -> Iterator[str]:
-    """The modules that a file imports for its work, but for those a type checker alone sees."""
-    nodes = [*ast.parse(path.read_text(encoding="utf-8")).body]
+def imports(path: Path) -> Iterator[str]:
+    """Yield the modules that a file imports, except those that only a type checker sees."""
+    nodes: list[ast.AST] = [*ast.parse(path.read_text(encoding="utf-8")).body]
     while nodes:
         node = nodes.pop()
         if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
@@ -50,86 +73,95 @@ def imports_of(path: Path, *, lazy: bool = True) -> Iterator[str]:
         elif isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            yield from _from(node)
-        elif lazy or not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            yield from absolute(node, path)
+        else:
             nodes += ast.iter_child_nodes(node)
 
 
-def _from(node: ast.ImportFrom) -> Iterator[str]:
-    dots = "." * node.level
-    if node.module is None:
-        yield from (dots + alias.name for alias in node.names)
+def absolute(node: ast.ImportFrom, path: Path) -> Iterator[str]:
+    """Yield the absolute names of what a `from … import …` imports."""
+    parts = ["pi_native", *path.relative_to(PACKAGE).parent.parts]
+    above = parts[: len(parts) - node.level + 1] if node.level else []
+    base = ".".join([*above, *([node.module] if node.module else [])])
+    if node.module is None or base == "pi_native":
+        yield from (f"{base}.{alias.name}" for alias in node.names)
     else:
-        yield dots + node.module
+        yield base
 
 
-def test_every_module_has_its_layer() -> None:
-    """The table names each module of the package, and none that is not there."""
-    beside = {"pi_native_pytest"}
-    assert LAYERS.keys() == {*MODULES, *FRONT_ENDS} | beside
-    assert all((PACKAGE / name).is_dir() for name in FRONT_ENDS)
+def inner_imports(path: Path) -> Iterator[str]:
+    """Yield the modules of this package that a file imports, without the package's name."""
+    for name in imports(path):
+        package, _, module = name.partition(".")
+        if package == "pi_native":
+            yield module
 
 
-@pytest.mark.parametrize("module", MODULES)
-def test_imports_go_down_only(module: str) -> None:
-    """A module imports from lower layers, and from those of its own that do not import it back."""
-    for name in imports_of(PACKAGE / f"{module}.py"):
-        if name.startswith("."):
-            below = name.lstrip(".").partition(".")[0]
-            assert LAYERS[below] <= LAYERS[module], f"{module} imports {below}, which is above"
+def test_every_folder_has_its_place_in_the_order() -> None:
+    """ORDER names each folder and module at the top of the package, and no other."""
+    assert {group(module_name(path)) for path in FILES} == set(ORDER)
 
 
-def test_no_two_modules_import_each_other() -> None:
-    """There is an order in which the modules can be imported, one after the other."""
-    needs = {
-        module: {
-            name.lstrip(".").partition(".")[0]
-            for name in imports_of(PACKAGE / f"{module}.py")
-            if name.startswith(".")
-        }
-        for module in MODULES
+def test_a_folder_holds_at_most_14_modules() -> None:
+    """No folder has more modules than a reader can keep in mind."""
+    folders = {path.parent for path in FILES}
+    sizes = {
+        folder.name: len([path for path in folder.glob("*.py") if path.stem != "__init__"])
+        for folder in folders
     }
-    while needs:
-        ready = {module for module, below in needs.items() if not below & needs.keys()}
-        assert ready, f"a cycle among {sorted(needs)}"
-        for module in ready:
-            del needs[module]
+    limits = {"_cli": 18}
+    assert {name: size for name, size in sizes.items() if size > limits.get(name, 14)} == {}
 
 
-@pytest.mark.parametrize("dependency", DOORS)
-def test_a_dependency_has_one_door(dependency: str) -> None:
-    """Only the modules that the page names import it."""
+@pytest.mark.parametrize("path", FILES, ids=module_name)
+def test_imports_go_in_one_direction(path: Path) -> None:
+    """A module imports from its own folder and from those before it in ORDER."""
+    module = module_name(path)
+    for imported in inner_imports(path):
+        target = group(imported)
+        if target not in ORDER or (module, target) in DISPLAY:
+            continue  # a public name of the package itself
+        assert ORDER.index(target) <= ORDER.index(group(module)), f"{module} imports {imported}"
+
+
+@pytest.mark.parametrize("dependency", sorted(USERS))
+def test_a_dependency_is_imported_in_one_place(dependency: str) -> None:
+    """Only the modules that USERS names import a library."""
     users = {
-        module
-        for module in MODULES
-        for name in imports_of(PACKAGE / f"{module}.py")
-        if name.partition(".")[0] == dependency
+        module_name(path)
+        for path in FILES
+        if group(module_name(path)) not in ("testing", "_cli")
+        and any(name.partition(".")[0] == dependency for name in imports(path))
     }
-    assert users == DOORS[dependency]
+    assert users == USERS[dependency]
 
 
-@pytest.mark.parametrize("module", [name for name, layer in LAYERS.items() if layer in (1, 2)])
-def test_the_core_is_pure(module: str) -> None:
-    """From bytes to outcome there is no socket, no thread and no HTTP."""
-    path = PACKAGE / f"{module}.py"
-    names = {name.partition(".")[0] for name in imports_of(path)}
+@pytest.mark.parametrize(
+    "path",
+    [path for path in FILES if group(module_name(path)) in ("_types", "_protocol")],
+    ids=module_name,
+)
+def test_types_and_decoding_are_pure(path: Path) -> None:
+    """From bytes to events there is no socket, no thread, no clock and no HTTP."""
+    names = {name.partition(".")[0] for name in imports(path)}
     assert not names & {"socket", "threading", "select", "ssl", "http", "urllib3", "requests"}
 
 
-@pytest.mark.parametrize("front_end", FRONT_ENDS)
-def test_front_ends_use_the_public_names(front_end: str) -> None:
-    """What they import is what anybody may; the recorder looks on, and TLS threads mind a fork."""
-    allowed = {("_record", "pi_native._tap"), ("_connection", "pi_native._forks")}
-    for path in sorted((PACKAGE / front_end).glob("*.py")):
-        for name in imports_of(path):
-            if name.startswith(".."):
-                name = f"pi_native.{name.lstrip('.')}"
-            private = name.startswith("pi_native._") and not name.startswith("pi_native._cli")
-            assert not private or (path.stem, name) in allowed, path
+@pytest.mark.parametrize("folder", ["_cli", "testing"])
+def test_front_ends_use_the_public_names(folder: str) -> None:
+    """The command line and the fake gateway import what any user may, with three exceptions."""
+    allowed = {
+        ("testing._record", "_http.observer"),
+        ("testing._connection", "_threads.fork"),
+    }
+    for path in sorted((PACKAGE / folder).glob("*.py")):
+        for name in inner_imports(path):
+            private = name.startswith("_") and not name.startswith(("_cli", "__version__"))
+            assert not private or (module_name(path), name) in allowed, f"{path.name}: {name}"
 
 
-def test_importing_the_package_loads_no_more_than_it_needs() -> None:
-    """Neither cattrs nor a front end nor an extra is there after `import pi_native`."""
+def test_importing_the_package_loads_no_extra() -> None:
+    """After `import pi_native` neither a front end nor an optional library is loaded."""
     code = "import sys, pi_native; print(*sys.modules)"
     loaded = run(code).stdout.split()
     assert "pi_native._client" in loaded

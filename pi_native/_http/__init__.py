@@ -1,0 +1,1 @@
+"""One HTTP request, cancellable from any thread; the only importer of requests and urllib3."""

@@ -1,0 +1,101 @@
+"""How long each wait may take: the caller's options, else the environment, else the defaults.
+
+The wire speaks in milliseconds, sockets and clocks in seconds; the change happens here. 0 or less
+turns a deadline off, which is None from here on.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import TypeAlias
+
+import attrs
+
+from .._types.options import StreamOptions
+from ..errors import ConfigurationError
+
+_DEFAULT_MS = 300_000.0
+_FIRST_EVENT = "PI_STREAM_FIRST_EVENT_TIMEOUT_MS"
+_IDLE = "PI_STREAM_IDLE_TIMEOUT_MS"
+_IDLE_ALIAS = "PI_OPENAI_STREAM_IDLE_TIMEOUT_MS"
+
+ARGUMENT, DEFAULT = "argument", "default"
+
+
+@attrs.define(eq=False, repr=False)
+class Limits:
+    """In seconds; None is no limit."""
+
+    connect: float | None
+    first_event: float | None
+    idle: float | None
+    total: float | None
+
+
+def resolve_limits(options: StreamOptions, environ: Mapping[str, str]) -> Limits:
+    """The limits of one call. Raises `ConfigurationError` for an option that is no number."""
+    idle = _idle(options, environ)
+    return Limits(
+        connect=_seconds(_option(options.connect_timeout_ms, "connect_timeout_ms")),
+        first_event=_seconds(_first_event(options, environ, idle)[0]),
+        idle=_seconds(idle[0]),
+        total=_seconds(_option(options.total_timeout_ms, "total_timeout_ms")),
+    )
+
+
+def limit_origins(options: StreamOptions, environ: Mapping[str, str]) -> dict[str, str]:
+    """Which of them said how long the waits for events are: an option, the environment or none."""
+    idle = _idle(options, environ)
+    return {"first_event": _first_event(options, environ, idle)[1], "idle": idle[1]}
+
+
+_Said: TypeAlias = tuple[float, str]  # milliseconds, and by whom
+
+
+def _idle(options: StreamOptions, environ: Mapping[str, str]) -> _Said:
+    option = _option(options.stream_idle_timeout_ms, "stream_idle_timeout_ms")
+    if option is not None:
+        return option, ARGUMENT
+    variable = _IDLE if _IDLE in environ else _IDLE_ALIAS
+    found = _number(environ.get(variable))
+    return (_DEFAULT_MS, DEFAULT) if found is None else (found, variable)
+
+
+def _first_event(options: StreamOptions, environ: Mapping[str, str], idle: _Said) -> _Said:
+    option = _option(options.stream_first_event_timeout_ms, "stream_first_event_timeout_ms")
+    if option is not None:
+        return option, ARGUMENT
+    found = _number(environ.get(_FIRST_EVENT))
+    if found is None:
+        return max((_DEFAULT_MS, DEFAULT), idle, key=lambda said: said[0])
+    return (found, _FIRST_EVENT) if found >= 1 else idle
+
+
+def _option(value: object, name: str) -> float | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or value != value:
+        raise ConfigurationError(f"{name} is a number of milliseconds, not {value!r}")
+    try:
+        return float(value)
+    except OverflowError:
+        raise ConfigurationError(f"{name} is too large a number of milliseconds") from None
+
+
+def _number(text: str | None) -> float | None:
+    """A number as JavaScript reads one: nothing is 0, and what is no finite number is unset."""
+    # Python reads more than JavaScript does: 1_000, and the digits of every script.
+    if text is None or "_" in text or not text.strip().isascii():
+        return None
+    try:
+        number = float(text.strip() or "0")
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _seconds(milliseconds: float | None) -> float | None:
+    if milliseconds is None or milliseconds < 1 or math.isinf(milliseconds):
+        return None
+    return math.trunc(milliseconds) / 1000

@@ -1,0 +1,1 @@
+"""A message or a stream in Jupyter."""

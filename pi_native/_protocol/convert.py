@@ -1,0 +1,271 @@
+"""Wire JSON to typed objects and back: strict in what it takes, and without loss.
+
+Reading coerces nothing, accepts that members are missing, and reports every fault of an object at
+once. Reading and then writing is the identity on JSON: what no field is there for, and explicit
+nulls, wait in `extra`, and what is of an unknown kind is kept whole. Values that the protocol does
+not describe (a tool's arguments, a provider's payload) are carried as they are, and not copied.
+
+cattrs finds the reader or writer for a type, and keeps it; it is made when the type is first met.
+The events that make up most of a stream go past all that, see `decode_event`.
+"""
+
+from __future__ import annotations
+
+import abc
+import functools
+from collections.abc import Callable
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args, get_origin, overload
+
+from attrs import evolve
+
+from .._threads.fork import LOADING
+from .._types import events as ev
+from .._types.base import Unknown, Wire, wire_fields, wire_name
+from .._types.content import Block
+from .._types.events import AssistantMessageEvent, Snapshot, UnknownEvent
+from .._types.messages import AssistantMessage, Message
+from .._types.options import StreamOptions, wire_options
+from . import structure as readers
+from .validation import Faults, decode_error, wrong_or_missing
+
+if TYPE_CHECKING:
+    import cattrs
+
+T = TypeVar("T")
+
+
+@overload
+def from_wire(data: object, cls: type[T]) -> T: ...
+@overload
+def from_wire(data: object, cls: Any) -> Any: ...
+def from_wire(data: object, cls: Any) -> Any:
+    """Read what `json.loads` gave as a `cls`: a wire class, or a union of them like `Message`.
+
+    Raises `DecodeError`, whose `problems` are all the faults, each with its path.
+
+        >>> from_wire({"role": "user", "content": "Hi", "timestamp": 1}, Message)
+        UserMessage(content='Hi', timestamp=1)
+    """
+    if not all(map(_is_readable, get_args(cls) if readers.is_union(cls) else [cls])):
+        raise TypeError(f"{cls!r} is not a type that is read from the wire")
+    return _read(data, cls)
+
+
+def to_wire(obj: Wire | Unknown) -> dict[str, Any]:
+    """Write an object as `json.dumps` takes it.
+
+    What the protocol describes is new, down to each list; what it leaves open is shared.
+
+        >>> to_wire(TextContent("Hi"))
+        {'type': 'text', 'text': 'Hi'}
+    """
+    if not isinstance(obj, (Wire, Unknown)):
+        raise TypeError(f"{type(obj).__name__} is not a type of the wire")
+    written: dict[str, Any] = _converter().unstructure(obj)
+    return written
+
+
+def decode_event(data: object, snapshot: Snapshot = None) -> AssistantMessageEvent:
+    """Read one event of a stream as `from_wire` does, but leave its `partial` for later.
+
+    `snapshot` stands for a `partial` that was taken out of `data` before. Raises `DecodeError`.
+    """
+    return _decode_plain(data, snapshot) or _decode_any(data, snapshot)
+
+
+class UnreadMessage(abc.ABC):
+    """A snapshot that is read when it is asked for, by calling it."""
+
+    __slots__ = ()
+
+    @abc.abstractmethod
+    def raw(self) -> Any:
+        """The JSON that came, as an object."""
+
+    def __call__(self) -> AssistantMessage:
+        """Read it. Raises `DecodeError`."""
+        message: AssistantMessage = _read(self.raw(), AssistantMessage, "$.partial")
+        return message
+
+
+class LazyMessage(UnreadMessage):
+    """A snapshot that was parsed along with its event."""
+
+    __slots__ = ("_raw",)
+
+    def __init__(self, raw: dict[str, Any]) -> None:
+        self._raw = raw
+
+    def raw(self) -> dict[str, Any]:
+        """The JSON that came, as an object."""
+        return self._raw
+
+
+# The streaming path.
+
+# The kinds whose members are scalars, and the one that holds text: nearly all of a stream.
+_PLAIN: dict[object, tuple[Callable[..., AssistantMessageEvent], str | None]] = {
+    "text_start": (ev.TextStartEvent, None),
+    "text_delta": (ev.TextDeltaEvent, "delta"),
+    "text_end": (ev.TextEndEvent, "content"),
+    "thinking_start": (ev.ThinkingStartEvent, None),
+    "thinking_delta": (ev.ThinkingDeltaEvent, "delta"),
+    "thinking_end": (ev.ThinkingEndEvent, "content"),
+    "toolcall_start": (ev.ToolCallStartEvent, None),
+    "toolcall_delta": (ev.ToolCallDeltaEvent, "delta"),
+}
+_WITH_PARTIAL = frozenset(_PLAIN) | {"start", "toolcall_end", "image_end"}
+
+
+def _decode_plain(data: Any, snapshot: Snapshot) -> AssistantMessageEvent | None:
+    """The event, if all is exactly as expected; else None, and the readers decide."""
+    try:
+        cls, text_member = _PLAIN[data["type"]]
+        index = data["contentIndex"]
+        text = data[text_member] if text_member else ""
+        known = 3 if text_member else 2
+        if snapshot is None:
+            raw = data["partial"]
+            snapshot = LazyMessage(raw) if type(raw) is dict else None
+            known += 1
+    except (KeyError, TypeError):
+        return None
+    if type(index) is not int or type(text) is not str or snapshot is None or len(data) != known:
+        return None
+    return cls(index, text, snapshot) if text_member else cls(index, snapshot)
+
+
+def _decode_any(data: Any, snapshot: Snapshot) -> AssistantMessageEvent:
+    if snapshot is None and _has_lazy_partial(data):
+        snapshot = LazyMessage(data["partial"])
+        data = {name: value for name, value in data.items() if name != "partial"}
+    event: Any = _read(data, AssistantMessageEvent)
+    if snapshot is not None and (event.type in _WITH_PARTIAL or isinstance(event, UnknownEvent)):
+        event = evolve(event, partial=snapshot)
+    decoded: AssistantMessageEvent = event
+    return decoded
+
+
+def _has_lazy_partial(data: Any) -> bool:
+    if not isinstance(data, dict) or not isinstance(data.get("partial"), dict):
+        return False
+    kind = data.get("type")
+    return isinstance(kind, str) and kind in _WITH_PARTIAL
+
+
+# Reading.
+
+_NAMES: dict[Any, str] = {AssistantMessageEvent: "event", Message: "message", Block: "block"}
+
+
+def _is_readable(cls: Any) -> bool:
+    # Options are only ever written, and hold more than what is written.
+    return (readers.is_wire(cls) or readers.is_unknown(cls)) and cls is not StreamOptions
+
+
+def _read(data: object, cls: Any, root: str = "$") -> Any:
+    what = cls.__name__ if isinstance(cls, type) else _NAMES.get(cls, "object")
+    try:
+        return _converter().structure(data, cls)
+    except Faults as faults:
+        raise decode_error(what, faults, root) from None
+    except RecursionError:
+        raise decode_error(what, Faults([("", "nested too deep")]), root) from None
+
+
+def _read_unknown(value: Any, cls: type[Unknown]) -> Unknown:
+    return cls(readers.read_object(value))
+
+
+def _read_unknown_event(value: Any, _: Any) -> UnknownEvent:
+    data = readers.read_object(value)
+    if not isinstance(data.get("type"), str):
+        raise Faults([wrong_or_missing("a string", data, "type")])
+    partial = data.get("partial")
+    return UnknownEvent(data, LazyMessage(partial) if isinstance(partial, dict) else None)
+
+
+# Writing.
+
+
+def _class_writer(cls: type[Wire], write: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    if issubclass(cls, StreamOptions):
+        return wire_options
+    getters = {"_partial": _get_partial}
+    members = [(wire_name(a), getters.get(a.name) or attrgetter(a.name)) for a in wire_fields(cls)]
+
+    def write_object(obj: Wire) -> dict[str, Any]:
+        parts = ((name, get(obj)) for name, get in members)
+        written = {name: _write_part(part, write) for name, part in parts if part is not None}
+        for name, part in obj.extra.items():
+            written.setdefault(name, part)
+        return written
+
+    return write_object
+
+
+def _write_part(part: Any, write: Callable[[Any], Any]) -> Any:
+    if isinstance(part, (Wire, Unknown)):
+        return write(part)
+    if isinstance(part, (list, tuple)):
+        return [write(item) if isinstance(item, (Wire, Unknown)) else item for item in part]
+    if isinstance(part, dict):
+        return dict(part)
+    return part.raw() if isinstance(part, UnreadMessage) else part
+
+
+def _write_unknown(obj: Unknown) -> dict[str, Any]:
+    return dict(obj.data)
+
+
+_get_snapshot = attrgetter("_partial")
+
+
+def _get_partial(event: Any) -> Any:
+    """An event's snapshot to be written: one that was never read is not read for this either."""
+    snapshot = _get_snapshot(event)
+    return snapshot if isinstance(snapshot, UnreadMessage) else event.partial
+
+
+# What cattrs is told.
+
+
+def _comes_from(origin: Any) -> Callable[[Any], bool]:
+    return lambda hint: get_origin(hint) is origin
+
+
+@functools.cache
+def _converter() -> cattrs.Converter:
+    with LOADING:
+        import cattrs  # here, as it is a tenth of what importing this package would cost
+
+    converter = cattrs.Converter()
+    _register_plain(converter)
+    for matches, make in (
+        (_comes_from(list), readers.list_reader),
+        (_comes_from(dict), readers.dict_reader),
+        (readers.is_union, readers.union_reader),
+        (readers.is_wire, readers.class_reader),
+    ):
+        converter.register_structure_hook_factory(
+            matches, lambda hint, make=make: make(hint, converter.get_structure_hook)
+        )
+    converter.register_unstructure_hook_func(readers.is_unknown, _write_unknown)
+    converter.register_unstructure_hook_factory(
+        readers.is_wire, lambda cls: _class_writer(cls, converter.unstructure)
+    )
+    return converter
+
+
+def _register_plain(converter: cattrs.Converter) -> None:
+    converter.register_structure_hook(str, readers.read_string)
+    converter.register_structure_hook(bool, readers.read_bool)
+    converter.register_structure_hook(int, readers.read_integer)
+    converter.register_structure_hook(float, readers.read_number)
+    register = converter.register_structure_hook_func
+    register(lambda hint: hint is Any, readers.read_any)
+    # A newer gateway may know more words than a Literal lists: those are for the type checkers.
+    register(_comes_from(Literal), readers.read_string)
+    register(readers.is_unknown, _read_unknown)
+    register(lambda hint: hint is UnknownEvent, _read_unknown_event)

@@ -1,0 +1,1 @@
+"""Concurrency that knows neither HTTP nor language models."""

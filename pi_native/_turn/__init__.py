@@ -1,0 +1,1 @@
+"""One turn, from the call to its single outcome."""

@@ -1,0 +1,1 @@
+"""The protocol's objects as attrs classes; no parsing, no I/O."""

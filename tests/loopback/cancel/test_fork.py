@@ -1,0 +1,323 @@
+"""A forked child: clients and calls that were warm before go on working there, and in the parent.
+
+A child inherits sockets, but none of the threads that serve them. It must connect for itself, wake
+its own watchdog, and leave alone what is the parent's.
+"""
+
+from __future__ import annotations
+
+import gc
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from pi_native import (
+    AbortError,
+    AbortSignal,
+    AssistantMessageEventStream,
+    Client,
+    Context,
+    Conversation,
+    GatewayConnectionError,
+    StreamTimeoutError,
+    UserMessage,
+)
+from pi_native._threads import fork as _forks
+from pi_native.testing import FakeGateway, HTTPError, Reply, Stall, _connection
+
+from ...forking import FORKS, LEFT, in_child
+from ..calls import KEY, start
+
+pytestmark = [*FORKS, pytest.mark.usefixtures("trusted")]
+
+LIMIT = 0.25  # seconds
+
+
+@pytest.fixture(params=["http", "https"])
+def gateway(request: pytest.FixtureRequest, server_tls: ssl.SSLContext) -> Iterator[FakeGateway]:
+    """A started gateway."""
+    with FakeGateway(KEY, tls=server_tls if request.param == "https" else None) as gateway:
+        yield gateway
+
+
+Turn = Callable[..., AssistantMessageEventStream]
+
+
+@pytest.fixture(params=["client", "low-level"])
+def turn(request: pytest.FixtureRequest, gateway: FakeGateway) -> Iterator[Turn]:
+    """Starts a turn, through a client or through the low-level call and its shared connections."""
+    client = Client(gateway.url, KEY, max_retries=0)
+
+    def low_level(prompt: str, **options: Any) -> AssistantMessageEventStream:
+        return start(gateway.url, context=Context([UserMessage(prompt)]), **options)
+
+    def of_client(prompt: str, **options: Any) -> AssistantMessageEventStream:
+        return client.stream("x/y", prompt, **options)
+
+    with client:
+        yield of_client if request.param == "client" else low_level
+
+
+def stall(turn: Turn, **options: Any) -> tuple[str, float]:
+    """What a turn that stalls ends with, and after how many seconds."""
+    began = time.monotonic()
+    try:
+        turn("stall", **options).result(LEFT)
+    except (StreamTimeoutError, AbortError, TimeoutError) as exc:
+        words = getattr(exc, "phase", None) or type(exc).__name__
+        return words, time.monotonic() - began
+    return "no failure", 0.0
+
+
+def echo_or_stall(request: Any) -> Reply:
+    """Say the prompt, or stall if it says so: before the first event, or behind it."""
+    prompt = request.context["messages"][0]["content"]
+    return Reply([prompt] * 3, fault=Stall(after=0) if prompt == "stall" else ())
+
+
+def test_a_turn_works_in_a_child_and_in_the_parent(gateway: FakeGateway, turn: Turn) -> None:
+    """Both get their answers; the child on connections of its own, the parent on its old one."""
+    gateway.default = echo_or_stall
+    assert turn("a").result(LEFT).text == "aaa"
+    assert in_child(lambda: [turn(p).result(LEFT).text for p in "bc"]) == ["bbb", "ccc"]
+    assert turn("d").result(LEFT).text == "ddd"
+    connections = [request.connection for request in gateway.requests]
+    assert connections == [1, 2, 2, 1]
+
+
+def test_a_child_of_a_child_works_too(gateway: FakeGateway, turn: Turn) -> None:
+    """Each generation connects for itself."""
+    gateway.default = echo_or_stall
+    assert turn("a").result(LEFT).text == "aaa"
+
+    def child() -> list[str]:
+        return [turn("b").result(LEFT).text, in_child(lambda: turn("c").result(LEFT).text)]
+
+    assert in_child(child) == ["bbb", "ccc"]
+    assert [request.connection for request in gateway.requests] == [1, 2, 3]
+
+
+def test_deadlines_pass_in_a_child_and_in_the_parent(gateway: FakeGateway, turn: Turn) -> None:
+    """A stall times out in the child, whose watchdog had been running in the parent, and there."""
+    gateway.default = echo_or_stall
+    limits = {"stream_first_event_timeout_ms": LIMIT * 1000}
+    assert turn("a").result(LEFT).text == "aaa"
+    phase, took = in_child(lambda: stall(turn, **limits))
+    assert phase == "first_event"
+    assert LIMIT * 0.95 < took < LIMIT + 2
+    phase, took = stall(turn, **limits)
+    assert phase == "first_event"
+    assert LIMIT * 0.95 < took < LIMIT + 2
+    assert all(request.client_gone.wait(2) for request in gateway.requests[1:])
+
+
+def test_cancelling_works_in_a_child(gateway: FakeGateway, turn: Turn) -> None:
+    """Plain events, signals with a clock and `abort` end a stalled turn in the child."""
+    gateway.default = lambda _: Reply("never", fault=Stall(after=None))
+    warm = stall(turn, signal=AbortSignal.timeout(LIMIT))
+    assert warm[0] == "TimeoutError"
+
+    def child() -> list[str]:
+        event = threading.Event()
+        threading.Timer(LIMIT, event.set).start()
+        aborted = turn("stall")
+        threading.Timer(LIMIT, aborted.abort).start()
+        return [
+            stall(turn, signal=AbortSignal.timeout(LIMIT))[0],
+            stall(turn, signal=event)[0],
+            stall(lambda _: aborted)[0],
+        ]
+
+    assert in_child(child) == ["TimeoutError", "AbortError", "AbortError"]
+
+
+def test_a_deadline_of_before_the_fork_is_the_parents(gateway: FakeGateway, turn: Turn) -> None:
+    """A turn under way at the fork times out in the parent, while the child's own turns go on."""
+    gateway.default = echo_or_stall
+    stalled = turn("stall", stream_first_event_timeout_ms=LIMIT * 1000)
+    assert gateway.wait_for_request().stalled.wait(5)
+    assert in_child(lambda: turn("b").result(LEFT).text) == "bbb"
+    with pytest.raises(StreamTimeoutError):
+        stalled.result(LEFT)
+
+
+def test_what_a_child_lets_go_of_stays_with_the_parent(gateway: FakeGateway) -> None:
+    """Closing, aborting and dropping in the child harm neither a running turn nor a kept one."""
+    gateway.reply("kept").reply("one two", fault=Stall(after=3))
+    client = Client(gateway.url, KEY, max_retries=0)
+    running = [client.stream("x/y", "hi")]
+    running[0].result(LEFT)
+    running.append(client.stream("x/y", "hi"))
+    gateway.wait_for_request()
+    request = gateway.wait_for_request()
+    assert request.stalled.wait(5)
+
+    def child() -> str:
+        for stream in running:
+            stream.abort()
+            stream.close()
+        client.close()
+        running.clear()
+        gc.collect()
+        text = client.complete("x/y", "hi").text
+        client.close()
+        return text
+
+    assert in_child(child)
+    assert not request.client_gone.is_set()
+    request.release()
+    assert running[1].result(LEFT).text == "one two"
+    assert client.complete("x/y", "hi").text
+    assert [request.connection for request in gateway.requests] == [1, 1, 2, 1]
+    client.close()
+
+
+def test_the_other_pages_work_in_a_child(gateway: FakeGateway) -> None:
+    """Questions are asked in the child as well, and time out there."""
+    with Client(gateway.url, KEY, first_event_timeout=LIMIT) as client:
+        assert client.health().ok
+        assert in_child(lambda: [client.health().ok, len(client.models())]) == [True, 1]
+        gateway.add(HTTPError(200, fault=Stall(after=None)), path="/healthz")
+
+        def late() -> str:
+            try:
+                client.health()
+            except StreamTimeoutError as exc:
+                return exc.phase
+            return "no failure"
+
+        assert in_child(late) == "headers"
+        assert client.models()
+
+
+class Conversations:
+    """Threads that make one turn after the other until they are told that it is enough."""
+
+    def __init__(self, turn: Turn, count: int) -> None:
+        self.wrong: list[object] = []
+        self.turns = [0] * count
+        self._turn = turn
+        self._enough = threading.Event()
+        self._threads = [
+            threading.Thread(target=self._converse, args=(number,)) for number in range(count)
+        ]
+
+    def __enter__(self) -> Conversations:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._enough.set()
+        for thread in self._threads:
+            thread.join(LEFT)
+
+    def _converse(self, number: int) -> None:
+        while not self._enough.is_set():
+            prompt = f"{number}-{self.turns[number]} "
+            try:
+                text = self._turn(prompt).result(LEFT).text
+            except Exception as exc:  # noqa: BLE001 - looked at by the test
+                text = repr(exc)
+            if text != prompt * 3:
+                self.wrong.append((prompt, text))
+            self.turns[number] += 1
+
+
+def test_forking_while_other_threads_stream(gateway: FakeGateway, turn: Turn) -> None:
+    """Over many forks in the middle of everything, no child hangs and no thread is disturbed."""
+    gateway.default = echo_or_stall
+    limits = {"stream_first_event_timeout_ms": LIMIT * 1000}
+
+    def child() -> list[object]:
+        return [turn("child").result(LEFT).text, stall(turn, **limits)[0]]
+
+    with Conversations(turn, 6) as conversations:
+        for _ in range(8):
+            assert in_child(child) == ["child" * 3, "first_event"]
+        assert stall(turn, **limits)[0] == "first_event"
+    assert conversations.wrong == []
+    assert min(conversations.turns) > 1
+
+
+@pytest.mark.parametrize("gateway", ["https"], indirect=True)
+def test_threads_that_speak_tls_mind_a_fork(
+    gateway: FakeGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Worker, asking thread and the gateway's own are begun before TLS, and say when they shake
+    hands; ours say that they end."""
+    begun: set[int] = set()
+    speaking: list[threading.Thread] = []
+    ending: list[int] = []
+    random, shake_hands = ssl.RAND_bytes, ssl.SSLSocket.do_handshake
+
+    def note_begun(size: int) -> bytes:
+        begun.add(threading.get_native_id())
+        return random(size)
+
+    def note_speaking(self: ssl.SSLSocket, *args: Any) -> None:
+        assert threading.get_native_id() in begun
+        assert threading.get_ident() in _forks._handshaking
+        speaking.append(threading.current_thread())
+        shake_hands(self, *args)
+
+    monkeypatch.setattr(ssl, "RAND_bytes", note_begun)
+    monkeypatch.setattr(ssl.SSLSocket, "do_handshake", note_speaking)
+    monkeypatch.setattr(_forks, "_ending", ending)
+    with Client(gateway.url, KEY, max_retries=0) as client:
+        assert client.stream("x/y", "a").result(LEFT)
+    with Client(gateway.url, KEY, max_retries=0) as client:
+        assert client.health()
+    gateway.close()
+    ours = [thread for thread in speaking if thread is not threading.current_thread()]
+    for thread in ours:
+        thread.join(LEFT)
+    assert len(speaking) == 4
+    assert sorted(ending) == sorted(thread.native_id or 0 for thread in ours)
+    assert not _forks._handshaking
+
+
+@pytest.mark.parametrize("gateway", ["https"], indirect=True)
+def test_a_silent_connection_is_no_handshake(
+    gateway: FakeGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The gateway shakes hands with who begins to; a fork waits for nobody who says nothing."""
+    shaking: list[int] = []
+    monkeypatch.setattr(_connection, "answer_handshake", lambda: shaking.append(1))
+    address = urlsplit(gateway.url)
+    with socket.create_connection((address.hostname, address.port or 0), LEFT):
+        with Client(gateway.url, KEY) as client:
+            assert client.health()
+        assert shaking == [1]
+
+
+@pytest.mark.parametrize("gateway", ["https"], indirect=True)
+def test_a_handshake_that_fails_is_over(
+    gateway: FakeGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody waits for a handshake that went wrong, on either side."""
+    monkeypatch.delenv("REQUESTS_CA_BUNDLE")
+    with Client(gateway.url, KEY) as client, pytest.raises(GatewayConnectionError):
+        client.health()
+    gateway.close()
+    assert not _forks._handshaking
+
+
+def test_a_conversations_turn_is_the_parents() -> None:
+    """A child can go on at once with the history as it was, and so can the parent with its turn."""
+    with FakeGateway(KEY) as gateway, Client(gateway.url, KEY) as client:
+        gateway.reply("One two three", fault=Stall(after=3)).reply("Yes.")
+        chat = Conversation(client, "x/y")
+        with chat.stream("Count.") as stream:
+            next(stream)
+            assert in_child(lambda: [chat.ask("Well?").text, len(chat.messages)]) == ["Yes.", 2]
+            assert chat.messages == []
+            gateway.release()
+            stream.result()
+        assert len(chat.messages) == 2

@@ -1,0 +1,63 @@
+"""Processes whose threads are green: they are told so at the first call, and do not hang."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from pi_native import Client, ConfigurationError, Context, Model, UserMessage, stream_pi_native
+from pi_native._threads.timers import Watchdog
+
+from ...programs import run
+
+CALL = """
+import gevent.monkey
+gevent.monkey.patch_all({})
+from pi_native import Client, Context, Model, UserMessage, stream_pi_native
+for call in (
+    lambda: stream_pi_native(Model("m", "p"), Context([UserMessage("hi")])),
+    lambda: Client("http://127.0.0.1:1", "key").stream("p/m", "hi"),
+    lambda: Client("http://127.0.0.1:1", "key").models(),
+):
+    try:
+        call()
+    except Exception as exc:
+        print(type(exc).__name__, exc)
+"""
+
+
+@pytest.mark.parametrize("how", ["", "queue=False", "thread=False", "thread=False, queue=False"])
+def test_a_process_patched_by_gevent_is_told(how: str) -> None:
+    """Whatever gevent was asked to patch, each call raises and names it, and the process ends."""
+    pytest.importorskip("gevent")
+    ran = run(CALL.format(how))
+    lines = ran.stdout.splitlines()
+    assert len(lines) == 3, ran.stderr
+    for line in lines:
+        assert line.startswith("ConfigurationError pi_native needs real threads"), line
+        assert "gevent has replaced them" in line
+
+
+def test_green_threads_are_known_by_where_they_come_from(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without gevent at hand: a function of its name in the place of threading's is enough."""
+
+    def get_ident() -> int:
+        return 0
+
+    get_ident.__module__ = "gevent.thread"
+    monkeypatch.setattr(threading, "get_ident", get_ident)
+    with pytest.raises(ConfigurationError, match="gevent"):
+        Watchdog().start()
+
+
+def test_a_process_that_only_has_gevent_is_served() -> None:
+    """Importing gevent without patching changes nothing."""
+    pytest.importorskip("gevent")
+    with Client("http://127.0.0.1:1", "key") as client:
+        stream = client.stream("p/m", "hi", max_retries=0)
+        with pytest.raises(ConnectionError):
+            stream.result(10)
+    failed = stream_pi_native(Model("m", "p"), Context([UserMessage("hi")]))
+    with pytest.raises(ConfigurationError, match="base_url"):
+        failed.result(10)

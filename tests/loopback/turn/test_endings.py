@@ -1,0 +1,89 @@
+"""The same races as in tests/unit/turn/test_endings.py, fewer of them, over real connections."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import warnings
+
+import pytest
+
+from benchmarks.wires import frame
+from pi_native import AbortController, Client, ResponseInfo
+
+from ...conftest import wait_until
+from ...unit.endings import CALLERS, LEFT, Race, pairs
+from ..peer import CHUNKED, LAST_CHUNK, Connection, Peer, chunk
+
+ROUNDS = 8
+EVENTS = 5
+ALL = {"role": "assistant", "content": [{"type": "text", "text": "all"}]}
+
+
+def text_delta(number: int) -> bytes:
+    """An event that can be told from the others."""
+    partial = {"role": "assistant", "content": [{"type": "text", "text": "x" * number}]}
+    head = {"type": "text_delta", "contentIndex": number, "delta": "x"}
+    return chunk(frame({**head, "partial": partial}))
+
+
+DONE = chunk(frame({"type": "done", "reason": "stop", "message": ALL}))
+# What the peer says when the race starts; None leaves the ending to the caller.
+ENDINGS = {"terminal event": DONE + LAST_CHUNK, "end of data": LAST_CHUNK, "failure": b"zz\r\n"}
+PAIRS = pairs(CALLERS) + [(theirs, ours) for theirs in ENDINGS for ours in CALLERS]
+
+
+class Gateway:
+    """Streams some events of each turn, and the rest of it when its race starts."""
+
+    def __init__(self) -> None:
+        self.races: queue.SimpleQueue[tuple[Race, str]] = queue.SimpleQueue()
+
+    def __call__(self, connection: Connection) -> None:
+        while True:
+            connection.read_request()
+            connection.send(CHUNKED, *map(text_delta, range(EVENTS)))
+            race, how = self.races.get(timeout=LEFT)
+            race.start.wait(LEFT)
+            if how in ENDINGS:
+                connection.send(*map(text_delta, range(EVENTS, 2 * EVENTS)), ENDINGS[how])
+
+
+def run(client: Client, gateway: Gateway, pair: tuple[str, str]) -> None:
+    """One race."""
+    controller, responses = AbortController(), list[ResponseInfo]()
+    # The race holds the stream, so that it can be dropped.
+    stream = client.stream(
+        "x/y", "hi", signal=controller.signal, on_response=responses.append, on_incomplete="done"
+    )
+    theirs = pair[0] in ENDINGS
+    race = Race(stream, controller, runners=2 if theirs else 3)
+    del stream
+    assert wait_until(lambda: race.turn.channel.partial is not None)
+    worker = race.turn.worker
+    for how in pair[theirs:]:
+        race.run(lambda how=how: race.end(how))  # type: ignore[misc]
+    gateway.races.put((race, pair[0]))
+    race.finish()
+    assert isinstance(worker, threading.Thread)
+    worker.join(LEFT)
+    assert not worker.is_alive()
+    assert race.judge((*pair, "abort")) in (*pair, "abort")
+    assert len(responses) == 1
+
+
+@pytest.mark.parametrize("pair", PAIRS, ids=" and ".join)
+def test_of_two_endings_at_once_one_counts_for_everybody(pair: tuple[str, str]) -> None:
+    """All readers see one ending, the worker ends, and the next turn has a sound connection."""
+    gateway = Gateway()
+    with Peer(gateway) as peer, Client(peer.url, "key", max_retries=0) as client:
+        for _ in range(ROUNDS):
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", ResourceWarning)
+                run(client, gateway, pair)
+        stream = client.stream("x/y", "hi")
+        assert wait_until(lambda: stream.partial is not None)
+        race = Race(stream, AbortController(), runners=1)
+        gateway.races.put((race, "terminal event"))
+        race.finish()
+        assert race.judge(("terminal event",)) == "terminal event"

@@ -1,0 +1,240 @@
+"""Reading a stream: by iterating, by its result, from many threads, or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import itertools
+import socket
+import threading
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from pi_native import (
+    AssistantMessageEventStream,
+    Client,
+    Conversation,
+    GatewayConnectionError,
+    PiNativeError,
+    TextDeltaEvent,
+)
+from pi_native._http.response import Response
+from pi_native._protocol.decoder import EventReader
+from pi_native._threads.channel import Channel, EventQueue
+from pi_native.testing import FakeGateway, HangUp, Stall
+
+from ...conftest import threads, wait_until
+from ..calls import start, types, workers
+
+
+def test_iterating_and_then_asking_for_the_result(gateway: FakeGateway) -> None:
+    """The events come in order, the last one ends it, and the result is its message."""
+    gateway.reply("one two")
+    stream = start(gateway.url)
+    events = list(stream)
+    assert types(events) == [
+        "start",
+        "text_start",
+        "text_delta",
+        "text_delta",
+        "text_end",
+        "done",
+    ]
+    assert stream.result() is events[-1].message
+    assert stream.done
+    assert list(stream) == []
+
+
+def test_asking_for_the_result_and_then_iterating(gateway: FakeGateway) -> None:
+    """`result()` takes no event away."""
+    gateway.reply("one two")
+    stream = start(gateway.url)
+    message = stream.result()
+    assert message.text == "one two"
+    events = list(stream)
+    assert (events[0].type, events[-1].type, len(events)) == ("start", "done", 6)
+    assert stream.result() is message
+
+
+def test_many_readers_share_the_events_and_the_result(gateway: FakeGateway) -> None:
+    """Among threads that iterate each event comes once, and all that ask get one message."""
+    words = [f"{number} " for number in range(300)]
+    gateway.reply(words)
+    stream = start(gateway.url)
+    parts: list[list[Any]] = [[] for _ in range(4)]
+    results: list[Any] = []
+
+    def ask() -> None:
+        results.append(stream.result())
+
+    targets: list[Callable[[], object]] = [lambda part=part: part.extend(stream) for part in parts]
+    readers = [threading.Thread(target=target) for target in (*targets, ask, ask, ask)]
+    for reader in readers:
+        reader.start()
+    for reader in readers:
+        reader.join(10)
+        assert not reader.is_alive()
+    deltas = [e.delta for e in itertools.chain(*parts) if isinstance(e, TextDeltaEvent)]
+    assert sorted(deltas) == sorted(words)
+    assert sum(map(len, parts)) == len(words) + 4
+    assert [id(result) for result in results] == [id(stream.result())] * 3
+
+
+def test_many_readers_get_the_same_failure(gateway: FakeGateway) -> None:
+    """Every thread that iterates or asks gets the failure, not only the first."""
+    gateway.reply("one two", fault=HangUp(after=3))
+    stream = start(gateway.url)
+    failures: list[BaseException] = []
+
+    def read(how: Callable[[AssistantMessageEventStream], object]) -> None:
+        try:
+            how(stream)
+        except GatewayConnectionError as exc:
+            failures.append(exc)
+
+    hows = [list, list, AssistantMessageEventStream.result, AssistantMessageEventStream.result]
+    readers = [threading.Thread(target=read, args=(how,)) for how in hows]
+    for reader in readers:
+        reader.start()
+    for reader in readers:
+        reader.join(10)
+    assert len(failures) == 4
+    assert len({id(exc) for exc in failures}) == 1
+
+
+def test_waiting_for_the_result_may_be_given_up(gateway: FakeGateway) -> None:
+    """`result(timeout)` raises TimeoutError and leaves the stream running to its end."""
+    gateway.reply("one two", fault=Stall(after=2))
+    stream = start(gateway.url)
+    request = gateway.wait_for_request()
+    with pytest.raises(TimeoutError) as caught:
+        stream.result(0.02)
+    assert not isinstance(caught.value, PiNativeError)
+    assert not stream.done
+    request.release()
+    assert stream.result(5).text == "one two"
+
+
+def test_one_daemon_thread_does_the_work(gateway: FakeGateway) -> None:
+    """A running stream has exactly one thread of its own, a daemon named pi-native-…."""
+    gateway.add(*[gateway.default] * 3)
+    gateway.default = gateway.default.__class__("hold", fault=Stall())  # type: ignore[union-attr]
+    before = threads()
+    streams = [start(gateway.url) for _ in range(3)]
+    for stream in streams:
+        stream.result(5)
+    assert wait_until(lambda: not workers())
+    streams = [start(gateway.url) for _ in range(5)]
+    for _ in range(8):
+        gateway.wait_for_request()
+    working = workers()
+    assert len(working) == 5
+    assert all(worker.daemon for worker in working)
+    assert len({worker.name for worker in working}) == 5
+    others = [t for t in threads() - before - set(working) if "gateway" not in t.name]
+    assert others == []
+    for stream in streams:
+        stream.close()
+    assert wait_until(lambda: not workers())
+
+
+def test_a_reader_wakes_up_while_its_event_is_read(
+    gateway: FakeGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A waiting reader is roused when bytes arrive, and not only once they have been read."""
+    log: list[str] = []
+
+    def noting(cls: type, name: str) -> None:
+        original = getattr(cls, name)
+
+        def noted(self: Any, *args: Any) -> Any:
+            log.append(name)
+            return original(self, *args)
+
+        monkeypatch.setattr(cls, name, noted)
+
+    noting(EventQueue, "rouse")
+    noting(EventReader, "feed_piece")
+    gateway.reply("one two", fault=Stall(after=2))
+    stream = start(gateway.url)
+    assert [next(stream).type, next(stream).type] == ["start", "text_start"]
+    log.clear()
+    gateway.wait_for_request().release()
+    assert stream.result(5).text == "one two"
+    assert log[:2] == ["rouse", "feed_piece"]
+
+
+def test_a_read_that_brings_much_rouses_nobody() -> None:
+    """What takes long to be taken apart has no reader wait for the interpreter meanwhile."""
+    ours, theirs = socket.socketpair()
+    theirs.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 262_144)
+    roused: list[str] = []
+    with ours, theirs, contextlib.closing(Response(ours, method="POST")) as response:
+        response.after_read = lambda: roused.append(body[:1])
+        theirs.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n")
+        response.begin()
+        assert response.read1(100_000) == b"a"  # came with the head
+        for body in ("b", "c" * 0xFFF8, "d"):  # the second one's chunk is 64 KiB
+            theirs.sendall(f"{len(body):x}\r\n{body}\r\n".encode())
+            assert response.read1(100_000) == body.encode()
+    assert roused == ["b", "d"]
+
+
+def test_a_stream_without_a_reader_runs_to_its_end(gateway: FakeGateway) -> None:
+    """A long turn ends although nobody reads, its worker goes, and all events are still there."""
+    words = ["word "] * 1000
+    gateway.reply(words)
+    stream = start(gateway.url)
+    assert gateway.wait_for_request().answered.wait(10)
+    assert wait_until(lambda: stream.done)
+    assert wait_until(lambda: not workers())
+    assert [e.delta for e in stream if isinstance(e, TextDeltaEvent)] == words
+
+
+def test_a_stream_dropped_unread_stops(gateway: FakeGateway) -> None:
+    """A stream that nobody holds closes its connection, sends its worker home, and warns."""
+    gateway.reply("one two three", fault=Stall(after=3))
+    held = [start(gateway.url)]
+    request = gateway.wait_for_request()
+    assert request.stalled.wait(5)
+    with pytest.warns(ResourceWarning, match="dropped"):
+        held.clear()
+    assert request.client_gone.wait(2)
+    assert wait_until(lambda: not workers())
+
+
+def test_a_stream_dropped_after_its_end_is_quiet(gateway: FakeGateway) -> None:
+    """Dropping a stream that has ended, read or not, warns of nothing."""
+    held = [start(gateway.url)]
+    assert wait_until(lambda: held[0].done)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        held.clear()
+        gc.collect()
+
+
+@pytest.mark.parametrize("ask", ["complete", "conversation"])
+def test_what_nobody_can_iterate_over_is_not_kept(
+    ask: str, gateway: FakeGateway, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A turn of which only the message is asked for keeps no events, however long it is."""
+    channels: list[Channel[Any, Any]] = []
+    discard = Channel.discard_events
+
+    def discard_and_go_on(channel: Channel[Any, Any]) -> None:
+        discard(channel)
+        channels.append(channel)
+        assert gateway.wait_for_request(60).stalled.wait(60)
+        gateway.release()
+
+    monkeypatch.setattr(Channel, "discard_events", discard_and_go_on)
+    gateway.reply(["a"] * 50, fault=Stall(after=2))
+    if ask == "complete":
+        message = client.complete("x/y", "hi")
+    else:
+        message = Conversation(client, "x/y").ask("hi")
+    assert message.text == "a" * 50
+    assert len(channels[0]._items) < 6

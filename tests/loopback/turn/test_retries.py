@@ -1,0 +1,228 @@
+"""Turns that are tried again, on a real socket."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+import pytest
+
+from pi_native import (
+    AbortController,
+    AbortError,
+    AbortSignal,
+    AssistantMessage,
+    Client,
+    DoneEvent,
+    ErrorEvent,
+    GatewayConnectionError,
+    GatewayServerError,
+    PiNativeError,
+    ProviderError,
+    RateLimitError,
+    RetryInfo,
+    TextContent,
+)
+from pi_native.testing import Answer, Events, FakeGateway, HangUp, HTTPError, Reply
+
+from ...conftest import wait_until
+from ..frames import START
+
+BUSY = AssistantMessage(
+    [], provider="x", model="y", stop_reason="error", error_message="busy", error_status=503
+)
+
+
+def _aborted() -> AbortSignal:
+    controller = AbortController()
+    controller.abort()
+    return controller.signal
+
+
+pytestmark = pytest.mark.usefixtures("quick_retries")
+
+FAILED = [START, ErrorEvent("error", BUSY)]
+
+
+@pytest.mark.parametrize(
+    "failing",
+    [
+        HTTPError(503, "busy"),
+        HTTPError(429, "slow down"),
+        Reply("never", fault=HangUp(after=None)),
+        Reply("never", fault=HangUp(after=None, reset=True)),
+        Reply("never", fault=HangUp(after=0)),
+        Reply("never", fault=HangUp(after=1)),
+        Events(FAILED),
+    ],
+    ids=["503", "429", "no answer", "reset", "no event", "only a start", "a failed turn"],
+)
+def test_a_turn_that_failed_before_any_content_is_tried_again(failing: Answer) -> None:
+    """The caller sees one turn, with one start, as if nothing had happened."""
+    with FakeGateway() as gateway, Client(gateway.url, gateway.api_key) as client:
+        gateway.add(failing, failing, Reply("Hello world"))
+        with client.stream("x/y", "hi") as stream:
+            types = [event.type for event in stream]
+        assert types.count("start") == 1
+        assert types[-1] == "done"
+        assert stream.result().text == "Hello world"
+        assert len(gateway.requests) == 3
+        assert len({request.body for request in gateway.requests}) == 1
+
+
+@pytest.mark.parametrize(
+    ("failing", "kind"),
+    [
+        (HTTPError(429, "slow down, secret-of-a-prompt"), RateLimitError),
+        (Reply("never", fault=HangUp(after=1)), GatewayConnectionError),
+        (Events(FAILED), ProviderError),
+    ],
+    ids=["refused", "lost", "a failed turn"],
+)
+def test_each_retry_is_told(
+    failing: Answer, kind: type[PiNativeError], caplog: pytest.LogCaptureFixture
+) -> None:
+    """The hook hears of each failure before the wait, a log line names it, the stream counts."""
+    told: list[RetryInfo] = []
+    caplog.set_level("INFO", logger="pi_native")
+    with FakeGateway() as gateway, Client(gateway.url, gateway.api_key) as client:
+        gateway.add(failing, failing, Reply("Hello"))
+        stream = client.stream("x/y", "hi", on_retry=told.append)
+        assert stream.result().text == "Hello"
+    assert [retry.attempt for retry in told] == [1, 2]
+    assert {type(retry.failure) for retry in told} == {kind}
+    assert all(0 < retry.delay < 1 for retry in told)
+    assert stream.attempts == 3
+    lines = [record.getMessage() for record in caplog.records if record.name == "pi_native"]
+    assert [line.split(",")[0] for line in lines] == [
+        f"attempt {number} failed ({kind.__name__})" for number in (1, 2)
+    ]
+    assert "secret" not in caplog.text
+
+
+def test_a_hook_that_raises_disturbs_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    """What on_retry raises is logged, and the next attempt is made."""
+
+    def broken(retry: RetryInfo) -> None:
+        raise ValueError(f"no more than {retry.attempt}")
+
+    with FakeGateway() as gateway, Client(gateway.url, gateway.api_key) as client:
+        gateway.error(503, "busy").reply("Hello")
+        assert client.complete("x/y", "hi", on_retry=broken).text == "Hello"
+    assert "on_retry raised" in caplog.text
+    assert "no more than 1" in caplog.text
+
+
+def test_a_turn_without_retries_has_one_attempt() -> None:
+    """The count is 1 for a turn that went well, and 0 for one that was never sent."""
+    with FakeGateway() as gateway, Client(gateway.url, gateway.api_key) as client:
+        gateway.reply("Hello")
+        stream = client.stream("x/y", "hi")
+        stream.result()
+        assert stream.attempts == 1
+        called_off = client.stream("x/y", "hi", signal=AbortSignal.any([_aborted()]))
+        assert called_off.attempts == 0
+        with pytest.raises(AbortError):
+            called_off.result()
+
+
+def test_the_last_failure_is_told_when_no_attempt_is_left() -> None:
+    """After max_retries the error comes out, and no further request goes out."""
+    with FakeGateway() as gateway, Client(gateway.url, gateway.api_key) as client:
+        gateway.default = lambda _: HTTPError(500, "broken")
+        with pytest.raises(GatewayServerError, match="broken"):
+            client.complete("x/y", "hi")
+        assert len(gateway.requests) == 3
+        with pytest.raises(GatewayServerError):
+            client.complete("x/y", "hi", max_retries=0)
+        assert len(gateway.requests) == 4
+
+
+def test_a_failed_turn_is_a_message_when_no_attempt_is_left() -> None:
+    """The held-back start and the error event are delivered, as without retries."""
+    with FakeGateway() as gateway, Client(gateway.url, gateway.api_key) as client:
+        gateway.default = lambda _: Events(FAILED)
+        stream = client.stream("x/y", "hi", max_retries=1)
+        assert [event.type for event in stream] == ["start", "error"]
+        assert stream.result().error_message == "busy"
+        assert len(gateway.requests) == 2
+
+
+@pytest.mark.parametrize("after", [2, 3, 5])
+def test_nothing_is_tried_again_once_content_has_come(after: int) -> None:
+    """A connection lost behind the first news is the caller's to know about: tokens are billed."""
+    with FakeGateway() as gateway, Client(gateway.url, gateway.api_key) as client:
+        gateway.reply("Hello big world", fault=HangUp(after=after))
+        with pytest.raises(GatewayConnectionError) as caught:
+            client.complete("x/y", "hi")
+        assert caught.value.partial is not None
+        assert len(gateway.requests) == 1
+
+
+def test_a_failed_turn_with_content_is_not_tried_again() -> None:
+    """A provider that breaks off behind its first word has been paid for that word."""
+    said = {"type": "text_start", "contentIndex": 0, "partial": START["partial"]}
+    with FakeGateway() as gateway, Client(gateway.url, gateway.api_key) as client:
+        gateway.events([START, said, ErrorEvent("error", BUSY)])
+        assert client.stream("x/y", "hi").result().stop_reason == "error"
+        assert len(gateway.requests) == 1
+
+
+def test_retry_after_is_waited_for() -> None:
+    """The next attempt does not come sooner than the answer asked."""
+    with FakeGateway() as gateway, Client(gateway.url, gateway.api_key) as client:
+        gateway.error(429, "slow down", headers={"Retry-After": "1"}).reply("Hello")
+        start = time.monotonic()
+        assert client.complete("x/y", "hi").text == "Hello"
+        assert time.monotonic() - start >= 1.0
+
+
+def test_too_long_a_retry_after_is_told_at_once() -> None:
+    """A gateway that is closed for an hour is an error now."""
+    with FakeGateway() as gateway, Client(gateway.url, gateway.api_key) as client:
+        gateway.error(429, "closed", headers={"Retry-After": "3600"})
+        with pytest.raises(RateLimitError) as caught:
+            client.complete("x/y", "hi")
+        assert caught.value.retry_after == 3600
+
+
+@pytest.mark.parametrize("means", ["signal", "close", "drop"])
+def test_a_cancel_ends_the_wait_between_attempts(means: str) -> None:
+    """No further request goes out, the caller is free at once, and the worker ends."""
+
+    def workers() -> list[threading.Thread]:
+        return [t for t in threading.enumerate() if t.name.startswith("pi-native-")]
+
+    controller = AbortController()
+    with FakeGateway() as gateway, Client(gateway.url, gateway.api_key) as client:
+        gateway.error(429, "slow down", headers={"Retry-After": "50"})
+        held = [client.stream("x/y", "hi", signal=controller.signal)]
+        assert wait_until(lambda: held[0].response and gateway.requests[0].answered.is_set())
+        cancel: dict[str, Callable[[], object]] = {
+            "signal": controller.abort,
+            "close": held[0].close,
+            "drop": held.clear,
+        }
+        if means == "drop":
+            del cancel["close"]  # which holds the stream
+            with pytest.warns(ResourceWarning, match="dropped"):
+                cancel[means]()
+        else:
+            start = time.monotonic()
+            cancel[means]()
+            with pytest.raises(AbortError):
+                held[0].result(10)
+            assert time.monotonic() - start < 1.0
+        assert wait_until(lambda: not workers())
+        assert len(gateway.requests) == 1
+
+
+def test_a_turn_that_is_all_in_its_end_keeps_its_start() -> None:
+    """A start that was held back is delivered before a terminal event that is the first news."""
+    done = AssistantMessage([TextContent("all at once")], provider="x", model="y")
+    with FakeGateway() as gateway, Client(gateway.url, gateway.api_key) as client:
+        gateway.events([START, DoneEvent("stop", done)])
+        stream = client.stream("x/y", "hi")
+        assert [event.type for event in stream] == ["start", "done"]
+        assert len(gateway.requests) == 1

@@ -1,0 +1,109 @@
+"""Taking HTTP's chunked framing off."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+from hypothesis import given, strategies as st
+
+from pi_native._protocol.chunked import Dechunker
+
+
+def framed(pieces: list[bytes], trailer: bytes = b"") -> bytes:
+    """The pieces as chunks, and the end."""
+    chunks = [b"%x;ext=1\r\n%s\r\n" % (len(piece), piece) for piece in pieces if piece]
+    return b"".join(chunks) + b"0\r\n" + trailer + b"\r\n"
+
+
+def split_at(data: bytes, cuts: list[int]) -> list[bytes]:
+    """The data in pieces."""
+    edges = [0, *sorted(cut % (len(data) + 1) for cut in cuts), len(data)]
+    return [data[a:b] for a, b in itertools.pairwise(edges)]
+
+
+@given(
+    st.lists(st.binary(max_size=300), max_size=8),
+    st.lists(st.integers(min_value=0), max_size=30),
+    st.sampled_from([b"", b"X-Trailer: a\r\n", b"a: b\r\nc: d\r\n"]),
+)
+def test_the_body_comes_out_whole_however_it_is_split(
+    pieces: list[bytes], cuts: list[int], trailer: bytes
+) -> None:
+    """Chunks, extensions and trailers, cut anywhere, give the body and then the end."""
+    dechunker = Dechunker()
+    body = b"".join(dechunker.feed(part).body() for part in split_at(framed(pieces, trailer), cuts))
+    assert body == b"".join(pieces)
+    assert dechunker.finished
+    assert dechunker.fault is None
+
+
+@given(st.lists(st.binary(min_size=1, max_size=50), min_size=1, max_size=5), st.data())
+def test_a_body_cut_anywhere_is_not_finished(pieces: list[bytes], data: st.DataObject) -> None:
+    """Without its last byte or more, framing gives the beginning of the body, and no end."""
+    framing = framed(pieces)
+    cut = data.draw(st.integers(0, len(framing) - 1))
+    dechunker = Dechunker()
+    body = dechunker.feed(framing[:cut]).body()
+    assert not dechunker.finished
+    assert b"".join(pieces).startswith(body)
+
+
+@given(st.binary(max_size=400))
+def test_any_bytes_at_all_are_taken_in_or_refused(junk: bytes) -> None:
+    """Whatever arrives, there is a body, an end, or a fault, and never an exception."""
+    at_once, bytewise = Dechunker(), Dechunker()
+    body = at_once.feed(junk).body()
+    assert b"".join(bytewise.feed(junk[i : i + 1]).body() for i in range(len(junk))) == body
+    assert (at_once.finished, at_once.fault) == (bytewise.finished, bytewise.fault)
+
+
+@pytest.mark.parametrize(
+    ("framing", "fault"),
+    [
+        (b"zz\r\n", "not a chunk's size"),
+        (b"-5\r\nhello", "not a chunk's size"),
+        (b"+5\r\nhello", "not a chunk's size"),
+        (b"0x5\r\nhello", "not a chunk's size"),
+        (b"1_0\r\n", "not a chunk's size"),
+        (b"\r\n", "not a chunk's size"),
+        (b"f" * 16 + b"\r\n", "not a chunk's size"),
+        (b"2\r\nhello\r\n", "longer than it says"),
+        (b"5" * 70_000, "too long"),
+        (b"0\r\n" + b"X: y\r\n" * 101, "too many trailers"),
+    ],
+)
+def test_what_is_no_framing_is_a_fault(framing: bytes, fault: str) -> None:
+    """Sizes that int() would take, wrong sizes and endless lines are named for what they are."""
+    dechunker = Dechunker()
+    good = dechunker.feed(b"3\r\nabc\r\n" + framing).body()
+    assert good.startswith(b"abc")
+    assert dechunker.fault is not None
+    assert fault in dechunker.fault
+    assert dechunker.feed(b"more").body() == b""
+
+
+def test_as_many_trailers_as_headers_are_read_over() -> None:
+    """A hundred trailers are none of the body, and no fault."""
+    dechunker = Dechunker()
+    assert dechunker.feed(b"3\r\nabc\r\n0\r\n" + b"X: y\r\n" * 100 + b"\r\n").body() == b"abc"
+    assert dechunker.finished
+    assert dechunker.fault is None
+
+
+def test_what_follows_the_end_is_left_alone() -> None:
+    """Nothing behind the last chunk becomes part of the body."""
+    dechunker = Dechunker()
+    assert dechunker.feed(framed([b"abc"]) + b"HTTP/1.1 200 OK").body() == b"abc"
+    assert dechunker.finished
+
+
+def test_large_chunks_are_left_where_they_stand() -> None:
+    """Large chunks are told by where they are, small ones put together; either is the body."""
+    small, large = framed([b"a", b"b"]), framed([b"a" * 9_000, b"b" * 9_000])
+    together = Dechunker().feed(small)
+    assert (together.data, together.spans) == (b"ab", [(0, 2)])
+    piece = Dechunker().feed(large)
+    assert piece.data is large
+    assert [large[start:end] for start, end in piece.spans] == [b"a" * 9_000, b"b" * 9_000]
+    assert (piece.size, piece.body()) == (18_000, b"a" * 9_000 + b"b" * 9_000)

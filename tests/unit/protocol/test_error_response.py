@@ -1,0 +1,186 @@
+"""Refusals: what is made of an answer outside of 2xx, whoever wrote it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, strategies as st
+
+from pi_native import (
+    AuthenticationError,
+    AuthGatewayError,
+    GatewayServerError,
+    InvalidRequestError,
+    RateLimitError,
+)
+from pi_native._protocol.error_response import refusal
+
+CALLS = json.loads(
+    (Path(__file__).parent.parent.parent / "data" / "calls.json").read_text(encoding="utf-8")
+)
+REFUSED = [name for name, answer in CALLS.items() if answer["status"] >= 300]
+
+
+def refused(content: bytes | str, status: int = 500, reason: str = "Oops") -> AuthGatewayError:
+    """The error for an answer with this body."""
+    data = content.encode() if isinstance(content, str) else content
+    return refusal(status, reason, {}, data)
+
+
+@pytest.mark.parametrize(
+    ("body", "message", "code"),
+    [
+        # The gateway's protocol handlers.
+        ('{"error":{"type":"upstream_error","message":"it broke"}}', "it broke", "upstream_error"),
+        ('{"error":{"message":"it broke"}}', "it broke", None),
+        ('{"error":{"message":""}}', "", None),
+        ('{"error":{"message":"it broke","type":7}}', "it broke", None),
+        ('{"error":{"type":"upstream_error"}}', "auth-gateway 500", "upstream_error"),
+        ('{"error":{"type":"x","message":null}}', "auth-gateway 500", "x"),
+        ('{"error":{"message":["it broke"]}}', "auth-gateway 500", None),
+        ('{"error":{}}', "auth-gateway 500", None),
+        ('{"error":[]}', "auth-gateway 500", None),
+        # The server around them, and whatever stands before it.
+        ('{"error":"unauthorized"}', 'auth-gateway 500: {"error":"unauthorized"}', None),
+        ('{ "error" : "no" }', 'auth-gateway 500: {"error":"no"}', None),
+        ('{"error":null}', 'auth-gateway 500: {"error":null}', None),
+        ('{"error":false}', 'auth-gateway 500: {"error":false}', None),
+        ('{"message":"it broke"}', 'auth-gateway 500: {"message":"it broke"}', None),
+        ("{}", "auth-gateway 500: {}", None),
+        ("[1, 2]", "auth-gateway 500: [1,2]", None),
+        ('[{"error":{"message":"no"}}]', 'auth-gateway 500: [{"error":{"message":"no"}}]', None),
+        ("17.0", "auth-gateway 500: 17.0", None),
+        ("null", "auth-gateway 500: null", None),
+        ("true", "auth-gateway 500: true", None),
+        ('"a \\"text\\""', 'auth-gateway 500: a "text"', None),
+        ('{"a":"\\u00e9"}', 'auth-gateway 500: {"a":"é"}', None),
+        ("<html>Bad Gateway</html>", "auth-gateway 500: <html>Bad Gateway</html>", None),
+        ('{"error":{"message":"it br', 'auth-gateway 500: {"error":{"message":"it br', None),
+        # Nothing.
+        ("", "auth-gateway 500: Oops", None),
+        ('""', "auth-gateway 500: Oops", None),
+    ],
+)
+def test_a_body_says_what_the_matter_is(body: str, message: str, code: str | None) -> None:
+    """The message and the machine's code are read from each form that a body can have."""
+    error = refused(body)
+    assert (str(error), error.code) == (message, code)
+
+
+def test_nothing_at_all() -> None:
+    """Without a body and without a reason there is still the status."""
+    assert str(refused(b"", 502, "")) == "auth-gateway 502: "
+
+
+@pytest.mark.parametrize(
+    ("status", "cls"),
+    [
+        (302, AuthGatewayError),
+        (401, AuthenticationError),
+        (403, AuthenticationError),
+        (404, InvalidRequestError),
+        (429, RateLimitError),
+        (503, GatewayServerError),
+    ],
+)
+def test_the_status_decides_the_class(status: int, cls: type[AuthGatewayError]) -> None:
+    """Whatever the body says, the status says which error it is."""
+    error = refused('{"error":{"type":"upstream_error","message":"no"}}', status)
+    assert type(error) is cls
+    assert error.status == status
+
+
+def test_an_error_takes_along_what_the_answer_said() -> None:
+    """Headers, body, request id and the time to wait are the error's."""
+    headers = {"x-request-id": "r-1"}
+    error = refusal(
+        429,
+        "Too Many Requests",
+        headers,
+        b'{"error":{"type":"rate_limit_error","message":"slow down"}}',
+        request_id="r-1",
+        retry_after=2.5,
+    )
+    assert error.headers is headers
+    assert error.body == {"error": {"type": "rate_limit_error", "message": "slow down"}}
+    assert (error.request_id, error.retry_after) == ("r-1", 2.5)
+    assert error.partial is None
+
+
+@pytest.mark.parametrize(
+    ("content", "body"),
+    [
+        (b'{"a": 1}', {"a": 1}),
+        (b"null", None),
+        (b"plain", "plain"),
+        (b"", ""),
+        (b"\xff\xfe!", "\ufffd\ufffd!"),
+        (b'{"a": "\xff"}', {"a": "\ufffd"}),
+        (b"NaN", "NaN"),
+        (b'{"a": 1e999}', '{"a": 1e999}'),
+        (b"[" * 100_000, "[" * 100_000),
+        (b"9" * 5_000, "9" * 5_000),
+    ],
+    ids=["object", "null", "text", "empty", "bytes", "string", "nan", "inf", "deep", "long"],
+)
+def test_a_body_is_json_or_else_text(content: bytes, body: Any) -> None:
+    """A body that is no usable JSON is kept as its text, in which bad bytes are replaced."""
+    assert refused(content).body == body
+
+
+@pytest.mark.parametrize("form", ['{"error":{"message":"%s"}}', '"%s"', "%s"])
+def test_a_long_message_is_cut_and_its_body_is_not(form: str) -> None:
+    """A message of 4,096 characters is whole, one more is left out; the body has them all."""
+    prefix = "" if "message" in form else "auth-gateway 500: "
+    assert str(refused(form % ("x" * 4096))) == prefix + "x" * 4096
+    error = refused(form % ("x" * 4097))
+    assert str(error) == prefix + "x" * 4096 + "…"
+    assert "x" * 4097 in str(error.body)
+
+
+def test_half_a_character_can_be_quoted() -> None:
+    """Half of a surrogate pair in a body neither breaks the message nor gets lost."""
+    assert str(refused(b'{"a":"\\ud83d"}')) == 'auth-gateway 500: {"a":"\ud83d"}'
+
+
+@given(st.binary(max_size=60) | st.text(max_size=60).map(str.encode))
+def test_any_body_makes_an_error(content: bytes) -> None:
+    """No body, however broken, keeps a refusal from being told."""
+    error = refused(content, 503)
+    assert type(error) is GatewayServerError
+    assert isinstance(str(error), str)
+
+
+VALUES = st.recursive(st.none() | st.booleans() | st.integers(), st.lists, max_leaves=9)
+
+
+@given(VALUES, st.sampled_from([None, 1]))
+def test_json_that_is_no_envelope_is_quoted_compactly(body: Any, indent: int | None) -> None:
+    """What is not the gateway's form is written back as JSON, without the spaces it came with."""
+    error = refused(json.dumps(body, indent=indent))
+    assert error.body == body
+    assert str(error) == "auth-gateway 500: " + json.dumps(body).replace(" ", "")
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_a_real_gateway_refused(name: str) -> None:
+    """The refusals that were recorded are told in the gateway's own words."""
+    answer = CALLS[name]
+    body = json.loads(answer["body"])
+    error = refusal(answer["status"], "", answer["headers"], answer["body"].encode())
+    assert error.body == body
+    if isinstance(body["error"], dict):
+        assert str(error) == body["error"]["message"]
+        assert error.code == body["error"]["type"]
+    else:
+        assert str(error) == f"auth-gateway {answer['status']}: {answer['body']}"
+        assert error.code is None
+
+
+def test_a_real_gateway_refused_in_both_forms() -> None:
+    """Among the recorded refusals are the handlers' envelope and the server's bare text."""
+    forms = {type(json.loads(CALLS[name]["body"])["error"]) for name in REFUSED}
+    assert forms == {dict, str}

@@ -1,0 +1,513 @@
+"""Cancelling: the first reason stays, and everybody who listens hears of it once."""
+
+from __future__ import annotations
+
+import functools
+import gc
+import logging
+import pickle
+import signal
+import threading
+import weakref
+from collections.abc import Callable
+
+import pytest
+
+from pi_native import AbortController, AbortError, AbortSignal
+from pi_native._threads.abort import as_exception
+
+from ...programs import run
+from ..races import race
+
+# Listening and aborting.
+
+
+def test_a_signal_begins_not_aborted() -> None:
+    """A fresh signal has not aborted, has no reason, raises nothing and keeps nobody waiting."""
+    fresh = AbortController().signal
+    assert not fresh.aborted
+    assert fresh.reason is None
+    fresh.throw_if_aborted()
+    assert not fresh.wait(0)
+
+
+@pytest.mark.parametrize("reason", [None, "enough", 0, ValueError("x"), ("a", 1)])
+def test_a_signal_tells_its_reason(reason: object) -> None:
+    """An aborted signal says so, and holds the very object that was given as the reason."""
+    controller = AbortController()
+    controller.abort(reason)
+    assert controller.signal.aborted
+    assert controller.signal.reason is reason
+    assert controller.signal.wait(0)
+
+
+def test_the_first_reason_stays() -> None:
+    """A second abort changes nothing and tells nobody again."""
+    controller = AbortController()
+    heard: list[object] = []
+    controller.signal.add_listener(lambda: heard.append(controller.signal.reason))
+    controller.abort("first")
+    controller.abort("second")
+    controller.abort()
+    assert controller.signal.reason == "first"
+    assert heard == ["first"]
+
+
+def test_of_many_threads_one_aborts() -> None:
+    """When many threads abort at once, one reason stays and each listener runs once."""
+
+    def one_round() -> None:
+        controller = AbortController()
+        heard: list[object] = []
+        for _ in range(3):
+            controller.signal.add_listener(lambda: heard.append(controller.signal.reason))
+        race(*(functools.partial(controller.abort, number) for number in range(8)))
+        assert heard == [controller.signal.reason] * 3
+        assert controller.signal.reason in range(8)
+
+    for _ in range(50):
+        one_round()
+
+
+def test_listeners_run_in_the_aborting_thread() -> None:
+    """A listener has run, in the thread that aborts, when abort() returns."""
+    controller = AbortController()
+    ran_in: list[threading.Thread] = []
+    controller.signal.add_listener(lambda: ran_in.append(threading.current_thread()))
+    thread = threading.Thread(target=controller.abort)
+    thread.start()
+    thread.join()
+    assert ran_in == [thread]
+
+
+def test_a_late_listener_runs_at_once() -> None:
+    """A listener that comes after the abort runs here and now, and once."""
+    controller = AbortController()
+    controller.abort()
+    ran_in: list[threading.Thread] = []
+    remove = controller.signal.add_listener(lambda: ran_in.append(threading.current_thread()))
+    assert ran_in == [threading.current_thread()]
+    remove()
+    controller.abort()
+    assert len(ran_in) == 1
+
+
+def test_a_listener_sees_the_signal_aborted() -> None:
+    """Within a listener the signal is aborted already, for those who wait for it as well."""
+    controller = AbortController()
+    seen: list[tuple[bool, bool]] = []
+    controller.signal.add_listener(
+        lambda: seen.append((controller.signal.aborted, controller.signal.wait(0)))
+    )
+    controller.abort()
+    assert seen == [(True, True)]
+
+
+def test_a_listener_can_be_taken_back() -> None:
+    """A listener that was taken back, perhaps twice, is not called, and the others are."""
+    controller = AbortController()
+    heard: list[str] = []
+    remove = controller.signal.add_listener(lambda: heard.append("taken back"))
+    controller.signal.add_listener(lambda: heard.append("kept"))
+    remove()
+    remove()
+    controller.abort()
+    remove()
+    assert heard == ["kept"]
+
+
+def test_the_same_function_may_listen_twice() -> None:
+    """Two registrations of one function are two listeners, of which one can be taken back."""
+    controller = AbortController()
+    heard: list[str] = []
+
+    def listener() -> None:
+        heard.append("heard")
+
+    controller.signal.add_listener(listener)
+    remove = controller.signal.add_listener(listener)
+    controller.signal.add_listener(listener)
+    remove()
+    controller.abort()
+    assert heard == ["heard", "heard"]
+
+
+def test_a_listener_can_take_back_another() -> None:
+    """A listener that an earlier one takes back is not called any more."""
+    controller = AbortController()
+    heard: list[str] = []
+    taken: list[Callable[[], None]] = []
+    controller.signal.add_listener(lambda: taken[0]())
+    taken.append(controller.signal.add_listener(lambda: heard.append("taken back")))
+    controller.abort()
+    assert heard == []
+
+
+def test_a_listener_that_a_listener_adds_is_called() -> None:
+    """A listener that is added while the others are told is told at once."""
+    controller = AbortController()
+    heard: list[str] = []
+    controller.signal.add_listener(
+        lambda: controller.signal.add_listener(lambda: heard.append("inner"))
+    )
+    controller.signal.add_listener(lambda: heard.append("outer"))
+    controller.abort()
+    assert heard == ["inner", "outer"]
+
+
+def test_a_listener_that_comes_while_the_signal_aborts_is_told_once() -> None:
+    """Adding listeners races with aborting, and each listener is still called exactly once."""
+
+    def one_round() -> None:
+        controller = AbortController()
+        calls: list[int] = []
+
+        def listen() -> None:
+            for index in range(20):
+                controller.signal.add_listener(functools.partial(calls.append, index))
+
+        race(listen, controller.abort)
+        assert sorted(calls) == list(range(20))
+
+    for _ in range(200):
+        one_round()
+
+
+def test_a_broken_listener_is_logged_and_the_others_hear(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """What a listener raises is logged, does not reach the aborter, and stops no other listener."""
+    controller = AbortController()
+    heard: list[str] = []
+    controller.signal.add_listener(lambda: heard.append("before"))
+    controller.signal.add_listener(lambda: 1 / 0)
+    controller.signal.add_listener(lambda: heard.append("after"))
+    with caplog.at_level(logging.ERROR, logger="pi_native"):
+        controller.abort()
+        controller.signal.add_listener(lambda: [][0])
+    assert heard == ["before", "after"]
+    assert [record.name for record in caplog.records] == ["pi_native"] * 2
+    assert "ZeroDivisionError" in caplog.text
+    assert "IndexError" in caplog.text
+
+
+# Waiting and raising.
+
+
+def test_wait_returns_whether_it_happened() -> None:
+    """wait() gives up after its timeout with False, and is woken by the abort with True."""
+    controller = AbortController()
+    assert not controller.signal.wait(0.001)
+    woken: list[bool] = []
+    waiting = threading.Thread(target=lambda: woken.append(controller.signal.wait()))
+    waiting.start()
+    controller.abort()
+    waiting.join(5)
+    assert woken == [True]
+
+
+def test_throw_if_aborted_raises_an_exception_as_it_is() -> None:
+    """A reason that is an exception is raised itself, not wrapped."""
+    reason = KeyError("mine")
+    controller = AbortController()
+    controller.abort(reason)
+    with pytest.raises(KeyError) as raised:
+        controller.signal.throw_if_aborted()
+    assert raised.value is reason
+
+
+@pytest.mark.parametrize(
+    ("reason", "text"), [(None, "aborted"), ("enough", "enough"), (7, "7"), ("", "")]
+)
+def test_any_other_reason_becomes_an_abort_error(reason: object, text: str) -> None:
+    """A reason that is no exception is raised as an AbortError that says it and holds it."""
+    controller = AbortController()
+    controller.abort(reason)
+    with pytest.raises(AbortError) as raised:
+        controller.signal.throw_if_aborted()
+    assert str(raised.value) == text
+    assert raised.value.reason is reason
+
+
+def test_an_exception_class_is_no_exception() -> None:
+    """A class given as the reason becomes an AbortError, as it cannot be raised as it is."""
+    assert isinstance(as_exception(KeyError), AbortError)
+
+
+def test_the_repr_tells_the_state() -> None:
+    """A signal's repr says whether it has aborted, and why."""
+    controller = AbortController()
+    assert repr(controller.signal) == "<AbortSignal: not aborted>"
+    controller.abort("enough")
+    assert repr(controller.signal) == "<AbortSignal: aborted, reason='enough'>"
+
+
+# Signals made of others.
+
+
+def test_any_follows_whichever_comes_first() -> None:
+    """A signal of several aborts with the first of them, with its reason, and keeps it."""
+    one, other = AbortController(), AbortController()
+    derived = AbortSignal.any([one.signal, other.signal])
+    assert not derived.aborted
+    other.abort("other")
+    assert derived.aborted
+    assert derived.reason == "other"
+    one.abort("one")
+    assert derived.reason == "other"
+
+
+def test_any_of_an_aborted_one_is_aborted() -> None:
+    """A signal made of one that has aborted has aborted too, with the first such reason."""
+    fresh, first, second = AbortController(), AbortController(), AbortController()
+    second.abort("second")
+    first.abort("first")
+    derived = AbortSignal.any([fresh.signal, first.signal, second.signal])
+    assert derived.aborted
+    assert derived.reason == "first"
+
+
+def test_any_takes_any_iterable() -> None:
+    """Signals may come from a generator; of none at all, the signal never aborts."""
+    controller = AbortController()
+    derived = AbortSignal.any(signal for signal in [controller.signal])
+    controller.abort("enough")
+    assert derived.reason == "enough"
+    assert not AbortSignal.any([]).aborted
+
+
+def test_any_can_be_nested() -> None:
+    """An abort passes through a signal that nobody holds but the one that was made of it."""
+    controller, never = AbortController(), AbortController()
+    derived = AbortSignal.any([AbortSignal.any([controller.signal]), never.signal])
+    gc.collect()
+    controller.abort("deep")
+    assert derived.reason == "deep"
+
+
+def test_a_derived_signal_is_not_kept_alive() -> None:
+    """A signal made of a long-lived one goes away when dropped, and leaves no listener behind."""
+    source = AbortController()
+    derived = AbortSignal.any([source.signal])
+    gone = weakref.ref(derived)
+    before = len(source.signal._listeners)
+    del derived
+    gc.collect()
+    assert gone() is None
+    assert len(source.signal._listeners) == before - 1
+    source.abort()
+    assert source.signal.aborted
+
+
+def test_a_source_goes_with_the_last_that_was_made_of_it() -> None:
+    """A source that only a derived signal needs stays as long as that one, and no longer."""
+    source = AbortController().signal
+    derived = AbortSignal.any([source])
+    gone = weakref.ref(source)
+    del source
+    gc.collect()
+    assert gone() is not None
+    del derived
+    gc.collect()
+    assert gone() is None
+
+
+def test_a_derived_signal_that_is_listened_to_stays() -> None:
+    """A listener hears of a source's abort though nobody holds the signal that it listens to."""
+    source = AbortController()
+    heard: list[str] = []
+    AbortSignal.any([source.signal]).add_listener(lambda: heard.append("heard"))
+    gc.collect()
+    source.abort()
+    assert heard == ["heard"]
+
+
+def test_a_derived_signal_goes_when_nobody_listens_any_more() -> None:
+    """Taking back its last listener, or aborting, lets go of a signal that nobody holds."""
+    source, other = AbortController(), AbortController()
+    derived = AbortSignal.any([source.signal, other.signal])
+    removes = [derived.add_listener(int), derived.add_listener(int)]
+    second = AbortSignal.any([source.signal, other.signal])
+    second.add_listener(int)
+    gone, second_gone = weakref.ref(derived), weakref.ref(second)
+    del derived, second
+    removes.pop()()
+    gc.collect()
+    assert gone() is not None
+    removes.pop()()
+    gc.collect()
+    assert gone() is None
+    assert second_gone() is not None
+    other.abort()
+    gc.collect()
+    assert second_gone() is None
+
+
+def test_a_late_listener_keeps_nothing_alive() -> None:
+    """A listener that comes after the abort does not make the other sources hold the signal."""
+    source, other = AbortController(), AbortController()
+    derived = AbortSignal.any([source.signal, other.signal])
+    other.abort()
+    derived.add_listener(int)
+    gone = weakref.ref(derived)
+    del derived
+    gc.collect()
+    assert gone() is None
+
+
+def test_many_derived_signals_leave_nothing_behind() -> None:
+    """A thousand calls with one long-lived signal do not grow it."""
+    source = AbortController()
+    for _ in range(1000):
+        AbortSignal.any([source.signal, AbortController().signal])
+    gc.collect()
+    assert len(source.signal._listeners) < 10
+
+
+def test_a_dropped_derived_signal_misses_nothing_it_needs() -> None:
+    """A signal that is finalised while its source aborts does no harm to the others."""
+    source = AbortController()
+    kept = AbortSignal.any([source.signal])
+    dropped = [AbortSignal.any([source.signal])]
+    later = AbortSignal.any([source.signal])
+    kept.add_listener(dropped.clear)
+    source.abort("all")
+    assert (kept.reason, later.reason) == ("all", "all")
+
+
+# The clock.
+
+
+def test_timeout_aborts_by_itself() -> None:
+    """A timeout signal aborts after its time, with a TimeoutError that says how long it was."""
+    signal = AbortSignal.timeout(0.01)
+    assert signal.wait(10)
+    assert isinstance(signal.reason, TimeoutError)
+    assert str(signal.reason) == "timed out after 0.01 s"
+    with pytest.raises(TimeoutError):
+        signal.throw_if_aborted()
+
+
+def test_timeout_is_not_early() -> None:
+    """A timeout signal with plenty of time has not aborted yet."""
+    assert not AbortSignal.timeout(600).wait(0.02)
+
+
+def test_timeout_can_be_combined() -> None:
+    """A timeout signal works as one of several."""
+    derived = AbortSignal.any([AbortController().signal, AbortSignal.timeout(0.01)])
+    assert derived.wait(10)
+    assert isinstance(derived.reason, TimeoutError)
+
+
+def test_without_a_clock_a_timeout_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where nothing has handed in a clock, timeout() raises instead of never aborting."""
+    monkeypatch.setattr("pi_native._threads.abort._schedule", None)
+    with pytest.raises(RuntimeError, match="import pi_native"):
+        AbortSignal.timeout(1)
+
+
+# Odd places to abort from.
+
+
+@pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="needs POSIX signals")
+def test_abort_from_a_signal_handler() -> None:
+    """A signal handler may abort while the thread under it waits for that very signal."""
+    controller = AbortController()
+    heard: list[str] = []
+    controller.signal.add_listener(lambda: heard.append("heard"))
+    before = signal.signal(signal.SIGUSR1, lambda *_: controller.abort("handler"))
+    waiting, done = threading.Event(), threading.Event()
+
+    def poke() -> None:
+        waiting.wait()
+        # A signal just before the lock is waited for is one that Python does not see in the wait.
+        while not done.wait(0.05):
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR1)
+
+    thread = threading.Thread(target=poke)
+    thread.start()
+    try:
+        waiting.set()
+        assert controller.signal.wait(10)
+    finally:
+        done.set()
+        thread.join()
+        signal.signal(signal.SIGUSR1, before)
+    assert controller.signal.reason == "handler"
+    assert heard == ["heard"]
+
+
+def test_abort_on_top_of_a_wait_that_holds_its_lock() -> None:
+    """A handler may abort in the very instant in which the wait below it holds the event's lock."""
+    controller = AbortController()
+
+    class Interrupted(threading.Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            with self._cond:  # type: ignore[attr-defined]  # as the real one does
+                controller.abort("handler")
+            return super().wait(timeout)
+
+    controller.signal._event = Interrupted()
+    waiter = threading.Thread(target=controller.signal.wait, args=(10,), daemon=True)
+    waiter.start()
+    waiter.join(10)
+    assert not waiter.is_alive()
+    assert controller.signal.reason == "handler"
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs POSIX timers")
+def test_abort_from_a_signal_handler_on_top_of_every_method() -> None:
+    """Handlers that abort in the middle of listening, removing and aborting lock nothing up."""
+    current = [AbortController()]
+    before = signal.signal(signal.SIGALRM, lambda *_: current[0].abort("handler"))
+    signal.setitimer(signal.ITIMER_REAL, 0.0005, 0.0003)
+    interrupted = 0
+    try:
+        while interrupted < 50:
+            controller = current[0] = AbortController()
+            calls: list[int] = []
+            for index in range(30):
+                controller.signal.add_listener(functools.partial(calls.append, index))
+                controller.signal.add_listener(int)()
+            controller.abort("own")
+            assert sorted(calls) == list(range(30))
+            interrupted += controller.signal.reason == "handler"
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert interrupted == 50
+
+
+def test_abort_from_a_finaliser() -> None:
+    """An object's finaliser may abort, also in the middle of another abort."""
+    controller = AbortController()
+
+    class Owner:
+        def __del__(self) -> None:
+            controller.abort("finaliser")
+
+    owner = [Owner()]
+    heard: list[object] = []
+    controller.signal.add_listener(owner.clear)
+    controller.signal.add_listener(lambda: heard.append(controller.signal.reason))
+    controller.abort("own")
+    assert owner == []
+    assert heard == ["own"]
+
+
+def test_signals_do_not_disturb_the_interpreters_exit() -> None:
+    """A process that ends with signals, derived ones and timeouts around says nothing."""
+    code = (
+        "from pi_native import AbortController, AbortSignal\n"
+        "c = AbortController()\n"
+        "d = AbortSignal.any([c.signal, AbortSignal.timeout(100)])\n"
+    )
+    ended = run(code, flags=("-W", "error"))
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")
+
+
+def test_an_abort_error_keeps_its_reason_when_pickled() -> None:
+    """What an abort is made into can cross to another process with its reason."""
+    copy = pickle.loads(pickle.dumps(as_exception("enough")))
+    assert (type(copy), str(copy), copy.reason) == (AbortError, "enough", "enough")

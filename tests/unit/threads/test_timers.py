@@ -1,0 +1,586 @@
+"""The watchdog: timers fire when they are due, can be moved, and cannot stop one another."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import gc
+import logging
+import queue
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from pi_native import AbortSignal
+from pi_native._threads import timers as _deadlines
+from pi_native._threads.timers import PhaseClock, Timer, Watchdog, watch_event, watchdog
+
+from ...conftest import wait_until
+from ...forking import forks, in_child
+from ...programs import run
+from ..races import race
+
+LONG = 600.0  # seconds that no test has
+LEFT = 20.0  # seconds in which whatever is to happen has happened
+
+
+class Fired:
+    """A callback that can be waited for, and knows when and where it ran."""
+
+    def __init__(self) -> None:
+        self.event = threading.Event()
+        self.times: list[float] = []
+        self.threads: list[threading.Thread] = []
+
+    def __call__(self) -> None:
+        self.times.append(time.monotonic())
+        self.threads.append(threading.current_thread())
+        self.event.set()
+
+    def wait(self) -> bool:
+        """Whether it ran, before the patience of a test is at its end."""
+        return self.event.wait(LEFT)
+
+
+def settled(dog: Watchdog) -> None:
+    """Wait until the watchdog has dealt with everything it was given so far."""
+    done = threading.Event()
+    dog.soon(done.set)
+    assert done.wait(LEFT)
+
+
+@contextlib.contextmanager
+def held_up(dog: Watchdog) -> Iterator[None]:
+    """Within the block the watchdog does nothing, so that what is set up in it is not too late."""
+    free = threading.Event()
+    dog.start()
+    dog.soon(lambda: free.wait(LEFT))
+    try:
+        yield
+    finally:
+        free.set()
+
+
+def pass_time(seconds: float) -> None:
+    """Let so much time go by, for what would be wrong to happen."""
+    threading.Event().wait(seconds)
+
+
+# Timers.
+
+
+def test_a_timer_fires_once_in_the_watchdogs_thread() -> None:
+    """A timer runs its function once, when its time has come and not before, in the watchdog."""
+    fired = Fired()
+    begun = time.monotonic()
+    timer = watchdog().call_later(0.02, fired)
+    assert fired.wait()
+    settled(watchdog())
+    assert len(fired.times) == 1
+    assert fired.times[0] >= begun + 0.02
+    assert fired.threads[0].name == "stream-watchdog"
+    assert fired.threads[0].daemon
+    assert timer.cancelled
+
+
+def test_timers_fire_in_the_order_they_are_due() -> None:
+    """Of several timers, each runs when it is due, whatever order they were started in."""
+    order: list[int] = []
+    last = Fired()
+    with held_up(watchdog()):
+        for number in (3, 1, 2):
+            watchdog().call_later(0.01 * number, functools.partial(order.append, number))
+        watchdog().call_later(0.04, last)
+    assert last.wait()
+    assert order == [1, 2, 3]
+
+
+@pytest.mark.parametrize("seconds", [0, -1, -1e9])
+def test_a_timer_that_is_due_already_fires_at_once(seconds: float) -> None:
+    """A timer without any time left runs its function soon, and still in the watchdog."""
+    fired = Fired()
+    watchdog().call_later(seconds, fired)
+    assert fired.wait()
+    assert fired.threads[0] is not threading.current_thread()
+
+
+def test_a_cancelled_timer_does_not_fire() -> None:
+    """A timer that was cancelled in time stays silent, though its time comes."""
+    fired, later = Fired(), Fired()
+    with held_up(watchdog()):
+        timer = watchdog().call_later(0.001, fired)
+        timer.cancel()
+        assert timer.cancelled
+        watchdog().call_later(0.002, later)
+    assert later.wait()
+    assert fired.times == []
+
+
+def test_a_cancelled_timer_can_be_started_again() -> None:
+    """After a cancel, a timer runs what it is given next, and that alone."""
+    old, new = Fired(), Fired()
+    with held_up(watchdog()):
+        timer = watchdog().call_later(0.001, old)
+        timer.cancel()
+        timer.start(0.002, new)
+    assert new.wait()
+    assert old.times == []
+
+
+def test_a_timer_can_be_started_again_after_it_fired() -> None:
+    """A timer is good for more than one use."""
+    timer = watchdog().timer()
+    for _ in range(3):
+        fired = Fired()
+        timer.start(0.001, fired)
+        assert fired.wait()
+        assert len(fired.times) == 1
+
+
+def test_a_timer_can_be_moved_later() -> None:
+    """A timer that is put off does not fire at its first time, but at the new one."""
+    fired, meanwhile = Fired(), Fired()
+    with held_up(watchdog()):
+        timer = watchdog().call_later(0.001, fired)
+        begun = time.monotonic()
+        timer.postpone(0.3)
+        watchdog().call_later(0.002, meanwhile)
+    assert meanwhile.wait()
+    assert fired.wait()
+    assert fired.times[0] >= begun + 0.3
+
+
+def test_a_timer_can_be_moved_earlier() -> None:
+    """A timer that is due in ten minutes fires soon when it is started anew with less."""
+    old, new = Fired(), Fired()
+    timer = watchdog().call_later(LONG, old)
+    timer.start(0.01, new)
+    assert new.wait()
+    assert old.times == []
+
+
+def test_a_timer_that_is_often_postponed_is_queued_once() -> None:
+    """Postponing moves a timer each time, and leaves it where it is in the heap."""
+    dog = Watchdog()
+    fired = Fired()
+    timer = dog.call_later(LONG, fired)
+    first = timer.when
+    for _ in range(10_000):
+        timer.postpone(LONG)
+    settled(dog)
+    assert timer.when > first
+    assert len(dog._heap) == 1
+    timer.postpone(0.01)
+    assert fired.wait()
+
+
+def test_moving_a_timer_that_comes_up_loses_nothing() -> None:
+    """However a timer is moved around the moment that it comes up, it fires in the end."""
+    for attempt in range(200):
+        fired = Fired()
+        timer = watchdog().call_later(0.0005, int)
+        meet = time.monotonic() + 0.0003 + attempt * 2e-6
+        while time.monotonic() < meet:
+            pass
+        timer.start(0.001, fired)
+        assert fired.wait()
+        assert len(fired.times) == 1
+
+
+def test_a_timer_that_is_moved_before_the_watchdog_took_it_is_not_lost() -> None:
+    """A timer that is put off at once, and then given little time, fires when that is over."""
+    fired = Fired()
+    with held_up(watchdog()):
+        timer = watchdog().call_later(0.001, int)
+        timer.postpone(LONG)
+    settled(watchdog())
+    pass_time(0.002)
+    timer.start(0.01, fired)
+    assert fired.event.wait(2)
+
+
+def test_a_timer_is_queued_again_for_its_new_time() -> None:
+    """A timer that comes up too early asks to be queued again; due or cancelled, it does not."""
+    inbox: queue.SimpleQueue[Timer | Callable[[], object]] = queue.SimpleQueue()
+    fired = Fired()
+    timer = Timer(inbox)
+    assert timer.cancelled
+    timer.start(10, fired)
+    assert inbox.get_nowait() is timer
+    timer.postpone(20)
+    assert inbox.empty()
+    assert timer.come_up(time.monotonic() + 11)
+    assert fired.times == []
+    timer.postpone(5)
+    assert inbox.get_nowait() is timer
+    assert not timer.come_up(time.monotonic() + 30)
+    assert len(fired.times) == 1
+    assert not timer.come_up(time.monotonic() + 30)
+    assert len(fired.times) == 1
+
+
+def lenient_timer(fired: Fired) -> Timer:
+    """A timer as the phases of a call have, due in ten seconds."""
+    timer = Timer(queue.SimpleQueue())
+    timer.lenient = True
+    timer.start(10, fired)
+    return timer
+
+
+def test_a_lenient_timer_that_comes_up_late_gives_a_moment_once() -> None:
+    """Late, it is queued again for a second later, and runs if nobody has moved it by then."""
+    fired = Fired()
+    timer = lenient_timer(fired)
+    late = timer.when + 60
+    assert timer.come_up(late)
+    assert timer.queue() == late + 1
+    assert fired.times == []
+    assert not timer.come_up(late + 1.5)
+    assert len(fired.times) == 1
+
+
+def test_a_lenient_timer_that_comes_up_in_time_runs() -> None:
+    """What is not very late gives no moment."""
+    fired = Fired()
+    timer = lenient_timer(fired)
+    assert not timer.come_up(timer.when + 0.4)
+    assert len(fired.times) == 1
+
+
+def test_a_lenient_timer_that_is_moved_in_its_moment_starts_afresh() -> None:
+    """Moved, even to within the moment, it is due when it says, and lenient again."""
+    fired = Fired()
+    timer = lenient_timer(fired)
+    assert timer.come_up(timer.when + 60)
+    timer.postpone(0.2)
+    assert timer.queue() == timer.when
+    assert timer.come_up(timer.when - 0.1)
+    assert timer.come_up(timer.when + 60)
+    assert fired.times == []
+
+
+def test_other_timers_are_not_lenient() -> None:
+    """A limit of the whole turn, or a caller's, is over when it is over."""
+    fired = Fired()
+    timer = lenient_timer(fired)
+    timer.lenient = False
+    assert not timer.come_up(timer.when + 60)
+    assert len(fired.times) == 1
+
+
+def test_a_broken_callback_does_not_stop_the_others(caplog: pytest.LogCaptureFixture) -> None:
+    """What a timer's function or an action raises is logged, and the watchdog goes on."""
+    after = Fired()
+    with caplog.at_level(logging.ERROR, logger="pi_native"):
+        watchdog().call_later(0.001, lambda: 1 / 0)
+        watchdog().soon(lambda: [][0])
+        watchdog().call_later(0.02, after)
+        assert after.wait()
+    assert "ZeroDivisionError" in caplog.text
+    assert "IndexError" in caplog.text
+
+
+@pytest.mark.parametrize("seconds", [9e12, 1e297], ids=["MAX_SAFE_INTEGER ms", "1e300 ms"])
+def test_a_far_deadline_does_not_stop_the_others(
+    seconds: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A timer in more seconds than the clock can wait for leaves the other timers running."""
+    monkeypatch.setattr(threading, "excepthook", lambda _: None)
+    dog = Watchdog()
+    dog.call_later(seconds, int)
+    fired = Fired()
+    assert wait_until(lambda: dog._heap, LEFT)
+    dog.call_later(0.01, fired)
+    assert fired.event.wait(2)
+
+
+def test_a_timer_that_is_never_due_waits() -> None:
+    """A timer in infinitely many seconds never fires, and disturbs nothing."""
+    dog = Watchdog()
+    never, fired = Fired(), Fired()
+    timer = dog.call_later(float("inf"), never)
+    dog.call_later(0.01, fired)
+    assert fired.wait()
+    assert not timer.cancelled
+    assert never.times == []
+
+
+def test_many_cancelled_timers_do_not_pile_up() -> None:
+    """Ten thousand turns that ended early leave a bounded number of timers behind."""
+    dog = Watchdog()
+    kept = [dog.call_later(LONG, int) for _ in range(10)]
+    for _ in range(10_000):
+        dog.call_later(LONG, int).cancel()
+    settled(dog)
+    assert len(dog._heap) <= 512
+    assert {entry[2] for entry in dog._heap}.issuperset(kept)
+
+
+def test_timers_that_are_wanted_are_not_dropped() -> None:
+    """Of many timers on the heap, tidying up drops the cancelled ones alone."""
+    dog = Watchdog()
+    count = threading.Semaphore(0)
+    last = Fired()
+    with held_up(dog):
+        timers = [dog.call_later(0.01, count.release) for _ in range(2000)]
+        for timer in timers[::2]:
+            timer.cancel()
+        dog.call_later(0.02, last)
+    assert last.wait()
+    assert count._value == 1000
+
+
+def test_a_timer_that_was_tidied_away_can_be_started_again() -> None:
+    """A cancelled timer that is not on the heap any more is queued when it is started anew."""
+    dog = Watchdog()
+    timer = dog.call_later(0.5, int)
+    timer.cancel()
+    for _ in range(300):
+        dog.call_later(LONG, int).cancel()
+    settled(dog)
+    fired = Fired()
+    timer.start(0.5, fired)
+    assert fired.event.wait(3)
+
+
+# The watchdog.
+
+
+def test_soon_runs_an_action_in_the_watchdog() -> None:
+    """An action that must not wait in this thread runs in the watchdog's, in order."""
+    order: list[int] = []
+    last = Fired()
+    for number in range(10):
+        watchdog().soon(functools.partial(order.append, number))
+    watchdog().start()
+    watchdog().soon(last)
+    assert last.wait()
+    assert order == list(range(10))
+    assert last.threads[0] is not threading.current_thread()
+
+
+def test_many_threads_start_one_watchdog() -> None:
+    """However many threads need the first timer at once, one thread is started."""
+    dog = Watchdog()
+    fired = [Fired() for _ in range(16)]
+    race(*(functools.partial(dog.call_later, 0.01, one) for one in fired))
+    assert all(one.wait() for one in fired)
+    assert len({one.threads[0] for one in fired}) == 1
+
+
+def test_the_watchdog_is_shared() -> None:
+    """A process has one watchdog."""
+    assert watchdog() is watchdog()
+
+
+# One clock with phases.
+
+
+class Expired:
+    """Collects what a phase clock says."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[str, float]] = []
+        self.event = threading.Event()
+
+    def __call__(self, phase: str, limit: float) -> None:
+        self.told.append((phase, limit))
+        self.event.set()
+
+    def wait(self) -> bool:
+        """Whether anything was told."""
+        return self.event.wait(LEFT)
+
+
+def test_a_phase_expires_with_its_name_and_limit() -> None:
+    """A phase that takes too long is told, once, with its own limit."""
+    expired = Expired()
+    PhaseClock(expired).enter("connect", 0.01)
+    assert expired.wait()
+    settled(watchdog())
+    assert expired.told == [("connect", 0.01)]
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+@pytest.mark.parametrize("limit", [LONG, None])
+def test_a_phase_that_was_left_does_not_expire(limit: float | None, restarted: bool) -> None:
+    """The next phase ends the one before, with or without a limit of its own, restarted or not."""
+    expired, other = Expired(), Fired()
+    with held_up(watchdog()):
+        clock = PhaseClock(expired)
+        clock.enter("connect", 0.001)
+        clock.enter("headers", limit)
+        if restarted:
+            clock.restart()
+        watchdog().call_later(0.002, other)
+    assert other.wait()
+    assert expired.told == []
+
+
+def test_a_shorter_phase_expires_before_the_one_that_was_left() -> None:
+    """What was asked of the watchdog for a longer phase does not hold up the next one."""
+    expired = Expired()
+    clock = PhaseClock(expired)
+    clock.enter("headers", LONG)
+    settled(watchdog())
+    clock.enter("first_event", 0.01)
+    assert expired.wait()
+    assert expired.told == [("first_event", 0.01)]
+
+
+def test_a_restarted_phase_counts_again() -> None:
+    """A restart gives a phase its whole limit again, under its own name."""
+    expired = Expired()
+    with held_up(watchdog()):
+        clock = PhaseClock(expired)
+        clock.enter("idle", 0.2)
+        pass_time(0.1)
+        restarted = time.monotonic()
+        clock.restart()
+    assert expired.wait()
+    assert time.monotonic() >= restarted + 0.2
+    assert expired.told == [("idle", 0.2)]
+
+
+def test_a_stopped_clock_never_expires() -> None:
+    """After stop() no phase expires, not even one that is restarted by somebody late."""
+    expired, other = Expired(), Fired()
+    with held_up(watchdog()):
+        clock = PhaseClock(expired)
+        clock.enter("idle", 0.001)
+        clock.stop()
+        clock.restart()
+        watchdog().call_later(0.01, other)
+    assert other.wait()
+    assert expired.told == []
+
+
+def test_a_closed_clock_holds_nothing() -> None:
+    """close() stops the clock, and lets go of whom it would have told."""
+    expired, other = Expired(), Fired()
+    gone = weakref.ref(expired)
+    with held_up(watchdog()):
+        clock = PhaseClock(expired)
+        clock.enter("idle", 0.001)
+        clock.close()
+        watchdog().call_later(0.002, other)
+    assert other.wait()
+    assert expired.told == []
+    del expired
+    gc.collect()
+    assert gone() is None
+    clock.restart()
+    clock.close()
+
+
+# Plain events.
+
+
+def test_an_event_is_noticed() -> None:
+    """What is to be done when a plain event is set is done once, within 50 ms at best."""
+    event, then = threading.Event(), Fired()
+    watch_event(event, then)
+    begun = time.monotonic()
+    event.set()
+    assert then.wait()
+    assert then.times[0] - begun < 1
+    assert not wait_until(lambda: len(then.times) > 1, 0.1)
+
+
+def test_an_event_that_was_set_before_is_noticed() -> None:
+    """An event that is set already is noticed as well."""
+    event, then = threading.Event(), Fired()
+    event.set()
+    watch_event(event, then)
+    assert then.wait()
+
+
+def test_an_event_is_noticed_late_too() -> None:
+    """An event is looked at again and again until it is set."""
+    event, then = threading.Event(), Fired()
+    watch_event(event, then)
+    later = Fired()
+    watchdog().call_later(0.1, later)
+    assert later.wait()
+    assert then.times == []
+    event.set()
+    assert then.wait()
+
+
+def test_an_event_that_is_not_watched_any_more_is_ignored() -> None:
+    """After stopping, nothing happens when the event is set."""
+    event, then, later = threading.Event(), Fired(), Fired()
+    stop = watch_event(event, then)
+    stop()
+    stop()
+    event.set()
+    watchdog().call_later(0.06, later)
+    assert later.wait()
+    assert then.times == []
+
+
+def test_stopping_in_the_middle_of_a_look_stops() -> None:
+    """Watching that is stopped while the watchdog looks does not go on looking."""
+    stop: list[Callable[[], None]] = []
+    looks: list[bool] = []
+    then, later = Fired(), Fired()
+
+    class Event(threading.Event):
+        def is_set(self) -> bool:
+            looks.append(True)
+            stop[0]()
+            return False
+
+    with held_up(watchdog()):
+        stop.append(watch_event(Event(), then))
+        watchdog().call_later(0.1, later)
+    assert later.wait()
+    assert looks == [True]
+    assert then.times == []
+
+
+# Forks and the interpreter's end.
+
+
+@forks
+def test_a_forked_child_has_a_watchdog_of_its_own() -> None:
+    """Timers, timeouts and actions work in a forked child, where the parent's thread is missing."""
+    watchdog().start()
+    parents = watchdog()
+
+    def child() -> bool:
+        fired, did = Fired(), Fired()
+        watchdog().call_later(0.01, fired)
+        watchdog().soon(did)
+        return (
+            watchdog() is not parents
+            and fired.wait()
+            and did.wait()
+            and AbortSignal.timeout(0.01).wait(LEFT)
+        )
+
+    assert in_child(child)
+    assert watchdog() is parents
+
+
+@forks
+def test_a_fork_in_the_middle_of_starting_leaves_no_lock_behind() -> None:
+    """A child that was forked while another thread held the watchdog's lock can start its own."""
+    with _deadlines._watchdog._starting:
+
+        def child() -> bool:
+            fired = Fired()
+            watchdog().call_later(0.01, fired)
+            return fired.wait()
+
+        assert in_child(child)
+
+
+def test_a_running_watchdog_does_not_hold_up_the_exit() -> None:
+    """A process with timers that are due in ten minutes ends at once, without a word."""
+    code = "from pi_native._threads.timers import watchdog; watchdog().call_later(600, print)"
+    ended = run(code, flags=("-W", "error"))
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")

@@ -1,0 +1,111 @@
+"""Everything that can end a turn, each with each, at the same instant: one of them does."""
+
+from __future__ import annotations
+
+import random
+import warnings
+from collections.abc import Iterator
+
+import pytest
+
+from pi_native import (
+    AbortController,
+    AssistantMessage,
+    AssistantMessageEventStream,
+    DoneEvent,
+    GatewayConnectionError,
+    Model,
+    StreamOptions,
+    TextContent,
+)
+from pi_native._protocol.rules import ended_early
+from pi_native._turn.state import Turn
+from pi_native._turn.stream import outcome_of
+
+from ..endings import CALLERS, LEFT, Race, delta, pairs
+
+ROUNDS = 72  # each pair; 2,016 in all
+EVENTS = 12
+MODEL = Model("y", "x")
+DONE = DoneEvent("stop", AssistantMessage([TextContent("all")], stop_reason="stop", timestamp=1))
+WORKERS = ("terminal event", "end of data", "failure")
+
+
+@pytest.fixture(autouse=True)
+def quiet_drops() -> Iterator[None]:
+    """A dropped stream warns in the thread that drops it, which is tested elsewhere."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        yield
+
+
+def work(turn: Turn, how: str) -> None:
+    """Push some events, and end the turn as its worker does."""
+    for number in range(EVENTS):
+        turn.channel.push(delta(number))
+    end_as_worker(turn, how)
+
+
+def end_as_worker(turn: Turn, how: str) -> None:
+    """Decide the outcome, then let go of everything."""
+    if how == "failure":
+        turn.fail(GatewayConnectionError("cut", phase="body"))
+    else:
+        outcome = outcome_of(DONE) if how == "terminal event" else ended_early(MODEL, "done")
+        assert outcome is not None
+        turn.channel.hold(outcome)
+    turn.finish()
+
+
+def start(race: Race, how: str, other: str, handicap: float = 0.0) -> None:
+    """Have a thread end the turn in this way; one that is no worker so many seconds later."""
+    turn = race.turn
+    if how in WORKERS:
+        # There is one worker; a second ending of its kind has no events of its own.
+        pushes = other not in WORKERS or not race.pushing.is_set()
+        race.pushing.set()
+        race.run(lambda: work(turn, how) if pushes else end_as_worker(turn, how))
+    elif how == "drop":
+        # What the worker does when it notices: it ends, and nobody has said why.
+        race.run(lambda: (race.end("drop"), turn.finish()))
+    else:
+        race.run(lambda: race.end(how), handicap)
+
+
+def run(pair: tuple[str, str], streaming: bool, head_start: float = 0.0) -> str:
+    """One race, the first of the pair so many seconds ahead; returns who won."""
+    controller = AbortController()
+    turn = Turn(MODEL, StreamOptions(signal=controller.signal))
+    turn.streaming = streaming
+    turn.begin(None)
+    told: list[int] = []
+    controller.signal.add_listener(lambda: told.append(1))
+    race = Race(AssistantMessageEventStream(turn.channel, turn), controller, runners=2)
+    start(race, pair[0], pair[1])
+    start(race, pair[1], pair[0], head_start)
+    race.finish()
+    assert turn.channel.wait_settled(LEFT)
+    turn.finish()
+    assert len(told) == ("abort" in pair)
+    # An abort in mid-stream does not say which of the two it was.
+    endings = (*pair, "abort") if "close" in pair else pair
+    return race.judge(endings)
+
+
+@pytest.mark.parametrize("pair", pairs((*WORKERS, *CALLERS)), ids=" and ".join)
+def test_of_two_endings_at_once_one_counts_for_everybody(pair: tuple[str, str]) -> None:
+    """Whoever wins, all readers see that one ending, behind the same events, and nothing after."""
+    for number in range(ROUNDS):
+        assert run(pair, streaming=bool(number % 2)) in (*pair, "abort")
+
+
+def test_either_of_two_endings_can_win() -> None:
+    """The races above are races: within many rounds each side is first at least once."""
+    winners = set()
+    for number in range(ROUNDS):
+        # A worker has events to push first, and would nearly always come second otherwise.
+        head_start = random.uniform(0, 0.01)
+        winners.add(run(("terminal event", "abort"), bool(number % 2), head_start))
+        if len(winners) == 2:
+            break
+    assert winners == {"terminal event", "abort"}

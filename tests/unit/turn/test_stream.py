@@ -1,0 +1,563 @@
+"""What a caller holds: events, the text in them, a result, and ways to be done with it."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import itertools
+import pickle
+import signal
+import sys
+import threading
+import time
+import warnings
+import weakref
+from collections.abc import Callable, Iterator
+
+import pytest
+from hypothesis import given, strategies as st
+
+from pi_native import (
+    AbortError,
+    AssistantMessage,
+    AssistantMessageEvent,
+    AssistantMessageEventStream,
+    DecodeError,
+    DoneEvent,
+    ErrorEvent,
+    EventStream,
+    IncompleteStreamError,
+    ResponseInfo,
+    StartEvent,
+    TextContent,
+    TextDeltaEvent,
+    TextEndEvent,
+    TextStartEvent,
+    ThinkingDeltaEvent,
+    ToolCallDeltaEvent,
+    UnknownEvent,
+)
+from pi_native._turn.stream import MessageChannel
+
+LEFT = 20.0  # seconds in which whatever is to happen has happened
+
+
+def message(text: str = "", stop_reason: str = "stop") -> AssistantMessage:
+    """A message that says `text`."""
+    return AssistantMessage([TextContent(text)], stop_reason=stop_reason, timestamp=1)  # type: ignore[arg-type]
+
+
+class FakeProducer:
+    """Feeds a stream, and writes down what is asked of it."""
+
+    def __init__(self) -> None:
+        self.channel = MessageChannel()
+        self.response: ResponseInfo | None = None
+        self.truncated = False
+        self.calls: list[tuple[object, ...]] = []
+
+    def stream(self) -> AssistantMessageEventStream:
+        """A stream that this one feeds."""
+        return AssistantMessageEventStream(self.channel, self)
+
+    def abort(self, reason: object) -> None:
+        """Written down."""
+        self.calls.append(("abort", reason))
+
+    def drop(self) -> None:
+        """Written down."""
+        self.calls.append(("drop",))
+
+    def join(self, timeout: float) -> None:
+        """Written down."""
+        self.calls.append(("join", timeout))
+
+
+# Any stream.
+
+
+def test_a_stream_gives_its_events_and_its_result() -> None:
+    """What is pushed is iterated in order; then iteration ends, and result() is what end() said."""
+    stream = EventStream[int, str]()
+    assert iter(stream) is stream
+    for number in range(3):
+        stream.push(number)
+    assert not stream.done
+    stream.end("done")
+    assert stream.done
+    assert list(stream) == [0, 1, 2]
+    assert list(stream) == []
+    assert stream.result() == "done"
+    assert stream.result(timeout=0) == "done"
+
+
+def test_the_result_may_come_before_the_events_are_read() -> None:
+    """result() needs no iteration, and does not eat the events."""
+    stream = EventStream[int, str]()
+    stream.push(1)
+    stream.end("done")
+    assert stream.result() == "done"
+    assert list(stream) == [1]
+
+
+def test_a_stream_may_end_without_a_result() -> None:
+    """end() alone makes the result None."""
+    stream = EventStream[int, None]()
+    stream.end()
+    assert stream.result() is None
+
+
+def test_a_failure_comes_behind_the_events_and_out_of_result() -> None:
+    """fail() lets a reader have the events first, and then raises for everybody, each time."""
+    stream = EventStream[int, str]()
+    failure = OSError("broken")
+    stream.push(1)
+    stream.fail(failure)
+    assert next(stream) == 1
+    for _ in range(2):
+        for ask in (stream.__next__, stream.result):
+            with pytest.raises(OSError, match="broken") as raised:
+                ask()
+            assert raised.value is failure
+    assert stream.done
+
+
+@pytest.mark.parametrize("finish", ["end", "fail"])
+def test_after_the_end_a_producer_can_do_nothing_more(finish: str) -> None:
+    """push(), end() and fail() of a stream that has ended change nothing and raise nothing."""
+    stream = EventStream[int, str]()
+    if finish == "end":
+        stream.end("first")
+    else:
+        stream.fail(OSError("first"))
+    stream.push(1)
+    stream.end("second")
+    stream.fail(OSError("second"))
+    if finish == "end":
+        assert stream.result() == "first"
+        assert list(stream) == []
+    else:
+        with pytest.raises(OSError, match="first"):
+            stream.result()
+        with pytest.raises(OSError, match="first"):
+            next(stream)
+
+
+def test_waiting_for_a_result_in_vain_leaves_the_stream_running() -> None:
+    """A TimeoutError from result() ends nothing: events and result come as if nobody had asked."""
+    stream = EventStream[int, str]()
+    with pytest.raises(TimeoutError):
+        stream.result(0.01)
+    assert not stream.done
+    stream.push(1)
+    stream.end("done")
+    assert list(stream) == [1]
+    assert stream.result() == "done"
+
+
+def test_many_threads_may_iterate_and_wait() -> None:
+    """Iterations in several threads share the events; all who wait for the result get it."""
+    stream = EventStream[int, str]()
+    got: list[int] = []
+    results: list[str] = []
+    threads = [threading.Thread(target=lambda: got.extend(stream)) for _ in range(4)]
+    threads += [threading.Thread(target=lambda: results.append(stream.result())) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for number in range(500):
+        stream.push(number)
+    stream.end("done")
+    for thread in threads:
+        thread.join(LEFT)
+        assert not thread.is_alive()
+    assert sorted(got) == list(range(500))
+    assert results == ["done"] * 4
+
+
+# A turn's stream.
+
+
+DONE = DoneEvent("stop", message("all"))
+FAILED = ErrorEvent("error", message("so far", "error"))
+
+
+@pytest.mark.parametrize("last", [DONE, FAILED], ids=["done", "error"])
+def test_a_terminal_event_ends_the_stream(last: DoneEvent | ErrorEvent) -> None:
+    """A pushed "done" or "error" is iterated as the last event, and its message is the result."""
+    stream = AssistantMessageEventStream()
+    start = StartEvent(message())
+    stream.push(start)
+    stream.push(last)
+    stream.push(StartEvent(message("late")))
+    assert stream.done
+    assert list(stream) == [start, last]
+    assert stream.result() is last.partial
+    assert stream.partial is last.partial
+
+
+def test_the_providers_failure_is_no_exception() -> None:
+    """A failed turn's result is its message, whose raise_for_error() raises."""
+    stream = AssistantMessageEventStream()
+    stream.push(FAILED)
+    assert stream.result().stop_reason == "error"
+    assert stream.result().text == "so far"
+
+
+def test_ending_with_a_message_is_a_result() -> None:
+    """end(message) makes it the result, without another event."""
+    stream = AssistantMessageEventStream()
+    said = message("x")
+    stream.end(said)
+    assert stream.result() is said
+    assert list(stream) == []
+
+
+def test_ending_without_a_message_is_an_incomplete_stream() -> None:
+    """end() alone fails a turn's stream, as nobody would know what the model said."""
+    stream = AssistantMessageEventStream()
+    stream.end()
+    with pytest.raises(IncompleteStreamError):
+        stream.result()
+    with pytest.raises(IncompleteStreamError):
+        next(stream)
+
+
+def test_partial_is_the_newest_snapshot() -> None:
+    """`partial` follows the events as they are pushed, read or not, and stays after a failure."""
+    stream = AssistantMessageEventStream()
+    assert stream.partial is None
+    first, second = message("a"), message("ab")
+    stream.push(StartEvent(first))
+    assert stream.partial is first
+    stream.push(TextDeltaEvent(0, "b", second))
+    stream.push(TextDeltaEvent(0, "c"))
+    stream.push(UnknownEvent({"type": "new"}, message("unknown")))
+    assert stream.partial is second
+    stream.fail(OSError("broken"))
+    assert stream.partial is second
+    stream.push(StartEvent(message("late")))
+    assert stream.partial is second
+
+
+def test_a_snapshot_that_is_no_message_is_no_partial() -> None:
+    """`partial` is None, and raises nothing, where the newest snapshot cannot be read."""
+
+    def unreadable() -> AssistantMessage:
+        raise DecodeError("no message")
+
+    stream = AssistantMessageEventStream()
+    stream.push(StartEvent(unreadable))
+    assert stream.partial is None
+
+
+def test_a_batch_is_noted_to_its_last_snapshot() -> None:
+    """Of events that are handed over together, the last one with a snapshot is the newest."""
+    channel = MessageChannel()
+    newest = message("ab")
+    channel.push_all([StartEvent(message("a")), TextDeltaEvent(0, "b", newest), StartEvent()])
+    assert channel.partial is newest
+    channel.push_all([StartEvent()])
+    assert channel.partial is newest
+
+
+def test_response_and_truncated_are_the_producers() -> None:
+    """What the wire said of itself is asked of whoever feeds the stream."""
+    producer = FakeProducer()
+    with producer.stream() as stream:
+        assert stream.response is None
+        assert stream.truncated is False
+        producer.response = ResponseInfo(200, {}, "req_1")
+        producer.truncated = True
+        assert stream.response is producer.response
+        assert stream.truncated is True
+        producer.channel.push(DONE)
+    alone = AssistantMessageEventStream()
+    assert alone.response is None
+    assert alone.truncated is False
+
+
+# Text.
+
+
+def text_of(*events: AssistantMessageEvent) -> list[str]:
+    """What `text_stream` makes of the events."""
+    stream = AssistantMessageEventStream()
+    for event in events:
+        stream.push(event)
+    stream.push(DONE)
+    return list(stream.text_stream)
+
+
+def deltas(*pieces: str) -> list[AssistantMessageEvent]:
+    """Text deltas."""
+    return [TextDeltaEvent(0, piece) for piece in pieces]
+
+
+def test_text_stream_is_the_text_alone() -> None:
+    """text_stream gives the text deltas as they come, and nothing of thinking and tool calls."""
+    events: list[AssistantMessageEvent] = [
+        StartEvent(message()),
+        ThinkingDeltaEvent(0, "hm"),
+        TextStartEvent(1),
+        TextDeltaEvent(1, "Hel"),
+        ToolCallDeltaEvent(2, "{}"),
+        UnknownEvent({"type": "new", "delta": "no"}),
+        TextDeltaEvent(1, ""),
+        TextDeltaEvent(1, "lo"),
+        TextEndEvent(1, "Hello"),
+    ]
+    assert text_of(*events) == ["Hel", "lo"]
+
+
+def test_text_comes_as_soon_as_its_event() -> None:
+    """text_stream hands on a delta before the next event is there."""
+    stream = AssistantMessageEventStream()
+    texts = stream.text_stream
+    stream.push(TextDeltaEvent(0, "a"))
+    assert next(texts) == "a"
+    stream.push(TextDeltaEvent(0, "b"))
+    assert next(texts) == "b"
+    stream.push(DONE)
+    assert list(texts) == []
+
+
+@pytest.mark.parametrize(
+    ("pieces", "texts"),
+    [
+        (["\ud83d", "\ude00"], ["\U0001f600"]),
+        (["a\ud83d", "\ude00b"], ["a", "\U0001f600b"]),
+        (["\ud83d\ude00"], ["\U0001f600"]),
+        (["\ud83d", "", "\ude00"], ["\U0001f600"]),
+        (["é\ud83d", "\ude00\ud83d", "\ude01"], ["é", "\U0001f600", "\U0001f601"]),
+        (["\ud83d", "\ud83d", "\ude00"], ["\ud83d", "\U0001f600"]),
+        (["\ud83d", "x"], ["\ud83dx"]),
+        (["\ude00"], ["\ude00"]),
+        (["a", "\ud83d"], ["a", "\ud83d"]),
+        (["\U0001f600", "ü"], ["\U0001f600", "ü"]),
+    ],
+)
+def test_characters_that_were_cut_are_joined(pieces: list[str], texts: list[str]) -> None:
+    """A surrogate pair that is cut between two deltas comes as one character, with the second;
+    a half that has no other is not lost.
+    """
+    assert text_of(*deltas(*pieces)) == texts
+
+
+@given(st.text(max_size=30), st.lists(st.integers(0, 60), max_size=10))
+def test_text_that_is_cut_anywhere_is_whole_again(text: str, cuts: list[int]) -> None:
+    """However a text is cut into UTF-16 units, as JavaScript cuts, the pieces join to the text."""
+    units = text.encode("utf-16-le")
+    marks = [0, *sorted(min(2 * cut, len(units)) for cut in cuts), len(units)]
+    pieces = [
+        units[start:end].decode("utf-16-le", "surrogatepass")
+        for start, end in itertools.pairwise(marks)
+    ]
+    texts = text_of(*deltas(*pieces))
+    assert "".join(texts) == text
+    for piece in texts:
+        piece.encode()
+
+
+def test_text_stream_raises_the_failure_after_the_text() -> None:
+    """A failure comes out of text_stream behind the text that came before it."""
+    stream = AssistantMessageEventStream()
+    stream.push(TextDeltaEvent(0, "a"))
+    stream.fail(OSError("broken"))
+    texts = stream.text_stream
+    assert next(texts) == "a"
+    with pytest.raises(OSError, match="broken"):
+        next(texts)
+
+
+# Being done with it.
+
+
+def test_a_stream_tells_its_state() -> None:
+    """Its repr is what an interactive shell answers to a call: whether it runs, or how it ended."""
+    streams = [AssistantMessageEventStream() for _ in range(4)]
+    streams[1].end(message("Hello"))
+    streams[2].end(message("Hello", "error"))
+    streams[3].fail(AbortError())
+    assert [repr(stream) for stream in streams] == [
+        "<AssistantMessageEventStream running>",
+        "<AssistantMessageEventStream ended: stop>",
+        "<AssistantMessageEventStream ended: error>",
+        "<AssistantMessageEventStream failed: AbortError>",
+    ]
+
+
+def test_aborting_is_for_the_producer() -> None:
+    """abort() and close() tell whoever feeds the stream, with the reason."""
+    producer = FakeProducer()
+    stream = producer.stream()
+    stream.abort("enough")
+    stream.close()
+    assert producer.calls == [("abort", "enough"), ("abort", None)]
+    producer.channel.push(DONE)
+
+
+def test_leaving_the_block_closes_and_waits_a_moment() -> None:
+    """`with` gives the stream itself; its end aborts, and then gives the worker a moment."""
+    producer = FakeProducer()
+    stream = producer.stream()
+    with stream as entered:
+        assert entered is stream
+        assert producer.calls == []
+        producer.channel.push(DONE)
+    assert [call[0] for call in producer.calls] == ["abort", "join"]
+    assert 0 < float(str(producer.calls[1][1])) <= 0.05
+
+
+def test_leaving_the_block_with_an_exception_closes_too() -> None:
+    """An exception in the block closes the stream, and is not swallowed."""
+    producer = FakeProducer()
+    stream = producer.stream()
+    with pytest.raises(KeyError), stream:
+        raise KeyError
+    producer.channel.push(DONE)
+    assert producer.calls[0] == ("abort", None)
+
+
+def test_a_stream_without_a_producer_can_be_aborted() -> None:
+    """A stream made by hand fails with the reason that abort() gives, and only the first counts."""
+    stream = AssistantMessageEventStream()
+    with stream:
+        stream.abort("enough")
+    with pytest.raises(AbortError, match="enough") as raised:
+        stream.result()
+    assert raised.value.reason == "enough"
+
+
+def test_an_exception_as_the_reason_is_raised_as_it_is() -> None:
+    """abort(exception) makes the stream raise that very exception."""
+    stream = AssistantMessageEventStream()
+    reason = KeyError("mine")
+    stream.abort(reason)
+    with pytest.raises(KeyError) as raised:
+        next(stream)
+    assert raised.value is reason
+
+
+def test_closing_after_the_end_changes_nothing() -> None:
+    """close() of a stream that has ended leaves its result alone."""
+    stream = AssistantMessageEventStream()
+    stream.push(DONE)
+    stream.close()
+    assert stream.result() is DONE.message
+    assert list(stream) == [DONE]
+
+
+def drop(held: list[object]) -> list[str]:
+    """Let go of what is in the list; returns the resource warnings that this gives."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        held.clear()
+        gc.collect()
+    return [str(one.message) for one in caught if one.category is ResourceWarning]
+
+
+WARNING = "a stream was dropped before its turn ended; use `with`, close() or result()"
+
+
+def test_a_dropped_stream_sends_its_producer_home() -> None:
+    """A stream that nobody holds any more tells the producer, and warns with a ResourceWarning."""
+    producer = FakeProducer()
+    held: list[object] = [producer.stream()]
+    gone = weakref.ref(held[0])
+    assert drop(held) == [WARNING]
+    assert gone() is None
+    assert producer.calls == [("drop",)]
+
+
+def test_a_dropped_iterator_of_text_drops_the_stream() -> None:
+    """A text_stream that is left in the middle, with nothing else held, is a dropped stream."""
+    producer = FakeProducer()
+    producer.channel.push(TextDeltaEvent(0, "a"))
+    texts = producer.stream().text_stream
+    assert next(texts) == "a"
+    assert producer.calls == []
+    held: list[object] = [texts]
+    del texts
+    assert drop(held) == [WARNING]
+    assert producer.calls == [("drop",)]
+
+
+@pytest.mark.parametrize("last", [DONE, FAILED], ids=["done", "error"])
+def test_a_stream_that_has_ended_can_be_dropped_unread(last: DoneEvent | ErrorEvent) -> None:
+    """There is no warning, and nothing to do, when the turn is over."""
+    producer = FakeProducer()
+    held: list[object] = [producer.stream()]
+    producer.channel.push(last)
+    assert drop(held) == []
+    assert producer.calls == []
+
+
+def test_a_stream_made_by_hand_can_be_dropped() -> None:
+    """A stream without a producer has nobody to send home, so dropping it is nobody's loss."""
+    assert drop([AssistantMessageEventStream()]) == []
+
+
+def test_at_the_interpreters_end_a_stream_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While the interpreter shuts down, a finaliser neither warns nor touches the producer."""
+    producer = FakeProducer()
+    held: list[object] = [producer.stream()]
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "is_finalizing", lambda: True)
+        assert drop(held) == []
+    assert producer.calls == []
+
+
+def test_dropping_takes_no_lock() -> None:
+    """The finaliser of a stream runs through, even on top of a frame that holds its locks."""
+    producer = FakeProducer()
+    held: list[object] = [producer.stream()]
+    with producer.channel._putting, producer.channel._queue.mutex:
+        assert drop(held) == [WARNING]
+    assert producer.calls == [("drop",)]
+
+
+# Ctrl-C.
+
+
+@contextlib.contextmanager
+def ctrl_c(seconds: float) -> Iterator[None]:
+    """Within the block, the main thread is interrupted once."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+WAYS: dict[str, Callable[[AssistantMessageEventStream], object]] = {
+    "iterating": next,
+    "text_stream": lambda stream: next(stream.text_stream),
+    "result": lambda stream: stream.result(),
+    "result in time": lambda stream: stream.result(LEFT),
+}
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs POSIX timers")
+@pytest.mark.parametrize("way", WAYS)
+def test_ctrl_c_while_waiting_is_prompt_and_closes(way: str) -> None:
+    """Ctrl-C breaks every way of waiting at once, and leaving the block closes the stream."""
+    producer = FakeProducer()
+    begun = time.monotonic()
+    with ctrl_c(0.05), pytest.raises(KeyboardInterrupt), producer.stream() as stream:
+        WAYS[way](stream)
+    assert time.monotonic() - begun < LEFT / 2
+    assert [call[0] for call in producer.calls] == ["abort", "join"]
+    producer.channel.push(DONE)
+    assert list(stream) == [DONE]
+
+
+def test_a_stream_cannot_be_pickled() -> None:
+    """Its queue and its worker are of this process: pickling says so with a TypeError."""
+    with pytest.raises(TypeError, match="pickle"):
+        pickle.dumps(AssistantMessageEventStream())
