@@ -10,16 +10,16 @@
 `AssistantMessageEventStream`. What can go wrong is in `pi_native.errors`.
 """
 
-import importlib as _importlib
 import os as _os
-from typing import TYPE_CHECKING as _TYPE_CHECKING
 
 from ._client import Client, stream_pi_native
 from ._config import Setting
+from ._conversation import Conversation
+from ._protocol.convert import from_wire, to_wire
 from ._threads import timers as _timers  # noqa: F401 - the clock of `AbortSignal.timeout`
 from ._threads.abort import AbortController, AbortSignal
-from ._threads.fork import LOADING as _LOADING
 from ._turn import logs as _logs
+from ._turn.stream import AssistantMessageEventStream, EventStream
 from ._types.content import (
     Block,
     FallbackContent,
@@ -31,6 +31,24 @@ from ._types.content import (
     ToolCall,
     UnknownContent,
 )
+from ._types.events import (
+    AssistantMessageEvent,
+    DoneEvent,
+    ErrorEvent,
+    ImageEndEvent,
+    StartEvent,
+    TextDeltaEvent,
+    TextEndEvent,
+    TextStartEvent,
+    ThinkingDeltaEvent,
+    ThinkingEndEvent,
+    ThinkingStartEvent,
+    ToolCallDeltaEvent,
+    ToolCallEndEvent,
+    ToolCallStartEvent,
+    UnknownEvent,
+)
+from ._types.gateway import CredentialsCheck, CredentialStatus, Health, ModelInfo, UsageSnapshot
 from ._types.messages import (
     AssistantMessage,
     Cost,
@@ -61,75 +79,9 @@ from .errors import (
     StreamTimeoutError,
 )
 
-if _TYPE_CHECKING:
-    from ._conversation import Conversation
-    from ._protocol.convert import from_wire, to_wire
-    from ._turn.stream import AssistantMessageEventStream, EventStream
-    from ._types.events import (
-        AssistantMessageEvent,
-        DoneEvent,
-        ErrorEvent,
-        ImageEndEvent,
-        StartEvent,
-        TextDeltaEvent,
-        TextEndEvent,
-        TextStartEvent,
-        ThinkingDeltaEvent,
-        ThinkingEndEvent,
-        ThinkingStartEvent,
-        ToolCallDeltaEvent,
-        ToolCallEndEvent,
-        ToolCallStartEvent,
-        UnknownEvent,
-    )
-    from ._types.gateway import CredentialsCheck, CredentialStatus, Health, ModelInfo, UsageSnapshot
-
 _logs.set_up(_os.environ)
 
 __version__ = "0.1.0"
-
-# Loaded when they are first asked for, or with the first turn. With what turns need besides, that
-# would be nearly half of what importing this package costs.
-_LATE = {
-    "AssistantMessageEvent": "_types.events",
-    "AssistantMessageEventStream": "_turn.stream",
-    "Conversation": "_conversation",
-    "CredentialStatus": "_types.gateway",
-    "CredentialsCheck": "_types.gateway",
-    "DoneEvent": "_types.events",
-    "ErrorEvent": "_types.events",
-    "EventStream": "_turn.stream",
-    "Health": "_types.gateway",
-    "ImageEndEvent": "_types.events",
-    "ModelInfo": "_types.gateway",
-    "StartEvent": "_types.events",
-    "TextDeltaEvent": "_types.events",
-    "TextEndEvent": "_types.events",
-    "TextStartEvent": "_types.events",
-    "ThinkingDeltaEvent": "_types.events",
-    "ThinkingEndEvent": "_types.events",
-    "ThinkingStartEvent": "_types.events",
-    "ToolCallDeltaEvent": "_types.events",
-    "ToolCallEndEvent": "_types.events",
-    "ToolCallStartEvent": "_types.events",
-    "UnknownEvent": "_types.events",
-    "UsageSnapshot": "_types.gateway",
-    "from_wire": "_protocol.convert",
-    "to_wire": "_protocol.convert",
-}
-
-
-def __getattr__(name: str) -> object:
-    if name not in _LATE:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    with _LOADING:
-        module = _importlib.import_module(f"{__name__}.{_LATE[name]}")
-    return globals().setdefault(name, getattr(module, name))
-
-
-def __dir__() -> list[str]:
-    return [*globals().keys() | _LATE]
-
 
 __all__ = [
     "AbortController",
@@ -203,3 +155,30 @@ __all__ = [
     "stream_pi_native",
     "to_wire",
 ]
+
+
+def _publish(names: list[str]) -> None:
+    """Have public classes name the public module in pickles, tracebacks and reprs.
+
+    `typing.get_type_hints` looks for the names of an annotation in the class's module, so the
+    annotations of fields are evaluated before that changes.
+    """
+    import inspect
+    import sys
+    import typing
+
+    known = {
+        **globals(),
+        "threading": sys.modules["threading"],
+        "requests": sys.modules["requests"],
+    }
+    classes = [value for name in names if isinstance(value := globals()[name], type)]
+    for cls in classes:
+        if hasattr(cls, "__attrs_attrs__"):
+            hints = typing.get_type_hints(cls, localns=known, include_extras=True)
+            cls.__annotations__ = {name: hints[name] for name in inspect.get_annotations(cls)}
+    for cls in classes:
+        cls.__module__ = __name__
+
+
+_publish(__all__)

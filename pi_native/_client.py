@@ -6,17 +6,21 @@ import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import attrs
 
 from ._config import Setting, find_api_key, find_base_url
+from ._http.json_call import fetch_json, get
 from ._http.timeouts import ARGUMENT, DEFAULT, limit_origins, resolve_limits
 from ._http.transport import Transport, shared_transport
+from ._protocol.convert import from_wire
 from ._protocol.headers import Secret, merge_headers, with_bearer
 from ._threads.abort import AbortController, AbortSignal
-from ._threads.fork import LOADING
+from ._turn.stream import AssistantMessageEventStream
+from ._turn.worker import failed_call, start_call
 from ._types.content import ImageContent, TextContent
+from ._types.gateway import CredentialsCheck, Health, ModelInfo, ModelList, UsageSnapshot
 from ._types.messages import AssistantMessage, Message, UserMessage
 from ._types.options import OnIncomplete, StreamOptions
 from ._types.request import Context, Model, Tool
@@ -28,11 +32,10 @@ if TYPE_CHECKING:
     import requests
     from typing_extensions import Self
 
-    from ._turn.stream import AssistantMessageEventStream
-    from ._types.gateway import CredentialsCheck, Health, ModelInfo, ModelList, UsageSnapshot
 
 _CONNECT_SECONDS = 10.0
 
+T = TypeVar("T")
 Prompt = str | Message | Sequence[Message] | Context
 
 
@@ -57,8 +60,6 @@ def stream_pi_native(
     _expect(options, StreamOptions, "options")
     _expect_signal(options.signal)
     transport = shared_transport() if options.session is None else Transport(options.session)
-    with LOADING:
-        from ._turn.worker import start_call  # what only turns need is loaded with the first
     return start_call(model, context, options, transport)
 
 
@@ -216,23 +217,20 @@ class Client:
 
     def models(self) -> list[ModelInfo]:
         """The models that the gateway offers."""
-        answer: ModelList = self._ask("/v1/models", "ModelList")
+        answer = self._ask("/v1/models", ModelList)
         return answer.data or []
 
     def health(self) -> Health:
         """Whether the gateway is up, and which version it is. Needs no key."""
-        answer: Health = self._ask("/healthz", "Health")
-        return answer
+        return self._ask("/healthz", Health)
 
     def usage(self) -> UsageSnapshot:
         """What was used of each provider's limits."""
-        answer: UsageSnapshot = self._ask("/v1/usage", "UsageSnapshot")
-        return answer
+        return self._ask("/v1/usage", UsageSnapshot)
 
     def check_credentials(self) -> CredentialsCheck:
         """Have the gateway try each of its credentials. May take a while: one after the other."""
-        answer: CredentialsCheck = self._ask("/v1/credentials/check", "CredentialsCheck")
-        return answer
+        return self._ask("/v1/credentials/check", CredentialsCheck)
 
     def close(self) -> None:
         """Close the connections that are kept for the next turn. Running turns run on."""
@@ -293,25 +291,19 @@ class Client:
         settings = StreamOptions(**{"api_key": self._api_key, **self._defaults, **options})
         _expect_signal(settings.signal)
         transport = self._transport_for(settings)
-        with LOADING:
-            from ._turn.worker import failed_call, start_call
         try:
             chosen = self._model(model)
         except ConfigurationError as exc:
             return failed_call(exc)
         return start_call(chosen, context, settings, transport, keep)
 
-    def _ask(self, path: str, answer: str) -> Any:
-        """The answer to one of the gateway's own pages, as the type of that name."""
-        with LOADING:
-            from ._http import json_call as _fetch
-            from ._protocol import convert as _convert
-            from ._types import gateway as _service
+    def _ask(self, path: str, answer: type[T]) -> T:
+        """Return what the gateway answers to a GET of `path`, as an `answer`."""
         headers = merge_headers({"Accept": "application/json"}, self._attribution, self._headers)
         limits = resolve_limits(StreamOptions(**self._defaults), os.environ)
-        request = _fetch.get(self.base_url, path, with_bearer(headers, self._api_key))
-        said = _fetch.fetch_json(self._transport, request, limits)
-        return _convert.from_wire(said, getattr(_service, answer))
+        request = get(self.base_url, path, with_bearer(headers, self._api_key))
+        said = fetch_json(self._transport, request, limits)
+        return from_wire(said, answer)
 
     def _transport_for(self, options: StreamOptions) -> Transport:
         own = self._transport

@@ -32,7 +32,6 @@ from urllib3.util import wait_for_write
 from urllib3.util.connection import allowed_gai_family
 
 from .._protocol.chunked import Piece
-from .._threads.fork import begin_handshake, end_handshake
 from .response import Response
 
 _running = threading.local()
@@ -256,17 +255,6 @@ class _Connection(_Seam, HTTPConnection):
 
 class _TLSConnection(_Seam, HTTPSConnection):
     response_class = Response
-
-    def connect(self) -> None:
-        try:
-            super().connect()
-        finally:
-            end_handshake()
-
-    def _new_conn(self) -> socket.socket:
-        sock = super()._new_conn()
-        begin_handshake()  # urllib3 goes on with it, and ends it within `connect`
-        return sock
 
 
 class _QuietWhenFull:

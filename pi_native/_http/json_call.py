@@ -12,7 +12,6 @@ from .._protocol.error_response import MAX_BODY_BYTES, refusal
 from .._protocol.request import Request
 from .._protocol.rules import quote
 from .._protocol.strict_json import parse_json
-from .._threads.fork import begin_tls
 from .._threads.timers import PhaseClock, watchdog
 from ..errors import PiNativeError, StreamProtocolError, StreamTimeoutError, TimeoutPhase
 from .connection import Lifeline
@@ -58,8 +57,6 @@ class _Fetch:
         raise self._timeout
 
     def _ask(self, request: Request) -> dict[str, Any]:
-        if request.over_tls:
-            begin_tls()
         seam = self._transport.has_seam
         answer = self._transport.send(
             request,

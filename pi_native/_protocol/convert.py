@@ -15,11 +15,11 @@ import abc
 import functools
 from collections.abc import Callable
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args, get_origin, overload
+from typing import Any, Literal, TypeVar, get_args, get_origin, overload
 
+import cattrs
 from attrs import evolve
 
-from .._threads.fork import LOADING
 from .._types import events as ev
 from .._types.base import Unknown, Wire, wire_fields, wire_name
 from .._types.content import Block
@@ -28,9 +28,6 @@ from .._types.messages import AssistantMessage, Message
 from .._types.options import StreamOptions, wire_options
 from . import structure as readers
 from .validation import Faults, decode_error, wrong_or_missing
-
-if TYPE_CHECKING:
-    import cattrs
 
 T = TypeVar("T")
 
@@ -237,9 +234,6 @@ def _comes_from(origin: Any) -> Callable[[Any], bool]:
 
 @functools.cache
 def _converter() -> cattrs.Converter:
-    with LOADING:
-        import cattrs  # here, as it is a tenth of what importing this package would cost
-
     converter = cattrs.Converter()
     _register_plain(converter)
     for matches, make in (

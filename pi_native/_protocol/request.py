@@ -25,10 +25,6 @@ class Request:
     headers: dict[str, str] = attrs.field(factory=dict)
     body: bytes | None = None
 
-    @property
-    def over_tls(self) -> bool:
-        return self.url.lower().startswith("https:")
-
 
 def turn_request(model: Model, context: Context, options: StreamOptions) -> Request:
     """The POST for one turn. Raises `ConfigurationError`."""

@@ -11,7 +11,6 @@ from collections.abc import Callable
 from .._http.timeouts import Limits, resolve_limits
 from .._http.transport import Transport
 from .._protocol.request import Request, turn_request
-from .._threads.fork import begin_tls, end_thread
 from .._types.messages import AssistantMessage
 from .._types.options import RetryInfo, StreamOptions
 from .._types.request import Context, Model
@@ -79,8 +78,6 @@ def _start(turn: Turn, context: Context, transport: Transport) -> None:
 def _work(turn: Turn, request: Request, transport: Transport, limits: Limits) -> None:
     enter_span(turn.span)
     try:
-        if request.over_tls:
-            begin_tls()
         for attempt in itertools.count(1):
             turn.meter.begin_attempt()
             may_retry = attempt <= turn.options.max_retries
@@ -97,8 +94,6 @@ def _work(turn: Turn, request: Request, transport: Transport, limits: Limits) ->
         turn.fail(exc)
     finally:
         turn.finish()
-        if request.over_tls:
-            end_thread()
 
 
 def _attempt(exchange: Exchange, request: Request, attempt: int) -> RetryInfo | None:

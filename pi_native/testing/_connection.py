@@ -15,8 +15,6 @@ import threading
 import time
 from collections.abc import Callable
 
-from pi_native._threads.fork import answer_handshake, begin_tls, end_handshake, end_thread
-
 from ._faults import position
 from ._request import BadRequest, RecordedRequest, parse_head
 from ._response import Response
@@ -71,8 +69,6 @@ class Connection:
             with self._lock:
                 self.closed = True  # before the client can see the end
                 self._sock.close()
-            if self._tls is not None:
-                end_thread()
 
     def cut(self) -> None:
         """Wake the thread and make it end; from another thread."""
@@ -84,15 +80,8 @@ class Connection:
     def _prepare(self) -> None:
         self._sock.setblocking(True)
         self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        if self._tls is None:
-            return
-        begin_tls()
-        self._readable(None)  # a fork waits for handshakes, and the client may wait for a fork
-        answer_handshake()
-        try:
+        if self._tls is not None:
             self._shake_hands(self._tls)
-        finally:
-            end_handshake()
 
     def _shake_hands(self, context: ssl.SSLContext) -> None:
         with self._lock:  # wrapping takes the descriptor over into another object

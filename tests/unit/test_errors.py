@@ -76,7 +76,7 @@ def test_every_error_is_looked_at_here() -> None:
     own = [
         value
         for value in vars(errors).values()
-        if inspect.isclass(value) and value.__module__ == errors.__name__
+        if inspect.isclass(value) and issubclass(value, errors.PiNativeError)
     ]
     assert set(own) == set(CLASSES)
     assert all(getattr(pi_native, cls.__name__) is cls for cls in own)

@@ -1,10 +1,11 @@
-"""The public names: every one is there, and those that are not needed yet are loaded late."""
+"""The public names: each can be imported, and is called by its public name."""
 
 from __future__ import annotations
 
-import subprocess
-import sys
+import pickle
+import typing
 
+import attrs
 import pytest
 
 import pi_native
@@ -24,17 +25,19 @@ def test_a_name_that_is_not_there() -> None:
         pi_native.Cilent  # type: ignore[attr-defined]  # noqa: B018
 
 
-def test_what_is_not_needed_yet_is_loaded_late() -> None:
-    """Neither cattrs, nor what only turns need, nor the gateway's own pages are loaded at first."""
-    code = (
-        "import sys, pi_native\n"
-        "late = {'cattrs', 'pi_native._types.gateway', 'pi_native._conversation',\n"
-        "    'pi_native._http.json_call',\n"
-        "    'pi_native._turn.worker', 'pi_native._types.events', \n"
-        "    'pi_native._protocol.convert', 'pi_native._turn.stream'}\n"
-        "assert not late & sys.modules.keys()\n"
-        "assert pi_native.Health(True, '1').ok and pi_native.Conversation\n"
-        "assert {'pi_native._types.gateway', 'pi_native._conversation'} <= sys.modules.keys()\n"
-        "assert {'Health', 'Conversation'} <= vars(pi_native).keys()\n"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+def test_public_classes_name_the_public_module() -> None:
+    """A pickle, a traceback and a repr never name a private module."""
+    classes = {
+        name: value
+        for name in pi_native.__all__
+        if isinstance(value := getattr(pi_native, name), type)
+    }
+    assert {name for name, cls in classes.items() if cls.__module__ != "pi_native"} == set()
+    restored = pickle.loads(pickle.dumps(pi_native.UserMessage("Hi", timestamp=0)))
+    assert restored == pi_native.UserMessage("Hi", timestamp=0)
+
+
+@pytest.mark.parametrize("cls", [c for c in vars(pi_native).values() if attrs.has(c)], ids=str)
+def test_the_types_of_fields_can_be_asked_for(cls: type) -> None:
+    """`typing.get_type_hints` works on every public attrs class, for whatever library asks."""
+    assert typing.get_type_hints(cls).keys() >= {field.name for field in attrs.fields(cls)}

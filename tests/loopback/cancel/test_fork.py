@@ -7,13 +7,10 @@ its own watchdog, and leave alone what is the parent's.
 from __future__ import annotations
 
 import gc
-import socket
-import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
-from urllib.parse import urlsplit
 
 import pytest
 
@@ -24,25 +21,27 @@ from pi_native import (
     Client,
     Context,
     Conversation,
-    GatewayConnectionError,
     StreamTimeoutError,
     UserMessage,
 )
-from pi_native._threads import fork as _forks
-from pi_native.testing import FakeGateway, HTTPError, Reply, Stall, _connection
+from pi_native.testing import FakeGateway, HTTPError, Reply, Stall
 
 from ...forking import FORKS, LEFT, in_child
 from ..calls import KEY, start
 
-pytestmark = [*FORKS, pytest.mark.usefixtures("trusted")]
+pytestmark = FORKS
 
 LIMIT = 0.25  # seconds
 
 
-@pytest.fixture(params=["http", "https"])
-def gateway(request: pytest.FixtureRequest, server_tls: ssl.SSLContext) -> Iterator[FakeGateway]:
-    """A started gateway."""
-    with FakeGateway(KEY, tls=server_tls if request.param == "https" else None) as gateway:
+@pytest.fixture
+def gateway() -> Iterator[FakeGateway]:
+    """Start a gateway without TLS.
+
+    OpenSSL's own locks are copied by a fork: a child hung in 3 of 309 tries after a handshake in
+    another thread. Programs that use https start processes with `spawn` or `forkserver`.
+    """
+    with FakeGateway(KEY) as gateway:
         yield gateway
 
 
@@ -244,69 +243,6 @@ def test_forking_while_other_threads_stream(gateway: FakeGateway, turn: Turn) ->
         assert stall(turn, **limits)[0] == "first_event"
     assert conversations.wrong == []
     assert min(conversations.turns) > 1
-
-
-@pytest.mark.parametrize("gateway", ["https"], indirect=True)
-def test_threads_that_speak_tls_mind_a_fork(
-    gateway: FakeGateway, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Worker, asking thread and the gateway's own are begun before TLS, and say when they shake
-    hands; ours say that they end."""
-    begun: set[int] = set()
-    speaking: list[threading.Thread] = []
-    ending: list[int] = []
-    random, shake_hands = ssl.RAND_bytes, ssl.SSLSocket.do_handshake
-
-    def note_begun(size: int) -> bytes:
-        begun.add(threading.get_native_id())
-        return random(size)
-
-    def note_speaking(self: ssl.SSLSocket, *args: Any) -> None:
-        assert threading.get_native_id() in begun
-        assert threading.get_ident() in _forks._handshaking
-        speaking.append(threading.current_thread())
-        shake_hands(self, *args)
-
-    monkeypatch.setattr(ssl, "RAND_bytes", note_begun)
-    monkeypatch.setattr(ssl.SSLSocket, "do_handshake", note_speaking)
-    monkeypatch.setattr(_forks, "_ending", ending)
-    with Client(gateway.url, KEY, max_retries=0) as client:
-        assert client.stream("x/y", "a").result(LEFT)
-    with Client(gateway.url, KEY, max_retries=0) as client:
-        assert client.health()
-    gateway.close()
-    ours = [thread for thread in speaking if thread is not threading.current_thread()]
-    for thread in ours:
-        thread.join(LEFT)
-    assert len(speaking) == 4
-    assert sorted(ending) == sorted(thread.native_id or 0 for thread in ours)
-    assert not _forks._handshaking
-
-
-@pytest.mark.parametrize("gateway", ["https"], indirect=True)
-def test_a_silent_connection_is_no_handshake(
-    gateway: FakeGateway, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The gateway shakes hands with who begins to; a fork waits for nobody who says nothing."""
-    shaking: list[int] = []
-    monkeypatch.setattr(_connection, "answer_handshake", lambda: shaking.append(1))
-    address = urlsplit(gateway.url)
-    with socket.create_connection((address.hostname, address.port or 0), LEFT):
-        with Client(gateway.url, KEY) as client:
-            assert client.health()
-        assert shaking == [1]
-
-
-@pytest.mark.parametrize("gateway", ["https"], indirect=True)
-def test_a_handshake_that_fails_is_over(
-    gateway: FakeGateway, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Nobody waits for a handshake that went wrong, on either side."""
-    monkeypatch.delenv("REQUESTS_CA_BUNDLE")
-    with Client(gateway.url, KEY) as client, pytest.raises(GatewayConnectionError):
-        client.health()
-    gateway.close()
-    assert not _forks._handshaking
 
 
 def test_a_conversations_turn_is_the_parents() -> None:

@@ -47,10 +47,16 @@ SHOWN_IN_USE = {
 
 def found() -> Iterator[tuple[str, doctest.DocTest]]:
     """Every docstring of the package that has an example, by the name of what it is about."""
+    finder = doctest.DocTestFinder()
+    for name, value in NAMES.items():
+        if isinstance(value, type):  # its module is the package, wherever its code is
+            yield from (
+                (test.name, test) for test in finder.find(value, name, False) if test.examples
+            )
     for module in pkgutil.walk_packages(pi_native.__path__, "pi_native."):
         if not module.name.endswith("__main__"):
             imported = importlib.import_module(module.name)
-            for test in doctest.DocTestFinder().find(imported, module.name):
+            for test in finder.find(imported, module.name):
                 if test.examples:
                     yield test.name.removeprefix(f"{module.name}."), test
 
