@@ -20,7 +20,7 @@ from pi_native import (
     to_wire,
 )
 from pi_native._protocol.chunked import Piece
-from pi_native._protocol.decoder import EventReader
+from pi_native._protocol.decoder import EventDecoder
 from pi_native._protocol.strict_json import parse_json
 
 from .splits import check, splits
@@ -30,14 +30,14 @@ _PLENTY = 1 << 40
 _MADE_HERE = "a message of our own"
 
 
-class _SafeReader(EventReader):
+class _SafeReader(EventDecoder):
     """Reads everything the safe way."""
 
     def _read_delta(self, *_: object) -> None:
         return None
 
 
-class _InChunksReader(EventReader):
+class _InChunksReader(EventDecoder):
     """Reads what it is fed where it stands, between lines of HTTP's framing that end in LF."""
 
     def feed(self, data: bytes) -> Iterator[AssistantMessageEvent]:
@@ -47,11 +47,11 @@ class _InChunksReader(EventReader):
 
 def check_events(data: bytes) -> None:
     """Any bytes give the same events and the same failure, fast and safe, whole and in pieces."""
-    whole = _read(EventReader, [data])
+    whole = _read(EventDecoder, [data])
     check(whole == _read(_SafeReader, [data]), "the fast way and the safe way differ")
-    check(whole == _read(EventReader, [data], _Observer()), "an observer changes the events")
+    check(whole == _read(EventDecoder, [data], _Observer()), "an observer changes the events")
     for pieces in splits(data):
-        check(whole == _read(EventReader, pieces), f"other events from {pieces!r}")
+        check(whole == _read(EventDecoder, pieces), f"other events from {pieces!r}")
         check(whole == _read(_InChunksReader, pieces), f"other events from chunks of {pieces!r}")
 
 
@@ -66,7 +66,7 @@ class _Observer:
 
 
 def _read(
-    make: type[EventReader], pieces: list[bytes], observer: _Observer | None = None
+    make: type[EventDecoder], pieces: list[bytes], observer: _Observer | None = None
 ) -> tuple[list[str], str]:
     """The events as text, and what ended them if that was a failure."""
     reader = make(_MODEL, _PLENTY, observer)
@@ -81,7 +81,7 @@ def _read(
 
 
 def _feed(
-    reader: EventReader, pieces: list[bytes], take: Callable[[AssistantMessageEvent], None]
+    reader: EventDecoder, pieces: list[bytes], take: Callable[[AssistantMessageEvent], None]
 ) -> None:
     for piece in pieces:
         for event in reader.feed(piece):

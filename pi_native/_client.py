@@ -12,7 +12,7 @@ import attrs
 
 from ._config import Setting, find_api_key, find_base_url
 from ._http.json_call import fetch_json, get
-from ._http.timeouts import ARGUMENT, DEFAULT, limit_origins, resolve_limits
+from ._http.timeouts import ARGUMENT, DEFAULT, resolve_timeouts, timeout_origins
 from ._http.transport import Transport, shared_transport
 from ._protocol.convert import from_wire
 from ._protocol.headers import Secret, merge_headers, with_bearer
@@ -156,9 +156,9 @@ class Client:
         The key itself is not told. Raises `ConfigurationError` for a timeout that is no number.
         """
         options = StreamOptions(**self._defaults)
-        limits = resolve_limits(options, os.environ)
+        limits = resolve_timeouts(options, os.environ)
         key = "set" if self._api_key else None
-        origins = self._origins | limit_origins(options, os.environ)
+        origins = self._origins | timeout_origins(options, os.environ)
         connect = DEFAULT if limits.connect == _CONNECT_SECONDS else ARGUMENT
         total = DEFAULT if limits.total is None else ARGUMENT
         return [
@@ -300,7 +300,7 @@ class Client:
     def _ask(self, path: str, answer: type[T]) -> T:
         """Return what the gateway answers to a GET of `path`, as an `answer`."""
         headers = merge_headers({"Accept": "application/json"}, self._attribution, self._headers)
-        limits = resolve_limits(StreamOptions(**self._defaults), os.environ)
+        limits = resolve_timeouts(StreamOptions(**self._defaults), os.environ)
         request = get(self.base_url, path, with_bearer(headers, self._api_key))
         said = fetch_json(self._transport, request, limits)
         return from_wire(said, answer)

@@ -28,7 +28,7 @@ from .errors import ConfigurationError
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-_BUSY = "a turn of this conversation is running: end it, or fork()"
+_BUSY = "a turn of this conversation is running: end it, or copy()"
 
 Said = str | Message | Sequence[Message]
 
@@ -43,7 +43,7 @@ class Conversation:
     * `context` is what goes out with the next prompt: system prompt, tools and messages.
     * A turn that fails, is cancelled, or ends early adds nothing: neither its prompt nor what there
       was of its answer, which its stream still has, as `partial`.
-    * There is one turn at a time; `fork()` to go on in two ways at once.
+    * There is one turn at a time; `copy()` to go on in two ways at once.
 
     A pickle has what the client's own has, and no key that was given as an option.
 
@@ -110,7 +110,7 @@ class Conversation:
         """
         return self.stream(prompt, **options)._result_alone().raise_for_error()
 
-    def fork(self) -> Conversation:
+    def copy(self) -> Conversation:
         """A conversation that goes on from here by itself. Its messages are copies."""
         twin = copy.copy(self)
         twin.context = copy.deepcopy(self.context)

@@ -22,7 +22,7 @@ hypothesis.settings.register_profile(
 )
 hypothesis.settings.load_profile("patient")
 
-_STAYS = {"MainThread", "stream-watchdog"}
+_STAYS = {"MainThread", "stream-timer"}
 _DESCRIPTORS = Path("/proc/self/fd")
 
 

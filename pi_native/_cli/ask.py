@@ -87,7 +87,7 @@ def show_text(
     stream: AssistantMessageEventStream, console: Console, *, thinking: bool = False
 ) -> AssistantMessage:
     """Show a turn as text, and its thinking if wanted. Raises what went wrong with it."""
-    answer = _Answer(console, thinking=thinking)
+    answer = _AnswerPrinter(console, thinking=thinking)
     for event in stream:
         answer.show(event)
     console.finish()
@@ -109,7 +109,7 @@ def _checked(message: AssistantMessage, console: Console) -> AssistantMessage:
     return message
 
 
-class _Answer:
+class _AnswerPrinter:
     """Shows events as text: what is said on stdout, what is thought on stderr."""
 
     def __init__(self, console: Console, *, thinking: bool) -> None:

@@ -3,7 +3,7 @@
 `Response.close()` from another thread does not cancel: it waits for the reader's lock. A shutdown
 wakes the reader in about a millisecond, in every phase, if only one has the socket. While a TCP
 connect, a TLS handshake or the wait for headers runs there is no response to ask for it, so the
-connections here hand each socket to the running call's `Lifeline`, before it is connected.
+connections here hand each socket to the running call's `SocketHandle`, before it is connected.
 
 A lifeline keeps a duplicate of the descriptor. Wrapping in TLS detaches the socket it is given, and
 shutting down an `SSLSocket` makes its reader see ciphertext; the duplicate is spared both.
@@ -32,13 +32,13 @@ from urllib3.util import wait_for_write
 from urllib3.util.connection import allowed_gai_family
 
 from .._protocol.chunked import Piece
-from .response import Response
+from .response import ChunkedResponse
 
 _running = threading.local()
 _UNDER_WAY = (errno.EINPROGRESS, errno.EWOULDBLOCK)
 
 
-class Lifeline:
+class SocketHandle:
     """What one call holds of the connection it uses: enough to cut it, from any thread.
 
     The lock is reentrant because a finaliser may cut in the middle of any of these methods. A
@@ -124,11 +124,11 @@ def _shut_down(descriptor: int) -> None:
         wrapped.detach()
 
 
-class _Seam:
+class CancellableConnection:
     """Mixed into urllib3's connections: hands their sockets to the running call's lifeline."""
 
-    _owner: Lifeline | None = None
-    _born_for: Lifeline | None = None
+    _owner: SocketHandle | None = None
+    _born_for: SocketHandle | None = None
 
     def _new_conn(self: Any) -> socket.socket:
         lifeline = getattr(_running, "lifeline", None)
@@ -155,7 +155,7 @@ class _Seam:
             lifeline.now_connected(reused=self._born_for is not lifeline)
         super().request(*args, **kwargs)  # type: ignore[misc]
 
-    def _take_over(self, lifeline: Lifeline | None) -> None:
+    def _take_over(self, lifeline: SocketHandle | None) -> None:
         # urllib3 gives a connection back inside the last read. The call that read from it may be
         # cancelled a moment later, and must not reach the next call's socket then.
         if self._owner is not None and self._owner is not lifeline:
@@ -163,7 +163,7 @@ class _Seam:
         self._owner = lifeline
 
 
-def _connect(connection: Any, lifeline: Lifeline | None) -> socket.socket:
+def _connect(connection: Any, lifeline: SocketHandle | None) -> socket.socket:
     """Connect to one of the host's addresses, each within its share of the time that is left."""
     host = connection._dns_host.strip("[]")
     found = socket.getaddrinfo(host, connection.port, allowed_gai_family(), socket.SOCK_STREAM)
@@ -189,7 +189,7 @@ def _connect(connection: Any, lifeline: Lifeline | None) -> socket.socket:
 
 
 def _connect_to(
-    sock: socket.socket, address: Any, seconds: float | None, lifeline: Lifeline | None
+    sock: socket.socket, address: Any, seconds: float | None, lifeline: SocketHandle | None
 ) -> None:
     """Connect, waiting for at most `seconds`.
 
@@ -209,17 +209,17 @@ def _connect_to(
         raise OSError(error, os.strerror(error))
 
 
-def _is_cut(lifeline: Lifeline | None) -> bool:
+def _is_cut(lifeline: SocketHandle | None) -> bool:
     return lifeline is not None and lifeline.is_cut
 
 
-def _connect_by(lifeline: Lifeline | None) -> float | None:
+def _connect_by(lifeline: SocketHandle | None) -> float | None:
     if lifeline is None or lifeline.connect_timeout is None:
         return None
     return time.monotonic() + lifeline.connect_timeout
 
 
-def _prepare(sock: socket.socket, connection: Any, lifeline: Lifeline | None) -> None:
+def _prepare(sock: socket.socket, connection: Any, lifeline: SocketHandle | None) -> None:
     for option in connection.socket_options or ():
         sock.setsockopt(*option)
     if connection.source_address:
@@ -238,7 +238,7 @@ def direct_read(
     before a read that may block.
     """
     response = getattr(raw, "_original_response", None)
-    if not isinstance(response, Response) or not response.chunked or _is_encoded(raw):
+    if not isinstance(response, ChunkedResponse) or not response.chunked or _is_encoded(raw):
         return None
     response.before_read = before_read
     response.after_read = after_read
@@ -249,12 +249,12 @@ def _is_encoded(raw: Any) -> bool:
     return "content-encoding" in raw.headers
 
 
-class _Connection(_Seam, HTTPConnection):
-    response_class = Response
+class _Connection(CancellableConnection, HTTPConnection):
+    response_class = ChunkedResponse
 
 
-class _TLSConnection(_Seam, HTTPSConnection):
-    response_class = Response
+class _TLSConnection(CancellableConnection, HTTPSConnection):
+    response_class = ChunkedResponse
 
 
 class _QuietWhenFull:
@@ -278,7 +278,7 @@ class _TLSPool(_QuietWhenFull, HTTPSConnectionPool):
 _POOLS = {"http": _Pool, "https": _TLSPool}
 
 
-class SeamAdapter(HTTPAdapter):
+class CancellableAdapter(HTTPAdapter):
     """An adapter for requests whose connections can be cut, directly and through HTTP proxies."""
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:

@@ -19,7 +19,7 @@ from ..errors import (
     StreamTimeoutError,
 )
 
-Timeouts = tuple[float | None, float | None]
+TimeoutPair = tuple[float | None, float | None]
 """For connecting, and for each read; in seconds."""
 
 BAD_SETUP = (
@@ -47,7 +47,7 @@ def unusable(exc: Exception, url: str, where: str) -> PiNativeError:
 
 
 def timed_out(
-    exc: requests.exceptions.Timeout, timeout: Timeouts, took: float
+    exc: requests.exceptions.Timeout, timeout: TimeoutPair, took: float
 ) -> StreamTimeoutError:
     """The failure of a session's own timeout, after so many seconds."""
     connect, read = timeout

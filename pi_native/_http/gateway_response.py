@@ -28,7 +28,7 @@ def _nothing() -> None:
     pass
 
 
-class Answer:
+class GatewayResponse:
     """A gateway's answer: its headers are in, its body is read piece by piece."""
 
     watch: Watch | None = None

@@ -12,29 +12,29 @@ from .._protocol.error_response import MAX_BODY_BYTES, refusal
 from .._protocol.request import Request
 from .._protocol.rules import quote
 from .._protocol.strict_json import parse_json
-from .._threads.timers import PhaseClock, watchdog
+from .._threads.timers import PhaseClock, timer_thread
 from ..errors import PiNativeError, StreamProtocolError, StreamTimeoutError, TimeoutPhase
-from .connection import Lifeline
-from .gateway_response import Answer
-from .timeouts import Limits
+from .connection import SocketHandle
+from .gateway_response import GatewayResponse
+from .timeouts import Timeouts
 from .transport import Transport
 
 _MAX_ANSWER_BYTES = 64 * 1024 * 1024
 
 
-def fetch_json(transport: Transport, request: Request, limits: Limits) -> dict[str, Any]:
+def fetch_json(transport: Transport, request: Request, limits: Timeouts) -> dict[str, Any]:
     """The JSON object that the gateway answers. Raises what a turn's stream would raise."""
     return _Fetch(transport, limits).run(request)
 
 
 class _Fetch:
-    def __init__(self, transport: Transport, limits: Limits) -> None:
+    def __init__(self, transport: Transport, limits: Timeouts) -> None:
         self._transport = transport
         self._limits = limits
-        self._lifeline = Lifeline()
+        self._lifeline = SocketHandle()
         self._clock = PhaseClock(self._expired)
         self._timeout: StreamTimeoutError | None = None
-        self._total = watchdog().timer()
+        self._total = timer_thread().timer()
 
     def run(self, request: Request) -> dict[str, Any]:
         limits, lifeline = self._limits, self._lifeline
@@ -57,7 +57,7 @@ class _Fetch:
         raise self._timeout
 
     def _ask(self, request: Request) -> dict[str, Any]:
-        seam = self._transport.has_seam
+        seam = self._transport.owns_sockets
         answer = self._transport.send(
             request,
             self._lifeline,
@@ -70,7 +70,7 @@ class _Fetch:
         finally:
             answer.close()
 
-    def _read(self, answer: Answer) -> dict[str, Any]:
+    def _read(self, answer: GatewayResponse) -> dict[str, Any]:
         info = answer.info
         ok = 200 <= info.status <= 299
         body = _collect(answer, _MAX_ANSWER_BYTES if ok else MAX_BODY_BYTES)
@@ -94,7 +94,7 @@ class _Fetch:
         self._lifeline.cut()
 
 
-def _collect(answer: Answer, limit: int) -> bytes:
+def _collect(answer: GatewayResponse, limit: int) -> bytes:
     body = bytearray()
     for data in answer.chunks():
         body += data

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from .._protocol.request import Request
-    from .connection import Lifeline
-    from .gateway_response import Answer
+    from .connection import SocketHandle
+    from .gateway_response import GatewayResponse
 
 
 class Watch(Protocol):
@@ -20,7 +20,7 @@ class Watch(Protocol):
     def failed(self, error: Exception) -> None:
         """There is no answer."""
 
-    def answered(self, answer: Answer) -> None:
+    def answered(self, answer: GatewayResponse) -> None:
         """The answer's headers are in."""
 
     def read(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
@@ -33,5 +33,5 @@ class Watch(Protocol):
 class Tap(Protocol):
     """Looks on at every exchange of a transport."""
 
-    def sending(self, request: Request, lifeline: Lifeline) -> Watch | None:
+    def sending(self, request: Request, lifeline: SocketHandle) -> Watch | None:
         """A request is about to be sent; what is returned looks on at what becomes of it."""

@@ -36,7 +36,7 @@ def _nothing() -> None:
     pass
 
 
-class Response(http.client.HTTPResponse):
+class ChunkedResponse(http.client.HTTPResponse):
     """One response, on a socket."""
 
     def __init__(self, sock: Any, *args: Any, **kwargs: Any) -> None:

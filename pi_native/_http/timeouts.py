@@ -24,7 +24,7 @@ ARGUMENT, DEFAULT = "argument", "default"
 
 
 @attrs.define(eq=False, repr=False)
-class Limits:
+class Timeouts:
     """In seconds; None is no limit."""
 
     connect: float | None
@@ -33,10 +33,10 @@ class Limits:
     total: float | None
 
 
-def resolve_limits(options: StreamOptions, environ: Mapping[str, str]) -> Limits:
+def resolve_timeouts(options: StreamOptions, environ: Mapping[str, str]) -> Timeouts:
     """The limits of one call. Raises `ConfigurationError` for an option that is no number."""
     idle = _idle(options, environ)
-    return Limits(
+    return Timeouts(
         connect=_seconds(_option(options.connect_timeout_ms, "connect_timeout_ms")),
         first_event=_seconds(_first_event(options, environ, idle)[0]),
         idle=_seconds(idle[0]),
@@ -44,7 +44,7 @@ def resolve_limits(options: StreamOptions, environ: Mapping[str, str]) -> Limits
     )
 
 
-def limit_origins(options: StreamOptions, environ: Mapping[str, str]) -> dict[str, str]:
+def timeout_origins(options: StreamOptions, environ: Mapping[str, str]) -> dict[str, str]:
     """Which of them said how long the waits for events are: an option, the environment or none."""
     idle = _idle(options, environ)
     return {"first_event": _first_event(options, environ, idle)[1], "idle": idle[1]}

@@ -20,9 +20,9 @@ import requests
 from requests.auth import AuthBase
 
 from ..errors import ConnectionPhase, GatewayConnectionError, PiNativeError
-from .connection import Lifeline, SeamAdapter
-from .errors import BAD_SETUP, Timeouts, lost, timed_out, unusable
-from .gateway_response import Answer
+from .connection import CancellableAdapter, SocketHandle
+from .errors import BAD_SETUP, TimeoutPair, lost, timed_out, unusable
+from .gateway_response import GatewayResponse
 
 if TYPE_CHECKING:
     from .._protocol.request import Request
@@ -45,18 +45,18 @@ class Transport:
         self._own: dict[int, requests.Session] = {}  # by process
 
     @property
-    def has_seam(self) -> bool:
+    def owns_sockets(self) -> bool:
         """Whether a lifeline reaches the sockets from their birth on."""
         return self._given is None
 
     def send(
         self,
         request: Request,
-        lifeline: Lifeline,
+        lifeline: SocketHandle,
         *,
         connect_timeout: float | None = None,
         read_timeout: float | None = None,
-    ) -> Answer:
+    ) -> GatewayResponse:
         """Send it and wait for the answer's headers.
 
         The timeouts, in seconds, are only for a session whose sockets a lifeline does not reach.
@@ -76,7 +76,9 @@ class Transport:
         watch.answered(answer)
         return answer
 
-    def _send_anew(self, request: Request, lifeline: Lifeline, timeout: Timeouts) -> Answer:
+    def _send_anew(
+        self, request: Request, lifeline: SocketHandle, timeout: TimeoutPair
+    ) -> GatewayResponse:
         """Send it; again, if a kept connection had been closed before."""
         while True:
             try:
@@ -86,14 +88,16 @@ class Transport:
                     raise
                 _log.debug("a kept connection was closed by the gateway; connecting anew")
 
-    def _send(self, request: Request, lifeline: Lifeline, timeout: Timeouts) -> Answer:
+    def _send(
+        self, request: Request, lifeline: SocketHandle, timeout: TimeoutPair
+    ) -> GatewayResponse:
         session = self._given or self._session()
         where = _origin(request.url)
         began = time.monotonic()
         failure: PiNativeError
         try:
             with lifeline.running():
-                return Answer(_send(session, request, timeout))
+                return GatewayResponse(_send(session, request, timeout))
         except BAD_SETUP as exc:
             failure = unusable(exc, request.url, where)
         except requests.exceptions.Timeout as exc:
@@ -129,7 +133,7 @@ class _PrivateSession(requests.Session):
         self.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
         self.headers["User-Agent"] = "pi-native-python"
         for scheme in ("http://", "https://"):
-            self.mount(scheme, SeamAdapter(pool_maxsize=_IDLE_CONNECTIONS))
+            self.mount(scheme, CancellableAdapter(pool_maxsize=_IDLE_CONNECTIONS))
 
 
 _shared = Transport()
@@ -174,7 +178,7 @@ class _KeepAuthorization(AuthBase):
         return prepared
 
 
-def _send(session: requests.Session, request: Request, timeout: Timeouts) -> requests.Response:
+def _send(session: requests.Session, request: Request, timeout: TimeoutPair) -> requests.Response:
     prepared = session.prepare_request(
         requests.Request(
             request.method,
@@ -200,7 +204,7 @@ def _auth_for(session: requests.Session, request: Request) -> _KeepAuthorization
     return _KeepAuthorization() if has_bearer or isinstance(session, _PrivateSession) else None
 
 
-def _was_stale(exc: GatewayConnectionError, lifeline: Lifeline) -> bool:
+def _was_stale(exc: GatewayConnectionError, lifeline: SocketHandle) -> bool:
     """Whether a connection from the turn before had been closed when this request met it."""
     return lifeline.reused and not lifeline.is_cut and isinstance(exc.__cause__, ConnectionError)
 

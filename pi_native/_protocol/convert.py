@@ -1,4 +1,4 @@
-"""Wire JSON to typed objects and back: strict in what it takes, and without loss.
+"""WireObject JSON to typed objects and back: strict in what it takes, and without loss.
 
 Reading coerces nothing, accepts that members are missing, and reports every fault of an object at
 once. Reading and then writing is the identity on JSON: what no field is there for, and explicit
@@ -21,7 +21,7 @@ import cattrs
 from attrs import evolve
 
 from .._types import events as ev
-from .._types.base import Unknown, Wire, wire_fields, wire_name
+from .._types.base import Unknown, WireObject, wire_fields, wire_name
 from .._types.content import Block
 from .._types.events import AssistantMessageEvent, Snapshot, UnknownEvent
 from .._types.messages import AssistantMessage, Message
@@ -49,7 +49,7 @@ def from_wire(data: object, cls: Any) -> Any:
     return _read(data, cls)
 
 
-def to_wire(obj: Wire | Unknown) -> dict[str, Any]:
+def to_wire(obj: WireObject | Unknown) -> dict[str, Any]:
     """Write an object as `json.dumps` takes it.
 
     What the protocol describes is new, down to each list; what it leaves open is shared.
@@ -57,7 +57,7 @@ def to_wire(obj: Wire | Unknown) -> dict[str, Any]:
         >>> to_wire(TextContent("Hi"))
         {'type': 'text', 'text': 'Hi'}
     """
-    if not isinstance(obj, (Wire, Unknown)):
+    if not isinstance(obj, (WireObject, Unknown)):
         raise TypeError(f"{type(obj).__name__} is not a type of the wire")
     written: dict[str, Any] = _converter().unstructure(obj)
     return written
@@ -186,13 +186,13 @@ def _read_unknown_event(value: Any, _: Any) -> UnknownEvent:
 # Writing.
 
 
-def _class_writer(cls: type[Wire], write: Callable[[Any], Any]) -> Callable[[Any], Any]:
+def _class_writer(cls: type[WireObject], write: Callable[[Any], Any]) -> Callable[[Any], Any]:
     if issubclass(cls, StreamOptions):
         return wire_options
     getters = {"_partial": _get_partial}
     members = [(wire_name(a), getters.get(a.name) or attrgetter(a.name)) for a in wire_fields(cls)]
 
-    def write_object(obj: Wire) -> dict[str, Any]:
+    def write_object(obj: WireObject) -> dict[str, Any]:
         parts = ((name, get(obj)) for name, get in members)
         written = {name: _write_part(part, write) for name, part in parts if part is not None}
         for name, part in obj.extra.items():
@@ -203,10 +203,10 @@ def _class_writer(cls: type[Wire], write: Callable[[Any], Any]) -> Callable[[Any
 
 
 def _write_part(part: Any, write: Callable[[Any], Any]) -> Any:
-    if isinstance(part, (Wire, Unknown)):
+    if isinstance(part, (WireObject, Unknown)):
         return write(part)
     if isinstance(part, (list, tuple)):
-        return [write(item) if isinstance(item, (Wire, Unknown)) else item for item in part]
+        return [write(item) if isinstance(item, (WireObject, Unknown)) else item for item in part]
     if isinstance(part, dict):
         return dict(part)
     return part.raw() if isinstance(part, UnreadMessage) else part

@@ -23,7 +23,7 @@ from .._types.options import SseEvent
 from .._types.request import Model
 from .chunked import Piece, whole
 from .rules import DONE, read_event
-from .snapshots import STRING_PART, SnapshotRead, SnapshotReader
+from .snapshots import STRING_PART, SnapshotRead, SnapshotTracker
 from .sse import BlockCutter, parse_block
 from .strict_json import parse_json
 
@@ -38,7 +38,7 @@ _KINDS: dict[bytes, type[DeltaEvent]] = {
 }
 
 
-class EventReader:
+class EventDecoder:
     """Reads the events of one answer.
 
     `observe` is called with every server-sent event, also with those behind the end, which are
@@ -57,7 +57,7 @@ class EventReader:
         self._observe = observe
         self._may_look_ahead = observe is None  # an observer is to see every block
         self._cutter = BlockCutter(max_event_bytes)
-        self._snapshots = SnapshotReader()
+        self._snapshots = SnapshotTracker()
 
     def feed(self, data: bytes) -> Iterator[AssistantMessageEvent]:
         """The events that `data` completes. Raises `StreamProtocolError`, behind the good ones."""

@@ -51,7 +51,7 @@ class Snapshot(RawSnapshot):
 
     __slots__ = ("first", "second", "trail")
 
-    def __init__(self, trail: Trail, first: int, second: int) -> None:
+    def __init__(self, trail: SharedBuffer, first: int, second: int) -> None:
         self.trail = trail
         self.first = first
         self.second = second
@@ -64,7 +64,7 @@ class Snapshot(RawSnapshot):
         return RawSnapshot, (self.text(),)
 
 
-class Trail:
+class SharedBuffer:
     """Snapshots in a row that differ in one hole, or in two, at the ends of strings.
 
     The text is `first`, then `second`, then `rest`; `first` and `second` grow at their ends.
@@ -121,11 +121,11 @@ SnapshotRead: TypeAlias = Callable[[bytes, int, int, bytes], tuple[RawSnapshot, 
 """Reads the snapshot that begins in the bytes there; returns it and where its event ends."""
 
 
-class SnapshotReader:
+class SnapshotTracker:
     """Reads the snapshots of one stream, in the order in which they come."""
 
     def __init__(self) -> None:
-        self._trail: Trail | None = None
+        self._trail: SharedBuffer | None = None
         self._last: bytes | None = None
 
     def follow(
@@ -174,7 +174,7 @@ class SnapshotReader:
         return RawSnapshot(text) if self._trail is None else self._trail.newest()
 
 
-def find_trail(before: bytes, now: bytes) -> Trail | None:
+def find_trail(before: bytes, now: bytes) -> SharedBuffer | None:
     """The trail from one snapshot's text to the next, both JSON, if there is one."""
     start = _common_prefix(before, now)
     if not _ends_string(before, start):
@@ -182,15 +182,15 @@ def find_trail(before: bytes, now: bytes) -> Trail | None:
     return _one_hole(before, now, start) or _two_holes(before, now, start)
 
 
-def _one_hole(before: bytes, now: bytes, start: int) -> Trail | None:
+def _one_hole(before: bytes, now: bytes, start: int) -> SharedBuffer | None:
     rest = before[start:]
     end = len(now) - len(rest)
     if end < start or not now.endswith(rest) or not _STRING_PART.fullmatch(now, start, end):
         return None
-    return Trail(now[:end], b"", rest)
+    return SharedBuffer(now[:end], b"", rest)
 
 
-def _two_holes(before: bytes, now: bytes, start: int) -> Trail | None:
+def _two_holes(before: bytes, now: bytes, start: int) -> SharedBuffer | None:
     # The second string's end is the first quote in what both texts end with; a quote or two of
     # the string itself may come before it, escaped, when old and new text end alike.
     quote = len(before) - _common_suffix(before, now)
@@ -205,7 +205,7 @@ def _two_holes(before: bytes, now: bytes, start: int) -> Trail | None:
     close, again, end = _holes(now, start, middle)
     if not again or now[end:] != rest:
         return None
-    return Trail(now[:close], now[close:end], rest)
+    return SharedBuffer(now[:close], now[close:end], rest)
 
 
 def _holes(data: bytes, start: int, between: bytes | bytearray) -> tuple[int, int, int]:

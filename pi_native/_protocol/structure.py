@@ -16,7 +16,7 @@ from typing import Any, TypeAlias, Union, get_args, get_origin
 
 from attrs import frozen
 
-from .._types.base import Unknown, Wire, is_tag, wire_fields, wire_name
+from .._types.base import Unknown, WireObject, is_tag, wire_fields, wire_name
 from .._types.messages import AssistantMessage
 from .validation import Collector, Faults, wrong, wrong_or_missing, wrong_tag
 
@@ -31,7 +31,7 @@ def is_union(hint: Any) -> bool:
 
 def is_wire(hint: Any) -> bool:
     """Whether it is a class of objects that are known."""
-    return _is_subclass(hint, Wire)
+    return _is_subclass(hint, WireObject)
 
 
 def is_unknown(hint: Any) -> bool:
@@ -155,7 +155,7 @@ def _reader_by_kind(members: list[Any], reader_for: ReaderFor) -> Reader:
     return read
 
 
-def class_reader(cls: type[Wire], reader_for: ReaderFor) -> Reader:
+def class_reader(cls: type[WireObject], reader_for: ReaderFor) -> Reader:
     """For a wire class."""
     # Events annotate what they hold for a snapshot; on the wire that is a message.
     hints = typing.get_type_hints(cls) | {"_partial": AssistantMessage}
@@ -184,11 +184,11 @@ class _Member:
 
 @frozen(eq=False, repr=False)
 class _ClassReader:
-    cls: type[Wire]
+    cls: type[WireObject]
     members: dict[str, _Member]
     tag: str | None
 
-    def __call__(self, value: Any, _: Any) -> Wire:
+    def __call__(self, value: Any, _: Any) -> WireObject:
         faults = Collector()
         given: dict[str, Any] = {member.argument: None for member in self.members.values()}
         extra: dict[str, Any] = {}
@@ -207,7 +207,7 @@ class _ClassReader:
             if member.required and value.get(name) is None:
                 faults.found.append(wrong_or_missing(member.required, value, name))
 
-    def _build(self, given: dict[str, Any], extra: dict[str, Any]) -> Wire:
+    def _build(self, given: dict[str, Any], extra: dict[str, Any]) -> WireObject:
         """The object. Its class knows its tag; but one that was missing must stay so."""
         tag = given.pop(self.tag) if self.tag else None
         built = self.cls(**given, extra=extra)

@@ -23,7 +23,7 @@ from typing import Any, Generic, NoReturn, TypeVar
 
 from ..errors import PiNativeError
 from .outcome import Outcome
-from .timers import watchdog
+from .timers import timer_thread
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -98,7 +98,7 @@ class Channel(Generic[T, R]):
     """
 
     def __init__(self, pack: Callable[[Sequence[T]], Iterable[T]] | None = None) -> None:
-        watchdog().start()  # settling may need it, at a moment when no thread can be started
+        timer_thread().start()  # settling may need it, at a moment when no thread can be started
         self._queue: EventQueue[T] = EventQueue()
         self._items = self._queue.queue
         self._process = _process
@@ -257,7 +257,7 @@ class Channel(Generic[T, R]):
         if _is_free(self._putting) and _is_free(self._queue.mutex):
             action()
         else:
-            watchdog().soon(action)
+            timer_thread().soon(action)
 
 
 def _wait_for(

@@ -17,7 +17,7 @@ from ..errors import ConfigurationError
 _LIBRARIES = ("gevent", "eventlet")
 
 
-def refuse_green_threads() -> None:
+def require_real_threads() -> None:
     """Raise `ConfigurationError` in a process whose threads, sockets or queues were replaced."""
     for thing in (threading.get_ident, socket.socket, queue.Queue, queue.SimpleQueue):
         library = thing.__module__.partition(".")[0]

@@ -22,7 +22,7 @@ from collections.abc import Callable
 
 from ..errors import TimeoutPhase
 from . import abort as _abort
-from .real_threads import refuse_green_threads
+from .real_threads import require_real_threads
 
 _log = logging.getLogger("pi_native")
 _NEVER = float("inf")
@@ -103,7 +103,7 @@ class Timer:
         return False
 
 
-class Watchdog:
+class TimerThread:
     """The thread that all timers run in. It starts with the first one and then stays, asleep."""
 
     def __init__(self) -> None:
@@ -117,10 +117,10 @@ class Watchdog:
         """Have the thread running. Called before `soon` can be needed, as that must not block."""
         if self._thread is not None:
             return
-        refuse_green_threads()
+        require_real_threads()
         with self._starting:
             if self._thread is None:
-                thread = threading.Thread(target=self._run, name="stream-watchdog", daemon=True)
+                thread = threading.Thread(target=self._run, name="stream-timer", daemon=True)
                 thread.start()
                 self._thread = thread
 
@@ -187,19 +187,19 @@ def _run(action: Callable[[], object]) -> None:
         _log.exception("a deadline's callback raised")
 
 
-_watchdog = Watchdog()
+_timer_thread = TimerThread()
 
 
-def watchdog() -> Watchdog:
+def timer_thread() -> TimerThread:
     """The process's watchdog."""
-    return _watchdog
+    return _timer_thread
 
 
 class PhaseClock:
     """One deadline that is moved along with the phases of a call."""
 
     def __init__(self, expired: Callable[[TimeoutPhase, float], object]) -> None:
-        self._timer = watchdog().timer()
+        self._timer = timer_thread().timer()
         self._timer.lenient = True
         self._expired = expired
         self._limit: float | None = None
@@ -239,7 +239,7 @@ class _EventWatch:
     def __init__(self, event: threading.Event, then: Callable[[], object]) -> None:
         self._event = event
         self._then: Callable[[], object] | None = then
-        self._timer = watchdog().timer()
+        self._timer = timer_thread().timer()
         self._timer.start(_POLL_SECONDS, self._look)
 
     def _look(self) -> None:
@@ -258,10 +258,10 @@ class _EventWatch:
 
 def _renew_after_fork() -> None:
     # The thread did not come along, and the inbox may have been copied in mid-operation.
-    global _watchdog
-    _watchdog = Watchdog()
+    global _timer_thread
+    _timer_thread = TimerThread()
 
 
-_abort.set_clock(lambda seconds, fire: watchdog().call_later(seconds, fire))
+_abort.set_clock(lambda seconds, fire: timer_thread().call_later(seconds, fire))
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_renew_after_fork)

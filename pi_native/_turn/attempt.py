@@ -11,15 +11,15 @@ import contextlib
 import logging
 from collections.abc import Callable, Iterator
 
-from .._http.gateway_response import Answer
-from .._http.timeouts import Limits
+from .._http.gateway_response import GatewayResponse
+from .._http.timeouts import Timeouts
 from .._http.transport import Transport
 from .._protocol.chunked import Piece
-from .._protocol.decoder import EventReader
+from .._protocol.decoder import EventDecoder
 from .._protocol.error_response import MAX_BODY_BYTES, refusal
 from .._protocol.request import Request
 from .._protocol.rules import aborted, ended_early, is_progress, quote
-from .._threads.timers import watchdog
+from .._threads.timers import timer_thread
 from .._types.events import AssistantMessageEvent
 from .._types.messages import AssistantMessage, failure_of
 from .._types.options import ResponseInfo, SseEvent
@@ -54,10 +54,10 @@ class TurnFailedError(Exception):
         self.failure = failure_of(message)
 
 
-class Exchange:
+class Attempt:
     """One request and its answer. With `may_retry`, it leaves no trace until there is news."""
 
-    def __init__(self, turn: Turn, transport: Transport, limits: Limits, may_retry: bool) -> None:
+    def __init__(self, turn: Turn, transport: Transport, limits: Timeouts, may_retry: bool) -> None:
         self._turn = turn
         self._transport = transport
         self._limits = limits
@@ -88,9 +88,9 @@ class Exchange:
         finally:
             answer.close()
 
-    def _send(self, request: Request) -> Answer:
+    def _send(self, request: Request) -> GatewayResponse:
         turn, limits = self._turn, self._limits
-        if not self._transport.has_seam:
+        if not self._transport.owns_sockets:
             return self._send_through_session(request)
         turn.clock.enter("connect", limits.connect)
         turn.lifeline.connect_timeout = limits.connect
@@ -99,7 +99,7 @@ class Exchange:
         turn.check()
         return self._transport.send(request, turn.lifeline)
 
-    def _send_through_session(self, request: Request) -> Answer:
+    def _send_through_session(self, request: Request) -> GatewayResponse:
         # Its sockets come into reach with the headers. Until then only its own timeouts end the
         # worker; the caller is freed by the clock all the same.
         limits = self._limits
@@ -114,7 +114,7 @@ class Exchange:
             self._turn.lifeline.adopt(descriptor)
         return answer
 
-    def _accept(self, answer: Answer) -> None:
+    def _accept(self, answer: GatewayResponse) -> None:
         """Raise what an answer other than a stream means."""
         self._turn.check()
         if not 200 <= answer.info.status <= 299:
@@ -123,9 +123,9 @@ class Exchange:
         if answer.has_no_body:
             raise _empty(answer.info)
 
-    def _refusal(self, answer: Answer) -> AuthGatewayError:
+    def _refusal(self, answer: GatewayResponse) -> AuthGatewayError:
         body = bytearray()
-        limit = watchdog().call_later(_ERROR_BODY_SECONDS, self._turn.lifeline.cut)
+        limit = timer_thread().call_later(_ERROR_BODY_SECONDS, self._turn.lifeline.cut)
         # The status is the news; a body that breaks off, or never ends, does not hide it.
         with contextlib.suppress(PiNativeError):
             for data in answer.chunks():
@@ -143,9 +143,9 @@ class Exchange:
             retry_after=answer.retry_after(),
         )
 
-    def _read(self, answer: Answer) -> None:
+    def _read(self, answer: GatewayResponse) -> None:
         turn = self._turn
-        reader = EventReader(turn.model, turn.options.max_event_bytes, self._observer())
+        reader = EventDecoder(turn.model, turn.options.max_event_bytes, self._observer())
         answer.before_read = turn.channel.wake
         # The reader wakes up while its event is read: 10 to 18 us less of the 110 to 130 from the
         # peer's write to the `for` body.
@@ -156,7 +156,7 @@ class Exchange:
         turn.hold(outcome)
         self._drain(reader, pieces)
 
-    def _events(self, reader: EventReader, pieces: Iterator[Piece]) -> TurnOutcome | None:
+    def _events(self, reader: EventDecoder, pieces: Iterator[Piece]) -> TurnOutcome | None:
         """Hand on the events until one ends the turn; None when the stream ends without one."""
         for piece in pieces:
             outcome = self._hand_on(reader.feed_piece(piece))
@@ -219,7 +219,7 @@ class Exchange:
             batch, self._held_back = self._held_back, None
             self._turn.channel.push_all(batch)
 
-    def _incomplete(self, reader: EventReader) -> TurnOutcome:
+    def _incomplete(self, reader: EventDecoder) -> TurnOutcome:
         turn = self._turn
         self.give_up_retrying()
         if not reader.framed:
@@ -239,13 +239,13 @@ class Exchange:
         start = quote(self._beginning.decode("utf-8", "replace"))
         raise StreamProtocolError(f"the answer is no event stream but {kind or 'untyped'}: {start}")
 
-    def _body(self, answer: Answer) -> Iterator[Piece]:
+    def _body(self, answer: GatewayResponse) -> Iterator[Piece]:
         drained = 0
-        has_seam = self._transport.has_seam
+        owns_sockets = self._transport.owns_sockets
         try:
             for piece in answer.pieces():
                 self._check()
-                if not has_seam:
+                if not owns_sockets:
                     self._let_go_of(answer)
                 if not self._beginning:
                     self._beginning = piece.body()[:_QUOTED_BYTES]
@@ -260,11 +260,11 @@ class Exchange:
             self._check()
             self._turn.truncated = not self._draining
             raise
-        if not has_seam:
+        if not owns_sockets:
             self._let_go_of(answer)
         self._check()
 
-    def _let_go_of(self, answer: Answer) -> None:
+    def _let_go_of(self, answer: GatewayResponse) -> None:
         """A session's connection that was given back is the next turn's, not to be cut by this."""
         if not answer.has_connection:
             self._turn.lifeline.release()
@@ -273,10 +273,10 @@ class Exchange:
         if self._turn.over and not self._draining:
             raise OverError
 
-    def _drain(self, reader: EventReader, pieces: Iterator[Piece]) -> None:
+    def _drain(self, reader: EventDecoder, pieces: Iterator[Piece]) -> None:
         self._draining = True
-        hand_over = watchdog().call_later(_HAND_OVER_SECONDS, self._turn.channel.release)
-        limit = watchdog().call_later(_DRAIN_SECONDS, self._turn.lifeline.cut)
+        hand_over = timer_thread().call_later(_HAND_OVER_SECONDS, self._turn.channel.release)
+        limit = timer_thread().call_later(_DRAIN_SECONDS, self._turn.lifeline.cut)
         # Whatever follows the end is dropped, and so is whatever is wrong with it.
         with contextlib.suppress(PiNativeError):
             for piece in pieces:

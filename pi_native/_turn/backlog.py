@@ -13,7 +13,7 @@ from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, TypeAlias
 
-from .._protocol.snapshots import Snapshot, Trail
+from .._protocol.snapshots import SharedBuffer, Snapshot
 from .._types.events import (
     AssistantMessageEvent,
     DeltaEvent,
@@ -47,7 +47,7 @@ class _Parts:
         return itertools.chain.from_iterable(self._parts)
 
 
-_Kind: TypeAlias = tuple[type[DeltaEvent], int, Trail]
+_Kind: TypeAlias = tuple[type[DeltaEvent], int, SharedBuffer]
 
 
 def _kind(row: tuple[AssistantMessageEvent, Any]) -> _Kind | None:

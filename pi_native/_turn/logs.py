@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from .._threads.outcome import Outcome
     from .._types.messages import AssistantMessage
     from .._types.options import ResponseInfo
-    from .stats import Meter
+    from .stats import StatsRecorder
 
 VARIABLE = "PI_NATIVE_LOG"
 _LEVELS = ("debug", "info", "warning", "error")
@@ -49,20 +49,20 @@ def sending(request: Request, model: str, attempt: int) -> None:
         _log.debug("%s %s: %s, %d bytes, attempt %d", request.method, where, model, size, attempt)
 
 
-def answered(response: ResponseInfo, meter: Meter) -> None:
+def answered(response: ResponseInfo, meter: StatsRecorder) -> None:
     """The answer's headers are in."""
     if _log.isEnabledFor(logging.DEBUG):
         seconds, request = meter.stats().time_to_headers, response.request_id
         _log.debug("status %d after %.3f s, request id %r", response.status, seconds, request)
 
 
-def first_event(meter: Meter) -> None:
+def first_event(meter: StatsRecorder) -> None:
     """The first event has come."""
     if _log.isEnabledFor(logging.DEBUG):
         _log.debug("first event after %.3f s", meter.stats().time_to_first_event)
 
 
-def ended(outcome: Outcome[Any, AssistantMessage] | None, meter: Meter) -> None:
+def ended(outcome: Outcome[Any, AssistantMessage] | None, meter: StatsRecorder) -> None:
     """The turn is over; without an outcome its stream was dropped."""
     if _log.isEnabledFor(logging.DEBUG):
         _log.debug("%s: %s", _how(outcome), meter.stats())

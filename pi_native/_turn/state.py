@@ -12,11 +12,11 @@ import threading
 import time
 from collections.abc import Callable
 
-from .._http.connection import Lifeline
+from .._http.connection import SocketHandle
 from .._protocol.rules import aborted
 from .._threads.abort import AbortSignal, as_exception
 from .._threads.outcome import Outcome
-from .._threads.timers import PhaseClock, Timer, watch_event, watchdog
+from .._threads.timers import PhaseClock, Timer, timer_thread, watch_event
 from .._types.events import AssistantMessageEvent
 from .._types.messages import AssistantMessage
 from .._types.options import ResponseInfo, StreamOptions
@@ -24,7 +24,7 @@ from .._types.request import Model
 from .._types.stats import StreamStats
 from ..errors import PiNativeError, StreamTimeoutError, TimeoutPhase
 from . import logs
-from .stats import Meter
+from .stats import StatsRecorder
 from .stream import MessageChannel
 from .telemetry import TurnSpan, end_span
 
@@ -61,11 +61,11 @@ class Turn:
         self.model = model
         self.options = options
         self.channel = MessageChannel()
-        self.lifeline = Lifeline()
+        self.lifeline = SocketHandle()
         self.clock = PhaseClock(self._expired)
         self.response: ResponseInfo | None = None
         self.truncated = False
-        self.meter = Meter()
+        self.meter = StatsRecorder()
         self.span: TurnSpan | None = None
         self.streaming = False
         self.worker: threading.Thread | None = None
@@ -100,7 +100,7 @@ class Turn:
     def begin(self, total: float | None) -> None:
         """Listen to the caller's signal, and start the clock of the whole turn (in seconds)."""
         if total is not None:
-            self._total = watchdog().call_later(total, lambda: self._expired("total", total))
+            self._total = timer_thread().call_later(total, lambda: self._expired("total", total))
         signal = self.options.signal
         if isinstance(signal, AbortSignal):
             self._unlisten = signal.add_listener(lambda: self.abort(signal.reason))

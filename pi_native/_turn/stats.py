@@ -15,7 +15,7 @@ from .._types.stats import StreamStats
 
 
 @define(eq=False, repr=False)
-class _Answer:
+class _AttemptStats:
     """What one attempt has brought, and when."""
 
     headers: float | None = None
@@ -27,7 +27,7 @@ class _Answer:
     bytes: int = 0
 
 
-class Meter:
+class StatsRecorder:
     """Begins with the turn, and is stopped once."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -36,12 +36,12 @@ class Meter:
         self._began = clock()
         self._ended: float | None = None
         self._output_tokens: int | None = None
-        self._answer = _Answer()
+        self._answer = _AttemptStats()
 
     def begin_attempt(self) -> None:
         """Another request is made; what the one before had brought is no part of the answer."""
         self.attempts += 1
-        self._answer = _Answer()
+        self._answer = _AttemptStats()
 
     def headers_in(self) -> None:
         """The answer has begun."""

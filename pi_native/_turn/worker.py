@@ -8,14 +8,14 @@ import os
 import threading
 from collections.abc import Callable
 
-from .._http.timeouts import Limits, resolve_limits
+from .._http.timeouts import Timeouts, resolve_timeouts
 from .._http.transport import Transport
 from .._protocol.request import Request, turn_request
 from .._types.messages import AssistantMessage
 from .._types.options import RetryInfo, StreamOptions
 from .._types.request import Context, Model
 from ..errors import ConfigurationError, PiNativeError
-from .attempt import Exchange, TurnFailedError
+from .attempt import Attempt, TurnFailedError
 from .retry import retry_delay, turn_delay
 from .state import OverError, Turn
 from .stream import AssistantMessageEventStream
@@ -59,7 +59,7 @@ def _start(turn: Turn, context: Context, transport: Transport) -> None:
     if turn.caller_aborted():
         turn.abort_as_asked()
         return
-    limits = resolve_limits(turn.options, os.environ)
+    limits = resolve_timeouts(turn.options, os.environ)
     # Written here and not by the worker: the caller may change the conversation after the call.
     request = turn_request(turn.model, context, turn.options)
     turn.begin(limits.total)
@@ -75,13 +75,13 @@ def _start(turn: Turn, context: Context, transport: Transport) -> None:
         raise PiNativeError(f"no thread for the stream: {exc}") from exc
 
 
-def _work(turn: Turn, request: Request, transport: Transport, limits: Limits) -> None:
+def _work(turn: Turn, request: Request, transport: Transport, limits: Timeouts) -> None:
     enter_span(turn.span)
     try:
         for attempt in itertools.count(1):
             turn.meter.begin_attempt()
             may_retry = attempt <= turn.options.max_retries
-            retry = _attempt(Exchange(turn, transport, limits, may_retry), request, attempt)
+            retry = _attempt(Attempt(turn, transport, limits, may_retry), request, attempt)
             if retry is None:
                 return
             turn.check()
@@ -96,7 +96,7 @@ def _work(turn: Turn, request: Request, transport: Transport, limits: Limits) ->
         turn.finish()
 
 
-def _attempt(exchange: Exchange, request: Request, attempt: int) -> RetryInfo | None:
+def _attempt(exchange: Attempt, request: Request, attempt: int) -> RetryInfo | None:
     """Make the exchange; returns how it failed and when to make it again, if it should be."""
     try:
         exchange.run(request)

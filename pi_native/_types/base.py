@@ -36,7 +36,7 @@ def wire_name(attribute: Attribute[Any]) -> str:
     return given or _camel_case(attribute.alias or attribute.name)
 
 
-def wire_fields(cls: type[Wire]) -> list[Attribute[Any]]:
+def wire_fields(cls: type[WireObject]) -> list[Attribute[Any]]:
     """The fields of `cls` that are members on the wire; the one that tells its kind comes first."""
     members = [a for a in fields(cls) if a.name != "extra" and not a.metadata.get("local")]
     return sorted(members, key=lambda attribute: not is_tag(attribute))
@@ -94,7 +94,7 @@ class Record:
 
 
 @define(eq=False, repr=False, match_args=False)
-class Wire(Record):
+class WireObject(Record):
     """The base of all wire types."""
 
     extra: dict[str, Any] = field(factory=_nothing, kw_only=True, repr=names_only)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
 from attrs import define, field
 
-from .base import Unknown, Wire, shortened
+from .base import Unknown, WireObject, shortened
 from .images import drawn, kind_of
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ ImageDetail: TypeAlias = Literal["auto", "low", "high", "original"]
 
 
 @define(eq=False, repr=False)
-class TextContent(Wire):
+class TextContent(WireObject):
     """Text. `text_signature` is the provider's, to be sent back as it is."""
 
     type: Literal["text"] = field(default="text", init=False, repr=False)
@@ -33,7 +33,7 @@ class TextContent(Wire):
 
 
 @define(eq=False, repr=False)
-class ThinkingContent(Wire):
+class ThinkingContent(WireObject):
     """What the model thought, as far as its provider shows it."""
 
     type: Literal["thinking"] = field(default="thinking", init=False, repr=False)
@@ -43,7 +43,7 @@ class ThinkingContent(Wire):
 
 
 @define(eq=False, repr=False)
-class RedactedThinkingContent(Wire):
+class RedactedThinkingContent(WireObject):
     """Thinking that the provider encrypted; `data` is for the provider only."""
 
     type: Literal["redactedThinking"] = field(default="redactedThinking", init=False, repr=False)
@@ -51,7 +51,7 @@ class RedactedThinkingContent(Wire):
 
 
 @define(eq=False, repr=False)
-class ImageContent(Wire):
+class ImageContent(WireObject):
     """An image. `data` is base64, `url` an optional https mirror of the same bytes.
 
     `from_file`, `from_bytes`, `from_url_bytes` and `from_image` make one. They find out the kind of
@@ -159,7 +159,7 @@ class ImageContent(Wire):
 
 
 @define(eq=False, repr=False)
-class ToolCall(Wire):
+class ToolCall(WireObject):
     """The model wants a tool called; answer with a `ToolResultMessage` that has the same id."""
 
     type: Literal["toolCall"] = field(default="toolCall", init=False, repr=False)
@@ -174,7 +174,7 @@ class ToolCall(Wire):
 
 
 @define(eq=False, repr=False)
-class FallbackContent(Wire):
+class FallbackContent(WireObject):
     """The provider went over from one model to another; both are objects with a `model`."""
 
     type: Literal["fallback"] = field(default="fallback", init=False, repr=False)
@@ -183,7 +183,7 @@ class FallbackContent(Wire):
 
 
 @define(eq=False, repr=False)
-class ServerToolContent(Wire):
+class ServerToolContent(WireObject):
     """A tool that the provider ran by itself; `block` is in the provider's own format."""
 
     type: Literal["anthropicServerTool"] = field(

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 from attrs import define, field
 
 from ..errors import DecodeError
-from .base import REQUIRED, Unknown, Wire
+from .base import REQUIRED, Unknown, WireObject
 from .content import ImageContent, ToolCall
 from .messages import AssistantMessage
 
@@ -52,7 +52,7 @@ class _HasPartial:
 
 
 @define(eq=False, repr=False)
-class StartEvent(_HasPartial, Wire):
+class StartEvent(_HasPartial, WireObject):
     """The model has begun."""
 
     __match_args__ = ()
@@ -61,7 +61,7 @@ class StartEvent(_HasPartial, Wire):
 
 
 @define(eq=False, repr=False)
-class TextStartEvent(_HasPartial, Wire):
+class TextStartEvent(_HasPartial, WireObject):
     """A block of text begins."""
 
     __match_args__ = ("content_index",)
@@ -73,7 +73,7 @@ class TextStartEvent(_HasPartial, Wire):
 
 
 @define(eq=False, repr=False)
-class TextDeltaEvent(_HasPartial, Wire):
+class TextDeltaEvent(_HasPartial, WireObject):
     """More text. It may end within a surrogate pair, which the next delta completes."""
 
     __match_args__ = ("content_index", "delta")
@@ -86,7 +86,7 @@ class TextDeltaEvent(_HasPartial, Wire):
 
 
 @define(eq=False, repr=False)
-class TextEndEvent(_HasPartial, Wire):
+class TextEndEvent(_HasPartial, WireObject):
     """A block of text is complete."""
 
     __match_args__ = ("content_index", "content")
@@ -97,7 +97,7 @@ class TextEndEvent(_HasPartial, Wire):
 
 
 @define(eq=False, repr=False)
-class ThinkingStartEvent(_HasPartial, Wire):
+class ThinkingStartEvent(_HasPartial, WireObject):
     """A block of thinking begins."""
 
     __match_args__ = ("content_index",)
@@ -109,7 +109,7 @@ class ThinkingStartEvent(_HasPartial, Wire):
 
 
 @define(eq=False, repr=False)
-class ThinkingDeltaEvent(_HasPartial, Wire):
+class ThinkingDeltaEvent(_HasPartial, WireObject):
     """More thinking."""
 
     __match_args__ = ("content_index", "delta")
@@ -122,7 +122,7 @@ class ThinkingDeltaEvent(_HasPartial, Wire):
 
 
 @define(eq=False, repr=False)
-class ThinkingEndEvent(_HasPartial, Wire):
+class ThinkingEndEvent(_HasPartial, WireObject):
     """A block of thinking is complete."""
 
     __match_args__ = ("content_index", "content")
@@ -135,7 +135,7 @@ class ThinkingEndEvent(_HasPartial, Wire):
 
 
 @define(eq=False, repr=False)
-class ToolCallStartEvent(_HasPartial, Wire):
+class ToolCallStartEvent(_HasPartial, WireObject):
     """A tool call begins."""
 
     __match_args__ = ("content_index",)
@@ -147,7 +147,7 @@ class ToolCallStartEvent(_HasPartial, Wire):
 
 
 @define(eq=False, repr=False)
-class ToolCallDeltaEvent(_HasPartial, Wire):
+class ToolCallDeltaEvent(_HasPartial, WireObject):
     """More of the JSON text of a tool call's arguments."""
 
     __match_args__ = ("content_index", "delta")
@@ -160,7 +160,7 @@ class ToolCallDeltaEvent(_HasPartial, Wire):
 
 
 @define(eq=False, repr=False)
-class ToolCallEndEvent(_HasPartial, Wire):
+class ToolCallEndEvent(_HasPartial, WireObject):
     """A tool call is complete."""
 
     __match_args__ = ("content_index", "tool_call")
@@ -173,7 +173,7 @@ class ToolCallEndEvent(_HasPartial, Wire):
 
 
 @define(eq=False, repr=False)
-class ImageEndEvent(_HasPartial, Wire):
+class ImageEndEvent(_HasPartial, WireObject):
     """An image is complete."""
 
     __match_args__ = ("content_index", "content")
@@ -186,7 +186,7 @@ class ImageEndEvent(_HasPartial, Wire):
 
 
 @define(eq=False, repr=False)
-class DoneEvent(Wire):
+class DoneEvent(WireObject):
     """The turn is over and `message` is whole. The last event of a stream."""
 
     type: Literal["done"] = field(default="done", init=False, repr=False, metadata=REQUIRED)
@@ -200,7 +200,7 @@ class DoneEvent(Wire):
 
 
 @define(eq=False, repr=False)
-class ErrorEvent(Wire):
+class ErrorEvent(WireObject):
     """The turn failed; `error` is the message as far as it came. The last event of a stream."""
 
     type: Literal["error"] = field(default="error", init=False, repr=False, metadata=REQUIRED)

@@ -9,11 +9,11 @@ from typing import Any
 
 from attrs import define, field
 
-from .base import Wire, named
+from .base import WireObject, named
 
 
 @define(eq=False, repr=False, kw_only=True)
-class ModelInfo(Wire):
+class ModelInfo(WireObject):
     """A model that the gateway offers. `id` is "provider/id"."""
 
     id: str
@@ -28,14 +28,14 @@ class ModelInfo(Wire):
 
 
 @define(eq=False, repr=False)
-class ModelList(Wire):
+class ModelList(WireObject):
     """What the gateway answers when asked for its models."""
 
     data: list[ModelInfo]
 
 
 @define(eq=False, repr=False)
-class Health(Wire):
+class Health(WireObject):
     """Whether the gateway is up, and which version it is."""
 
     ok: bool
@@ -43,7 +43,7 @@ class Health(Wire):
 
 
 @define(eq=False, repr=False)
-class UsageSnapshot(Wire):
+class UsageSnapshot(WireObject):
     """What was used of each provider's limits, as of `generated_at` (ms since 1970)."""
 
     generated_at: float
@@ -51,7 +51,7 @@ class UsageSnapshot(Wire):
 
 
 @define(eq=False, repr=False, kw_only=True)
-class CredentialStatus(Wire):
+class CredentialStatus(WireObject):
     """Whether one of the gateway's credentials works; `ok` is None when that cannot be told."""
 
     id: int | str
@@ -63,7 +63,7 @@ class CredentialStatus(Wire):
 
 
 @define(eq=False, repr=False)
-class CredentialsCheck(Wire):
+class CredentialsCheck(WireObject):
     """How the gateway's credentials fared when it tried them at `generated_at` (ms since 1970)."""
 
     generated_at: float

@@ -15,7 +15,7 @@ from typing import Any, Literal, TypeAlias, cast
 from attrs import define, field
 
 from ..errors import ProviderError
-from .base import LOCAL, Unknown, Wire
+from .base import LOCAL, Unknown, WireObject
 from .content import Block, InputBlock, TextContent, ThinkingContent, ToolCall
 from .stats import StreamStats
 
@@ -29,7 +29,7 @@ def now_ms() -> int:
 
 
 @define(eq=False, repr=False, kw_only=True)
-class Cost(Wire):
+class Cost(WireObject):
     """What a turn has cost, in US dollars."""
 
     input: float = 0
@@ -40,7 +40,7 @@ class Cost(Wire):
 
 
 @define(eq=False, repr=False, kw_only=True)
-class Usage(Wire):
+class Usage(WireObject):
     """The tokens of a turn, and their cost."""
 
     input: int = 0
@@ -69,7 +69,7 @@ class Usage(Wire):
 
 
 @define(eq=False, repr=False)
-class UserMessage(Wire):
+class UserMessage(WireObject):
     """What the user says: a text, or a list of blocks."""
 
     role: Literal["user"] = field(default="user", init=False, repr=False)
@@ -83,7 +83,7 @@ class UserMessage(Wire):
 
 
 @define(eq=False, repr=False)
-class DeveloperMessage(Wire):
+class DeveloperMessage(WireObject):
     """What the program in between says: a text, or a list of blocks."""
 
     role: Literal["developer"] = field(default="developer", init=False, repr=False)
@@ -100,7 +100,7 @@ def _no_blocks() -> list[Block]:
 
 
 @define(eq=False, repr=False)
-class AssistantMessage(Wire):
+class AssistantMessage(WireObject):
     """What the model says. Send it back as it is to go on with the conversation.
 
     `duration`, `ttft` and `completed_at` are the gateway's, in milliseconds. `stats` is what was
@@ -191,7 +191,7 @@ def _as_blocks(content: str | list[InputBlock]) -> list[InputBlock]:
 
 
 @define(eq=False, repr=False)
-class ToolResultMessage(Wire):
+class ToolResultMessage(WireObject):
     """What a tool gave back. A text given as `content` becomes a single text block.
 
     Raises `TypeError` for anything else that is no list: `json.dumps` makes a text of it.

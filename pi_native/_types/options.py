@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from attrs import define, evolve, field, fields
 
-from .base import LOCAL, Record, Wire, names_only, wire_fields, wire_name
+from .base import LOCAL, Record, WireObject, names_only, wire_fields, wire_name
 
 if TYPE_CHECKING:
     import threading
@@ -46,7 +46,7 @@ NEVER_SENT = frozenset(
         "providerSessionState",
     }
 )
-"""Wire names that the TypeScript client uses for what must never cross the wire."""
+"""WireObject names that the TypeScript client uses for what must never cross the wire."""
 
 
 @define(eq=False, repr=False)
@@ -82,7 +82,7 @@ class RetryInfo(Record):
 
 
 @define(eq=False, repr=False, kw_only=True)
-class StreamOptions(Wire):
+class StreamOptions(WireObject):
     """The options of one turn. Times are in milliseconds.
 
     From `api_key` on they stay on this side:

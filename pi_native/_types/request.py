@@ -9,14 +9,14 @@ from typing import Any, Literal, TypeAlias
 
 from attrs import Attribute, define, field
 
-from .base import Wire, names_only
+from .base import WireObject, names_only
 from .messages import Message
 
 Modality: TypeAlias = Literal["text", "image"]
 
 
 @define(eq=False, repr=False, kw_only=True)
-class ModelCost(Wire):
+class ModelCost(WireObject):
     """Prices, in US dollars per million tokens."""
 
     input: float = 0
@@ -26,7 +26,7 @@ class ModelCost(Wire):
 
 
 @define(eq=False, repr=False)
-class Model(Wire):
+class Model(WireObject):
     """A model, and the gateway that it is reached through.
 
     The gateway knows it as "provider/id". `headers` go with every request for this model.
@@ -47,7 +47,7 @@ class Model(Wire):
 
 
 @define(eq=False, repr=False)
-class Tool(Wire):
+class Tool(WireObject):
     """A tool that the model may call.
 
     `parameters` is a JSON Schema. What it is called with comes as `ToolCall`s; making the call, and
@@ -78,7 +78,7 @@ def _not_a_string(_: object, attribute: Attribute[Any], value: object) -> None:
 
 
 @define(eq=False, repr=False)
-class Context(Wire):
+class Context(WireObject):
     """The conversation so far, the instructions before it, and the tools that may be called."""
 
     messages: list[Message]

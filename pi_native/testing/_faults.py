@@ -15,17 +15,17 @@ __all__ = [
     "BadChunk",
     "Endless",
     "Fault",
+    "FaultTarget",
     "Garbage",
     "HangUp",
     "Slow",
     "Stall",
-    "Wire",
     "in_order",
     "position",
 ]
 
 
-class Wire(Protocol):
+class FaultTarget(Protocol):
     """The response being sent, as a fault sees it."""
 
     delay: float
@@ -64,7 +64,7 @@ class Stall:
     after: int | None = attrs.field(default=0, validator=_check_after)
     seconds: float | None = None
 
-    def strike(self, wire: Wire, _upcoming: bytes) -> None:
+    def strike(self, wire: FaultTarget, _upcoming: bytes) -> None:
         """Stall."""
         wire.stall(self.seconds)
 
@@ -81,7 +81,7 @@ class HangUp:
     reset: bool = attrs.field(default=False, kw_only=True)
     mid_event: bool = attrs.field(default=False, kw_only=True)
 
-    def strike(self, wire: Wire, upcoming: bytes) -> None:
+    def strike(self, wire: FaultTarget, upcoming: bytes) -> None:
         """Hang up."""
         if self.mid_event:
             wire.send_half(upcoming)
@@ -99,7 +99,7 @@ class Garbage:
     after: int | None = attrs.field(default=0, validator=_check_after)
     data: bytes = b"data: 429 Too Many Requests\n\n"
 
-    def strike(self, wire: Wire, _upcoming: bytes) -> None:
+    def strike(self, wire: FaultTarget, _upcoming: bytes) -> None:
         """Send the garbage."""
         wire.send_piece(self.data)
 
@@ -111,7 +111,7 @@ class Slow:
     delay: float
     after: int | None = attrs.field(default=0, validator=_check_after)
 
-    def strike(self, wire: Wire, _upcoming: bytes) -> None:
+    def strike(self, wire: FaultTarget, _upcoming: bytes) -> None:
         """Slow down from here on."""
         wire.delay = self.delay
 
@@ -127,7 +127,7 @@ class BadChunk:
     after: int | None = attrs.field(default=0, validator=_check_after)
     size: bytes = b"zz"
 
-    def strike(self, wire: Wire, _upcoming: bytes) -> None:
+    def strike(self, wire: FaultTarget, _upcoming: bytes) -> None:
         """Have the next size be false."""
         wire.false_size = self.size
 
@@ -144,7 +144,7 @@ class Endless:
     data: bytes = b": still there\n\n"
     seconds: float = attrs.field(default=0.01, kw_only=True)
 
-    def strike(self, wire: Wire, _upcoming: bytes) -> None:
+    def strike(self, wire: FaultTarget, _upcoming: bytes) -> None:
         """Send no end of data."""
         wire.repeat(self.data, self.seconds)
 

@@ -9,12 +9,12 @@ from typing import IO, TYPE_CHECKING
 
 from pi_native import Client, ConfigurationError, PiNativeError, StreamTimeoutError
 
-from ._recording import FIRST_LINE, End, Exchange, lines
+from ._recording import FIRST_LINE, End, RecordedTurn, lines
 from ._scrub import Secrets
 
 if TYPE_CHECKING:
-    from pi_native._http.connection import Lifeline
-    from pi_native._http.gateway_response import Answer
+    from pi_native._http.connection import SocketHandle
+    from pi_native._http.gateway_response import GatewayResponse
     from pi_native._protocol.request import Request
 
 __all__ = ["record"]
@@ -70,17 +70,17 @@ class _Recorder:
         self._process = os.getpid()
         self._changed = threading.Condition()
         self._count = 0
-        self._open: dict[int, Exchange] = {}
+        self._open: dict[int, RecordedTurn] = {}
         self._failure: OSError | None = None
         self._write(FIRST_LINE)
 
-    def sending(self, request: "Request", lifeline: "Lifeline") -> "_Watch | None":
+    def sending(self, request: "Request", lifeline: "SocketHandle") -> "_Watch | None":
         """Look on at one more exchange; not in a forked child, whose file this is not."""
         if os.getpid() != self._process:
             return None
         with self._changed:
             self._count += 1
-            exchange = Exchange(
+            exchange = RecordedTurn(
                 number=self._count,
                 at=time.monotonic() - self._began,
                 method=request.method,
@@ -96,14 +96,14 @@ class _Recorder:
         with self._changed:
             self._secrets.add_headers(headers)
 
-    def ended(self, exchange: Exchange) -> None:
+    def ended(self, exchange: RecordedTurn) -> None:
         """Write an exchange, once."""
         with self._changed:
             if self._open.pop(exchange.number, None) is not None:
                 self._write(lines(self._secrets.scrub(exchange)))
                 self._changed.notify_all()
 
-    def forget(self, exchange: Exchange) -> None:
+    def forget(self, exchange: RecordedTurn) -> None:
         """Keep nothing of an exchange that came to nothing."""
         with self._changed:
             self._open.pop(exchange.number, None)
@@ -134,7 +134,9 @@ class _Recorder:
 class _Watch:
     """Notes what becomes of one exchange."""
 
-    def __init__(self, recorder: _Recorder, exchange: Exchange, lifeline: "Lifeline") -> None:
+    def __init__(
+        self, recorder: _Recorder, exchange: RecordedTurn, lifeline: "SocketHandle"
+    ) -> None:
         self._recorder = recorder
         self._exchange = exchange
         self._lifeline = lifeline
@@ -148,7 +150,7 @@ class _Watch:
         self._end(self._meaning(error))
         self.closed()
 
-    def answered(self, answer: "Answer") -> None:
+    def answered(self, answer: "GatewayResponse") -> None:
         """Note status and headers."""
         exchange = self._exchange
         self._recorder.learn_secrets(answer.sent_headers())

@@ -22,7 +22,7 @@ import attrs
 
 from ._frames import dumps
 
-__all__ = ["FIRST_LINE", "End", "Exchange", "lines", "load"]
+__all__ = ["FIRST_LINE", "End", "RecordedTurn", "lines", "load"]
 
 #: How an answer ended: whole; with the connection closed, or reset, by the other side; or not at
 #: all, since the client went away or the recording was over first.
@@ -33,7 +33,7 @@ _DIGITS = 4  # of a second: a tenth of a millisecond
 
 
 @attrs.define
-class Exchange:
+class RecordedTurn:
     """One request and what came back."""
 
     number: int
@@ -50,7 +50,7 @@ class Exchange:
     ended_at: float = 0.0
 
 
-def lines(exchange: Exchange) -> bytes:
+def lines(exchange: RecordedTurn) -> bytes:
     """Return the exchange as it stands in a file."""
     asked = {"method": exchange.method, "path": exchange.path, **_request_body(exchange.body)}
     rows = [(exchange.at, asked)]
@@ -65,12 +65,12 @@ def lines(exchange: Exchange) -> bytes:
     )
 
 
-def load(path: str | os.PathLike[str]) -> list[Exchange]:
+def load(path: str | os.PathLike[str]) -> list[RecordedTurn]:
     """Read a recording; its exchanges in the order in which they began.
 
     Raises OSError, and ValueError with the place for what is no recording.
     """
-    exchanges: dict[int, Exchange] = {}
+    exchanges: dict[int, RecordedTurn] = {}
     with open(path, "rb") as file:
         _check_first(file.readline(), path)
         for number, line in enumerate(file, 2):
@@ -91,11 +91,11 @@ def _check_first(line: bytes, path: str | os.PathLike[str]) -> None:
         raise ValueError(f"{os.fspath(path)} is no recording that this version can read")
 
 
-def _take(row: dict[str, Any], exchanges: dict[int, Exchange]) -> None:
+def _take(row: dict[str, Any], exchanges: dict[int, RecordedTurn]) -> None:
     number, at = int(row["exchange"]), float(row["at"])
     if "method" in row:
         body = dumps(row["json"]) if "json" in row else _bytes(row)
-        exchanges[number] = Exchange(number, at, str(row["method"]), str(row["path"]), body)
+        exchanges[number] = RecordedTurn(number, at, str(row["method"]), str(row["path"]), body)
         return
     exchange = exchanges[number]
     exchange.ended_at = at  # so far: the file of a recorder that was killed has no end

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import attrs
 
 from ._faults import Fault, HangUp, Stall
-from ._recording import Exchange, load
+from ._recording import RecordedTurn, load
 from ._request import RecordedRequest, asked_model
 from ._response import Framing, Response
 
@@ -20,7 +20,7 @@ _NOT_REPLAYED = {"connection", "keep-alive", "transfer-encoding", "content-encod
 class Recorded:
     """What a gateway once answered. `speed` 2 is twice as fast as it was; None: at once."""
 
-    exchange: Exchange
+    exchange: RecordedTurn
     speed: float | None = None
     keep_alive: bool = True
 

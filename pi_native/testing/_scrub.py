@@ -14,7 +14,7 @@ from urllib.parse import quote, unquote
 
 import attrs
 
-from ._recording import Exchange
+from ._recording import RecordedTurn
 
 __all__ = ["Secrets"]
 
@@ -63,7 +63,7 @@ class Secrets:
             longest_first = sorted(self._forms, key=len, reverse=True)
             self._pattern = re.compile(b"|".join(map(re.escape, longest_first)))
 
-    def scrub(self, exchange: Exchange) -> Exchange:
+    def scrub(self, exchange: RecordedTurn) -> RecordedTurn:
         """Return the exchange without them."""
         return attrs.evolve(
             exchange,

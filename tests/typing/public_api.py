@@ -286,7 +286,7 @@ def a_history(client: Client, tools: list[Tool]) -> None:
     assert_type(chat.context, Context)
     assert_type(chat.usage, Usage)
     assert_type(chat.cost, Cost)
-    assert_type(chat.fork(), Conversation)
+    assert_type(chat.copy(), Conversation)
     chat.save("chat.jsonl")
     assert_type(Conversation.load("chat.jsonl", client, Model("m", "p")), Conversation)
     chat.ask(Context([]))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]

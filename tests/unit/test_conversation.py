@@ -142,7 +142,7 @@ def test_a_fork_goes_on_by_itself() -> None:
     """Neither list, message nor option of one is the other's."""
     client = Client("http://localhost:1")
     chat = Conversation(client, "x/y", system="Be brief.", messages=[ANSWER], temperature=1)
-    twin = chat.fork()
+    twin = chat.copy()
     assert (twin.client, twin.model, twin.options) == (client, "x/y", {"temperature": 1})
     assert twin.context == chat.context
     twin.add(RESULT)
@@ -161,13 +161,13 @@ def test_a_fork_has_the_key_and_a_pickle_has_not() -> None:
     """What a pickle is sent to finds a key of its own, as with clients."""
     client = Client("http://localhost:1", "clients-key")
     chat = Conversation(client, "x/y", api_key="options-key", temperature=1, messages=[ANSWER])
-    assert chat.fork().options == {"api_key": "options-key", "temperature": 1}
+    assert chat.copy().options == {"api_key": "options-key", "temperature": 1}
     pickled = pickle.dumps(chat)
     assert b"-key" not in pickled
     loaded = pickle.loads(pickled)
     assert loaded.context == chat.context
     assert loaded.options == {"temperature": 1}
-    loaded.fork()
+    loaded.copy()
     assert copy.deepcopy(chat).context == chat.context
 
 

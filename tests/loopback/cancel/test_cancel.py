@@ -25,7 +25,7 @@ from pi_native import (
     Client,
     ErrorEvent,
 )
-from pi_native._http.connection import Lifeline
+from pi_native._http.connection import SocketHandle
 
 from ...conftest import sockets, threads, wait_until
 from ..calls import KEY, start, workers
@@ -273,13 +273,13 @@ def test_cancelling_again_and_again_leaks_nothing(scheme: str, server_tls: ssl.S
 def test_a_cancel_just_before_the_connecting_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
     """A socket that is cut in the instant before it is connected does not go on to connect."""
     controller = AbortController()
-    adopt = Lifeline.adopt
+    adopt = SocketHandle.adopt
 
-    def adopt_and_cancel(lifeline: Lifeline, descriptor: int) -> None:
+    def adopt_and_cancel(lifeline: SocketHandle, descriptor: int) -> None:
         adopt(lifeline, descriptor)
         controller.abort()
 
-    monkeypatch.setattr(Lifeline, "adopt", adopt_and_cancel)
+    monkeypatch.setattr(SocketHandle, "adopt", adopt_and_cancel)
     with FullBacklog() as backlog:
         with pytest.raises(AbortError):
             start(backlog.url, signal=controller.signal).result()

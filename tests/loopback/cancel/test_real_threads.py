@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from pi_native import Client, ConfigurationError, Context, Model, UserMessage, stream_pi_native
-from pi_native._threads.timers import Watchdog
+from pi_native._threads.timers import TimerThread
 
 from ...programs import run
 
@@ -48,7 +48,7 @@ def test_green_threads_are_known_by_where_they_come_from(monkeypatch: pytest.Mon
     get_ident.__module__ = "gevent.thread"
     monkeypatch.setattr(threading, "get_ident", get_ident)
     with pytest.raises(ConfigurationError, match="gevent"):
-        Watchdog().start()
+        TimerThread().start()
 
 
 def test_a_process_that_only_has_gevent_is_served() -> None:

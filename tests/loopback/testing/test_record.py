@@ -25,7 +25,7 @@ from pi_native import (
     StreamTimeoutError,
 )
 from pi_native.testing import FakeGateway, HangUp, HTTPError, Raw, Reply, Slow, Stall, record
-from pi_native.testing._recording import Exchange, load
+from pi_native.testing._recording import RecordedTurn, load
 
 from ...conftest import wait_until
 from ...forking import forks, in_child
@@ -40,7 +40,7 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "recording.jsonl"
 
 
-def body(exchange: Exchange) -> bytes:
+def body(exchange: RecordedTurn) -> bytes:
     """The recorded answer's body."""
     return b"".join(data for _, data in exchange.pieces)
 

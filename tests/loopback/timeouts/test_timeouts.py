@@ -1,6 +1,6 @@
 """Every wait of a turn has its limit: which one it is, what counts as progress, what a cancel does.
 
-Limits are short and what must not happen is given many times as long, so that a busy machine is
+Timeouts are short and what must not happen is given many times as long, so that a busy machine is
 late without being wrong.
 """
 

@@ -164,7 +164,7 @@ def test_there_is_one_turn_at_a_time(gateway: FakeGateway, chat: Conversation) -
         next(stream)
         with pytest.raises(ConfigurationError, match="fork"):
             chat.ask("And now?")
-        twin = chat.fork()
+        twin = chat.copy()
         assert twin.ask("And now?").text == "From the fork."
         gateway.release()
         stream.result()

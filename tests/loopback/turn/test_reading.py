@@ -21,8 +21,8 @@ from pi_native import (
     PiNativeError,
     TextDeltaEvent,
 )
-from pi_native._http.response import Response
-from pi_native._protocol.decoder import EventReader
+from pi_native._http.response import ChunkedResponse
+from pi_native._protocol.decoder import EventDecoder
 from pi_native._threads.channel import Channel, EventQueue
 from pi_native.testing import FakeGateway, HangUp, Stall
 
@@ -157,7 +157,7 @@ def test_a_reader_wakes_up_while_its_event_is_read(
         monkeypatch.setattr(cls, name, noted)
 
     noting(EventQueue, "rouse")
-    noting(EventReader, "feed_piece")
+    noting(EventDecoder, "feed_piece")
     gateway.reply("one two", fault=Stall(after=2))
     stream = start(gateway.url)
     assert [next(stream).type, next(stream).type] == ["start", "text_start"]
@@ -172,7 +172,7 @@ def test_a_read_that_brings_much_rouses_nobody() -> None:
     ours, theirs = socket.socketpair()
     theirs.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 262_144)
     roused: list[str] = []
-    with ours, theirs, contextlib.closing(Response(ours, method="POST")) as response:
+    with ours, theirs, contextlib.closing(ChunkedResponse(ours, method="POST")) as response:
         response.after_read = lambda: roused.append(body[:1])
         theirs.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n")
         response.begin()

@@ -19,7 +19,7 @@ from pi_native import (
     IncompleteStreamError,
     Model,
 )
-from pi_native._protocol.decoder import EventReader
+from pi_native._protocol.decoder import EventDecoder
 from pi_native._types import messages as _messages
 from pi_native.testing import FakeGateway, Raw
 
@@ -43,7 +43,7 @@ def stopped_clock(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def events_of(data: bytes) -> list[AssistantMessageEvent]:
     """The events of a body that comes in one piece, and then ends."""
-    reader = EventReader(MODEL, 10**9)
+    reader = EventDecoder(MODEL, 10**9)
     return [*reader.feed(data), *reader.finish()]
 
 
@@ -115,7 +115,7 @@ def test_the_fake_gateway_tells_it_again(path: Path) -> None:
 def test_each_byte_by_itself(path: Path) -> None:
     """Up to each byte, a reader has given the events whose blank line was there, and no others."""
     data = path.read_bytes()
-    reader, events = EventReader(MODEL, 10**9), list[AssistantMessageEvent]()
+    reader, events = EventDecoder(MODEL, 10**9), list[AssistantMessageEvent]()
     whole_at = set(itertools.accumulate(map(len, frames_of(data))))
     for count in range(1, len(data) + 1):
         new = list(reader.feed(data[count - 1 : count]))

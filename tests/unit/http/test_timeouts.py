@@ -1,4 +1,4 @@
-"""Limits: the option, else the environment, else the default; milliseconds in, seconds out."""
+"""Timeouts: the option, else the environment, else the default; milliseconds in, seconds out."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from pi_native import ConfigurationError, StreamOptions
-from pi_native._http.timeouts import ARGUMENT, DEFAULT, Limits, limit_origins, resolve_limits
+from pi_native._http.timeouts import ARGUMENT, DEFAULT, Timeouts, resolve_timeouts, timeout_origins
 
 FIRST = "PI_STREAM_FIRST_EVENT_TIMEOUT_MS"
 IDLE = "PI_STREAM_IDLE_TIMEOUT_MS"
@@ -23,9 +23,9 @@ OPTIONS = (
 FIELDS = ("connect", "first_event", "idle", "total")
 
 
-def limits(environ: Mapping[str, str] | None = None, **options: Any) -> Limits:
+def limits(environ: Mapping[str, str] | None = None, **options: Any) -> Timeouts:
     """The limits of a call with these options, in this environment."""
-    return resolve_limits(StreamOptions(**options), environ or {})
+    return resolve_timeouts(StreamOptions(**options), environ or {})
 
 
 def test_the_defaults() -> None:
@@ -192,5 +192,5 @@ def test_whoever_said_it_is_named(
     environ: dict[str, str], options: dict[str, Any], first_event: str, idle: str
 ) -> None:
     """The origin of a limit is an option, the variable that counted, or the default."""
-    said = limit_origins(StreamOptions(**options), environ)
+    said = timeout_origins(StreamOptions(**options), environ)
     assert said == {"first_event": first_event, "idle": idle}

@@ -18,8 +18,8 @@ import urllib3
 from requests.adapters import BaseAdapter
 
 from pi_native._http import transport as _http
-from pi_native._http.connection import Lifeline
-from pi_native._http.gateway_response import Answer
+from pi_native._http.connection import SocketHandle
+from pi_native._http.gateway_response import GatewayResponse
 from pi_native._http.transport import Transport, is_loopback, shared_transport
 from pi_native._protocol.request import Request
 from pi_native.errors import (
@@ -57,7 +57,7 @@ class Adapter(BaseAdapter):
         self.closed = 0
 
     def send(self, request: requests.PreparedRequest, **settings: Any) -> requests.Response:
-        """Answer, or raise."""
+        """GatewayResponse, or raise."""
         self.sent.append(request)
         self.settings.append(settings)
         answer = self.answers.pop(0)
@@ -83,13 +83,13 @@ def send(
     *answers: requests.Response | BaseException,
     url: str = URL,
     headers: dict[str, str] | None = None,
-    lifeline: Lifeline | None = None,
+    lifeline: SocketHandle | None = None,
     **timeouts: float | None,
-) -> Answer:
+) -> GatewayResponse:
     """Send a request through a session that gives these answers."""
     transport = Transport(session_of(Adapter(*answers)))
     made = Request("GET", url, BEARER if headers is None else headers)
-    return transport.send(made, lifeline or Lifeline(), **timeouts)
+    return transport.send(made, lifeline or SocketHandle(), **timeouts)
 
 
 def failure_of(
@@ -181,7 +181,7 @@ def test_other_machines_are_not_loopback(url: str) -> None:
 )
 def test_the_head_of_an_answer(headers: dict[str, str], request_id: str | None) -> None:
     """Status and headers are told, and the request id from either header."""
-    answer = Answer(response(418, headers))
+    answer = GatewayResponse(response(418, headers))
     assert (answer.info.status, answer.info.request_id) == (418, request_id)
     assert answer.info.headers == {name.lower(): value for name, value in headers.items()}
 
@@ -191,7 +191,7 @@ def test_an_answers_reason(reason: str | None, told: str) -> None:
     """The reason is a text, also where there is none."""
     made = response(418)
     made.reason = reason  # type: ignore[assignment]
-    assert Answer(made).reason == told
+    assert GatewayResponse(made).reason == told
 
 
 @pytest.mark.parametrize(
@@ -210,7 +210,7 @@ def test_an_answers_reason(reason: str | None, told: str) -> None:
 )
 def test_an_answer_may_have_no_body(status: int, length: str | None, has_no_body: bool) -> None:
     """204, 205 and a length of nothing say that nothing follows."""
-    answer = Answer(response(status, {} if length is None else {"Content-Length": length}))
+    answer = GatewayResponse(response(status, {} if length is None else {"Content-Length": length}))
     assert answer.has_no_body is has_no_body
 
 
@@ -235,7 +235,7 @@ def test_an_answer_may_have_no_body(status: int, length: str | None, has_no_body
 )
 def test_retry_after(value: str, seconds: float | None) -> None:
     """Whole seconds and dates are understood; a date in the past is no wait, and the rest none."""
-    assert Answer(response(429, {"Retry-After": value})).retry_after() == seconds
+    assert GatewayResponse(response(429, {"Retry-After": value})).retry_after() == seconds
 
 
 @pytest.mark.parametrize("zone", ["GMT", "+0000", ""])
@@ -243,14 +243,14 @@ def test_retry_after_a_date_to_come(zone: str) -> None:
     """A date is a wait from now on, in UTC if it does not say otherwise."""
     when = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(hours=1)
     value = f"{when:%a, %d %b %Y %H:%M:%S} {zone}".strip()
-    wait = Answer(response(429, {"Retry-After": value})).retry_after()
+    wait = GatewayResponse(response(429, {"Retry-After": value})).retry_after()
     assert wait is not None
     assert 3500 < wait <= 3600
 
 
 def test_no_retry_after() -> None:
     """An answer that does not ask for a wait has none."""
-    assert Answer(response(429)).retry_after() is None
+    assert GatewayResponse(response(429)).retry_after() is None
 
 
 # The body of an answer
@@ -287,12 +287,12 @@ class InPieces(Whole):
 def test_a_body_comes_in_pieces(kind: type[Whole]) -> None:
     """Each read is handed on as it is, until there is no more."""
     body = kind(b"a", b"bc", b"d")
-    assert list(Answer(response(raw=body)).chunks()) == [b"a", b"bc", b"d"]
+    assert list(GatewayResponse(response(raw=body)).chunks()) == [b"a", b"bc", b"d"]
 
 
 def test_a_body_may_be_any_file() -> None:
     """A mock's file is read to its end."""
-    assert b"".join(Answer(response(raw=b"x" * 2_000_000)).chunks()) == b"x" * 2_000_000
+    assert b"".join(GatewayResponse(response(raw=b"x" * 2_000_000)).chunks()) == b"x" * 2_000_000
 
 
 @pytest.mark.parametrize("encoded", [False, True])
@@ -304,7 +304,9 @@ def test_a_compressed_body_is_unpacked(encoded: bool) -> None:
         headers={"Content-Encoding": "gzip"} if encoded else {},
         preload_content=False,
     )
-    assert b"".join(Answer(response(raw=raw)).chunks()) == (b"data: {}\n\n" if encoded else packed)
+    assert b"".join(GatewayResponse(response(raw=raw)).chunks()) == (
+        b"data: {}\n\n" if encoded else packed
+    )
 
 
 def test_a_body_that_cannot_be_unpacked() -> None:
@@ -313,7 +315,7 @@ def test_a_body_that_cannot_be_unpacked() -> None:
         io.BytesIO(b"no gzip"), headers={"Content-Encoding": "gzip"}, preload_content=False
     )
     with pytest.raises(StreamProtocolError, match="the body cannot be decompressed"):
-        list(Answer(response(raw=raw)).chunks())
+        list(GatewayResponse(response(raw=raw)).chunks())
 
 
 @pytest.mark.parametrize(
@@ -331,7 +333,7 @@ def test_a_body_that_cannot_be_unpacked() -> None:
 )
 def test_a_body_that_breaks_off(error: Exception, words: str) -> None:
     """Whatever reading raises is a connection that broke, behind what had come before."""
-    chunks = Answer(response(raw=InPieces(b"a", error))).chunks()
+    chunks = GatewayResponse(response(raw=InPieces(b"a", error))).chunks()
     assert next(chunks) == b"a"
     with pytest.raises(GatewayConnectionError) as caught:
         next(chunks)
@@ -344,7 +346,7 @@ def test_a_body_that_takes_too_long() -> None:
     pool: Any = None
     late = urllib3.exceptions.ReadTimeoutError(pool, "/", "late")
     with pytest.raises(StreamTimeoutError) as caught:
-        list(Answer(response(raw=InPieces(late))).chunks())
+        list(GatewayResponse(response(raw=InPieces(late))).chunks())
     assert caught.value.phase == "idle"
 
 
@@ -352,7 +354,7 @@ def test_a_body_that_takes_too_long() -> None:
 def test_an_interrupt_is_no_connection_error(error: BaseException) -> None:
     """What is no error goes through as it is."""
     with pytest.raises(type(error)) as caught:
-        list(Answer(response(raw=InPieces(error))).chunks())
+        list(GatewayResponse(response(raw=InPieces(error))).chunks())
     assert caught.value is error
 
 
@@ -361,7 +363,7 @@ def test_an_interrupt_is_no_connection_error(error: BaseException) -> None:
 
 def test_a_mock_has_no_descriptor() -> None:
     """A body without a socket has none to cut, and no connection to give back."""
-    answer = Answer(response(raw=InPieces(b"a")))
+    answer = GatewayResponse(response(raw=InPieces(b"a")))
     assert answer.descriptor() is None
     assert not answer.has_connection
 
@@ -369,7 +371,7 @@ def test_a_mock_has_no_descriptor() -> None:
 def test_a_descriptor_is_the_bodys_own(tmp_path: Any) -> None:
     """A body that has a descriptor tells it."""
     with open(tmp_path / "body", "w+b") as file:
-        assert Answer(response(raw=file)).descriptor() == file.fileno()
+        assert GatewayResponse(response(raw=file)).descriptor() == file.fileno()
 
 
 @pytest.mark.parametrize("error", [OSError(), urllib3.exceptions.ProtocolError()], ids=repr)
@@ -383,14 +385,14 @@ def test_closing_is_quiet(error: Exception, monkeypatch: pytest.MonkeyPatch) -> 
 
     made = response(raw=InPieces())
     monkeypatch.setattr(made, "close", close)
-    Answer(made).close()
+    GatewayResponse(made).close()
     assert closed == [True]
 
 
 def test_closing_closes_the_body() -> None:
     """What was not read to its end is closed."""
     body = InPieces(b"a")
-    Answer(response(raw=body)).close()
+    GatewayResponse(response(raw=body)).close()
     assert body.closed
 
 
@@ -402,7 +404,7 @@ def test_a_request_is_sent_as_it_is() -> None:
     adapter = Adapter(response())
     made = Request("POST", URL, {**BEARER, "x-a": "b"}, b"{}")
     answer = Transport(session_of(adapter)).send(
-        made, Lifeline(), connect_timeout=1.5, read_timeout=None
+        made, SocketHandle(), connect_timeout=1.5, read_timeout=None
     )
     [sent], [settings] = adapter.sent, adapter.settings
     assert (sent.method, sent.url, sent.body) == ("POST", URL, b"{}")
@@ -416,7 +418,7 @@ def test_an_answer_that_nobody_sent_for() -> None:
     """A stand-in's answer without a request has no headers that were sent."""
     made = response()
     made.request = None  # type: ignore[assignment]
-    assert Answer(made).sent_headers() == {}
+    assert GatewayResponse(made).sent_headers() == {}
 
 
 def test_a_sessions_own_auth_does_not_replace_the_key() -> None:
@@ -425,8 +427,8 @@ def test_a_sessions_own_auth_does_not_replace_the_key() -> None:
     session = session_of(adapter)
     session.auth = ("user", "password")
     transport = Transport(session)
-    transport.send(Request("GET", URL, {"authorization": f"Bearer {KEY}"}), Lifeline())
-    transport.send(Request("GET", URL, {}), Lifeline())
+    transport.send(Request("GET", URL, {"authorization": f"Bearer {KEY}"}), SocketHandle())
+    transport.send(Request("GET", URL, {}), SocketHandle())
     first, second = (sent.headers["Authorization"] for sent in adapter.sent)
     assert first == f"Bearer {KEY}"
     assert second.startswith("Basic ")
@@ -442,7 +444,7 @@ def test_a_proxy_is_for_other_machines(
     """The environment's proxy is used, but never for this machine."""
     monkeypatch.setenv("HTTP_PROXY", "http://proxy.invalid:3128")
     adapter = Adapter(response())
-    Transport(session_of(adapter)).send(Request("GET", url, BEARER), Lifeline())
+    Transport(session_of(adapter)).send(Request("GET", url, BEARER), SocketHandle())
     [settings] = adapter.settings
     assert bool(settings["proxies"].get("http")) is proxied
 
@@ -452,7 +454,7 @@ def test_a_redirect_is_an_answer(status: int) -> None:
     """It is not followed, and its body, however long, is not read."""
     body = InPieces(b"a", AssertionError("read on"))
     adapter = Adapter(response(status, {"Location": "http://other.invalid/"}, body))
-    answer = Transport(session_of(adapter)).send(Request("GET", URL, BEARER), Lifeline())
+    answer = Transport(session_of(adapter)).send(Request("GET", URL, BEARER), SocketHandle())
     assert answer.info.status == status
     assert len(adapter.sent) == 1
     assert len(body.pieces) == 2
@@ -463,7 +465,7 @@ def test_a_sessions_hooks_see_the_answer() -> None:
     seen: list[int] = []
     session = session_of(Adapter(response(201)))
     session.hooks["response"] = [lambda answer, **_: seen.append(answer.status_code)]
-    Transport(session).send(Request("GET", URL, BEARER), Lifeline())
+    Transport(session).send(Request("GET", URL, BEARER), SocketHandle())
     assert seen == [201]
 
 
@@ -496,7 +498,7 @@ def test_a_road_that_is_closed(error: Exception) -> None:
 
 def test_a_road_that_closes_behind_the_request() -> None:
     """Once connected, there is no answer."""
-    lifeline = Lifeline()
+    lifeline = SocketHandle()
     lifeline.now_connected(reused=False)
     failure = failure_of(
         ConnectionResetError(104, "reset"), kind=GatewayConnectionError, lifeline=lifeline
@@ -537,21 +539,21 @@ def test_an_address_that_leads_nowhere(url: str) -> None:
     """It is the caller's to correct, and nothing is sent."""
     session = requests.Session()
     with pytest.raises(ConfigurationError, match="cannot send to"):
-        Transport(session).send(Request("GET", url, BEARER), Lifeline())
+        Transport(session).send(Request("GET", url, BEARER), SocketHandle())
 
 
 @pytest.mark.parametrize("url", ["gateway.invalid:4000", "gateway.invalid", "ftp://x/"])
 def test_an_address_says_how_it_is_reached(url: str) -> None:
     """Without http or https, that is what is missing, in words of ours."""
     with pytest.raises(ConfigurationError, match='URL begins with "http://" or "https://"'):
-        Transport(requests.Session()).send(Request("GET", url, BEARER), Lifeline())
+        Transport(requests.Session()).send(Request("GET", url, BEARER), SocketHandle())
 
 
 def test_a_password_in_an_address_is_not_shown() -> None:
     """The refusal names the host, and neither user nor password."""
     url = "http://user:hush@gateway.invalid:99999/"
     with pytest.raises(PiNativeError) as caught:
-        Transport(requests.Session()).send(Request("GET", url, BEARER), Lifeline())
+        Transport(requests.Session()).send(Request("GET", url, BEARER), SocketHandle())
     assert "gateway.invalid" in str(caught.value)
     assert "hush" not in "".join(traceback.format_exception(caught.value))
 
@@ -604,20 +606,20 @@ def test_an_interrupt_while_sending_goes_through(error: BaseException) -> None:
 class Reusing(Adapter):
     """Sends through connections that are kept, or new, as told."""
 
-    def __init__(self, lifeline: Lifeline, *answers: Any, reused: tuple[bool, ...]) -> None:
+    def __init__(self, lifeline: SocketHandle, *answers: Any, reused: tuple[bool, ...]) -> None:
         super().__init__(*answers)
         self._lifeline = lifeline
         self._reused = list(reused)
 
     def send(self, request: requests.PreparedRequest, **settings: Any) -> requests.Response:
-        """Answer, or raise."""
+        """GatewayResponse, or raise."""
         self._lifeline.now_connected(reused=self._reused.pop(0))
         return super().send(request, **settings)
 
 
 def test_a_stale_connection_is_replaced() -> None:
     """A request that met a closed connection is sent again, until it meets a new one."""
-    lifeline = Lifeline()
+    lifeline = SocketHandle()
     gone = ConnectionResetError(104, "reset")
     adapter = Reusing(lifeline, gone, gone, response(201), reused=(True, True, False))
     answer = Transport(session_of(adapter)).send(Request("GET", URL, BEARER), lifeline)
@@ -636,7 +638,7 @@ def test_a_stale_connection_is_replaced() -> None:
 )
 def test_other_failures_are_not_tried_again(error: Exception, reused: bool, cut: bool) -> None:
     """A new connection's, a cancelled call's, and any other failure stand."""
-    lifeline = Lifeline()
+    lifeline = SocketHandle()
     if cut:
         lifeline.cut()
     adapter = Reusing(lifeline, error, response(201), reused=(reused, False))
@@ -652,8 +654,8 @@ def test_a_given_session_stays_the_callers() -> None:
     """It is used, has no seam, and is not closed with the transport."""
     adapter = Adapter(response())
     transport = Transport(session_of(adapter))
-    assert not transport.has_seam
-    transport.send(Request("GET", URL, BEARER), Lifeline())
+    assert not transport.owns_sockets
+    transport.send(Request("GET", URL, BEARER), SocketHandle())
     transport.close()
     assert (len(adapter.sent), adapter.closed) == (1, 0)
 
@@ -672,18 +674,18 @@ def own_adapters(monkeypatch: pytest.MonkeyPatch) -> list[Adapter]:
         adapters.append(Adapter(response(), response(), response()))
         return adapters[-1]
 
-    monkeypatch.setattr(_http, "SeamAdapter", make)
+    monkeypatch.setattr(_http, "CancellableAdapter", make)
     return adapters
 
 
 def test_an_own_session_is_made_on_first_use_and_kept(own_adapters: list[Adapter]) -> None:
     """No session is made in vain, and the second request goes through the first one's."""
     transport = Transport()
-    assert transport.has_seam
+    assert transport.owns_sockets
     assert own_adapters == []
-    transport.send(Request("GET", URL, BEARER), Lifeline())
+    transport.send(Request("GET", URL, BEARER), SocketHandle())
     made = len(own_adapters)
-    transport.send(Request("GET", URL, BEARER), Lifeline())
+    transport.send(Request("GET", URL, BEARER), SocketHandle())
     assert len(own_adapters) == made == 2  # for http and for https
     assert sent(own_adapters) == 2
 
@@ -692,11 +694,11 @@ def test_an_own_session_is_closed_and_made_anew(own_adapters: list[Adapter]) -> 
     """Closing closes what there is, may be done again, and does not end the transport."""
     transport = Transport()
     transport.close()
-    transport.send(Request("GET", URL, BEARER), Lifeline())
+    transport.send(Request("GET", URL, BEARER), SocketHandle())
     transport.close()
     transport.close()
     assert [adapter.closed for adapter in own_adapters] == [1, 1]
-    transport.send(Request("GET", URL, BEARER), Lifeline())
+    transport.send(Request("GET", URL, BEARER), SocketHandle())
     assert len(own_adapters) == 4
 
 
@@ -705,14 +707,14 @@ def test_a_forked_child_has_its_own_session(
 ) -> None:
     """Another process neither uses nor closes the connections that it inherited."""
     transport = Transport()
-    transport.send(Request("GET", URL, BEARER), Lifeline())
+    transport.send(Request("GET", URL, BEARER), SocketHandle())
     parent = own_adapters[:]
     process = os.getpid()
     with monkeypatch.context() as child:
         child.setattr(_http.os, "getpid", lambda: process + 1)
         transport.close()
         assert [adapter.closed for adapter in parent] == [0, 0]
-        transport.send(Request("GET", URL, BEARER), Lifeline())
+        transport.send(Request("GET", URL, BEARER), SocketHandle())
         assert (sent(parent), sent(own_adapters)) == (1, 2)
     transport.close()
     assert [adapter.closed for adapter in own_adapters] == [1, 1, 0, 0]
@@ -721,7 +723,7 @@ def test_a_forked_child_has_its_own_session(
 def test_an_own_session_keeps_nothing(own_adapters: list[Adapter]) -> None:
     """It has no cookies, whatever was answered, and names the package as its user agent."""
     transport = Transport()
-    transport.send(Request("GET", URL, BEARER), Lifeline())
+    transport.send(Request("GET", URL, BEARER), SocketHandle())
     [session] = transport._own.values()
     policy = session.cookies.get_policy()
     assert policy.is_not_allowed("gateway.invalid")
@@ -732,7 +734,7 @@ def test_an_own_session_keeps_nothing(own_adapters: list[Adapter]) -> None:
 def test_there_is_one_shared_transport() -> None:
     """Low-level calls without a session share one pool of connections."""
     assert shared_transport() is shared_transport()
-    assert shared_transport().has_seam
+    assert shared_transport().owns_sockets
 
 
 # Who looks on
@@ -748,7 +750,7 @@ class Watch:
         """Note it."""
         self.seen.append(error)
 
-    def answered(self, answer: Answer) -> None:
+    def answered(self, answer: GatewayResponse) -> None:
         """Note it."""
         self.seen.append(answer.info.status)
 
@@ -770,7 +772,7 @@ class Tap:
         self.watch = watch
         self.urls: list[str] = []
 
-    def sending(self, request: Request, _: Lifeline) -> Watch | None:
+    def sending(self, request: Request, _: SocketHandle) -> Watch | None:
         """Note it."""
         self.urls.append(request.url)
         return self.watch
@@ -781,7 +783,9 @@ def test_a_tap_sees_an_exchange_through() -> None:
     watch = Watch()
     tap = Tap(watch)
     adapter = Adapter(response(201, raw=InPieces(b"a", b"b")))
-    answer = Transport(session_of(adapter), tap=tap).send(Request("GET", URL, BEARER), Lifeline())
+    answer = Transport(session_of(adapter), tap=tap).send(
+        Request("GET", URL, BEARER), SocketHandle()
+    )
     assert list(answer.chunks()) == [b"a", b"b"]
     answer.close()
     assert tap.urls == [URL]
@@ -793,7 +797,7 @@ def test_a_tap_sees_a_failure() -> None:
     watch = Watch()
     transport = Transport(session_of(Adapter(OSError("no"))), tap=Tap(watch))
     with pytest.raises(GatewayConnectionError) as caught:
-        transport.send(Request("GET", URL, BEARER), Lifeline())
+        transport.send(Request("GET", URL, BEARER), SocketHandle())
     assert watch.seen == [caught.value]
 
 
@@ -801,6 +805,6 @@ def test_a_tap_may_look_away() -> None:
     """Without a watch an exchange goes on as if nobody had asked."""
     tap = Tap(None)
     transport = Transport(session_of(Adapter(response(raw=b"ab"))), tap=tap)
-    answer = transport.send(Request("GET", URL, BEARER), Lifeline())
+    answer = transport.send(Request("GET", URL, BEARER), SocketHandle())
     assert (b"".join(answer.chunks()), answer.watch, tap.urls) == (b"ab", None, [URL])
     answer.close()

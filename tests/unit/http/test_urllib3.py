@@ -12,7 +12,7 @@ from requests.adapters import HTTPAdapter
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
-from pi_native._http.connection import SeamAdapter, direct_read
+from pi_native._http.connection import CancellableAdapter, direct_read
 from pi_native.testing import FakeGateway
 
 MOVED = "a part of {} that cancelling relies on has moved: {}; see pi_native/_sockets.py"
@@ -53,7 +53,7 @@ def test_a_connection_still_knows_its_host() -> None:
 
 def test_a_manager_still_makes_the_pools_it_is_told_to() -> None:
     """Pools come from `pool_classes_by_scheme`, and connections from the pool's own class."""
-    adapter = SeamAdapter()
+    adapter = CancellableAdapter()
     pool = adapter.poolmanager.connection_from_url("http://gateway.invalid:4000")
     assert type(pool).__module__ == "pi_native._http.connection", MOVED.format(
         "urllib3", "PoolManager.pool_classes_by_scheme"
@@ -68,7 +68,7 @@ def test_a_manager_still_makes_the_pools_it_is_told_to() -> None:
 def test_the_answer_of_urllib3_still_holds_the_response_it_reads() -> None:
     """A chunked body can be read without urllib3 in between: it names the response it came from."""
     with FakeGateway() as gateway, requests.Session() as session:
-        session.mount("http://", SeamAdapter())
+        session.mount("http://", CancellableAdapter())
         answer = session.post(
             f"{gateway.url}/v1/pi/stream",
             headers={"Authorization": f"Bearer {gateway.api_key}"},

@@ -37,8 +37,8 @@ from pi_native._protocol import (
     snapshots as _snapshots,
 )
 from pi_native._protocol.chunked import Dechunker
-from pi_native._protocol.decoder import EventReader
-from pi_native._protocol.snapshots import RawSnapshot, Snapshot, SnapshotReader, find_trail
+from pi_native._protocol.decoder import EventDecoder
+from pi_native._protocol.snapshots import RawSnapshot, Snapshot, SnapshotTracker, find_trail
 from pi_native._protocol.sse import BlockCutter
 from pi_native._turn.backlog import packed
 
@@ -46,7 +46,7 @@ MODEL = Model("y", "x")
 TRANSCRIPTS = sorted((Path(__file__).parent.parent.parent / "data").glob("*.sse"))
 
 
-class SafeReader(EventReader):
+class SafeReader(EventDecoder):
     """Reads everything the safe way."""
 
     def _read_delta(self, *_: Any) -> None:
@@ -54,7 +54,7 @@ class SafeReader(EventReader):
 
 
 def read(
-    reader: EventReader, pieces: list[bytes]
+    reader: EventDecoder, pieces: list[bytes]
 ) -> tuple[list[AssistantMessageEvent], PiNativeError | None]:
     """The events, and what ended them if that was a failure."""
     events: list[AssistantMessageEvent] = []
@@ -77,7 +77,7 @@ def exact(event: AssistantMessageEvent) -> str:
     return re.sub(r'("timestamp": )\d+', r"\1?", text) if event.type == "error" else text
 
 
-class ChunkedReader(EventReader):
+class ChunkedReader(EventDecoder):
     """Is given each piece as two chunks of HTTP, which stay where they are; LF ends their lines."""
 
     def feed(self, data: bytes) -> Iterator[AssistantMessageEvent]:
@@ -94,7 +94,7 @@ class ChunkedReader(EventReader):
 def check_both(pieces: list[bytes]) -> list[AssistantMessageEvent]:
     """Read both ways, compare, also after packing, and return the events."""
     safe, safe_failure = read(SafeReader(MODEL, 10**9), [b"".join(pieces)])
-    for fast_reader in (EventReader(MODEL, 10**9), ChunkedReader(MODEL, 10**9)):
+    for fast_reader in (EventDecoder(MODEL, 10**9), ChunkedReader(MODEL, 10**9)):
         fast, fast_failure = read(fast_reader, pieces)
         again = packed(fast)  # before anybody asks for a snapshot
         assert [exact(event) for event in again] == [exact(event) for event in safe]
@@ -216,8 +216,8 @@ def test_both_ways_agree_on_a_stream_that_is_cut(stream: bytes, data: st.DataObj
 
 # With what JSON escapes, and what it might.
 WORDS = 'the |light |of |day |is |"Über" |🌍\n|it\\ '
-Wire = Callable[[int], Iterator[bytes]]
-WIRES: dict[str, Wire] = {
+WireObject = Callable[[int], Iterator[bytes]]
+WIRES: dict[str, WireObject] = {
     "text": lambda count: wires.text(count, 1, WORDS),
     "tool call": lambda count: wires.tool_call(count, 1, WORDS),
     "text at once": lambda count: wires.text(count, count, WORDS),
@@ -228,7 +228,7 @@ every_wire = pytest.mark.parametrize("wire", WIRES.values(), ids=WIRES.keys())
 
 def events_of(wire: Iterator[bytes]) -> Iterator[AssistantMessageEvent]:
     """The events of a turn."""
-    yield from EventReader(MODEL, 10**9).feed(b"".join(wire))
+    yield from EventDecoder(MODEL, 10**9).feed(b"".join(wire))
 
 
 class Work:
@@ -270,7 +270,7 @@ class Work:
 
 
 @every_wire
-def test_twice_as_many_deltas_cost_twice_the_work(wire: Wire) -> None:
+def test_twice_as_many_deltas_cost_twice_the_work(wire: WireObject) -> None:
     """What is copied and parsed grows with the message, not with the wire.
 
     And no delta goes to sseclient.
@@ -288,7 +288,7 @@ def test_twice_as_many_deltas_cost_twice_the_work(wire: Wire) -> None:
 
 
 @every_wire
-def test_twice_as_many_deltas_keep_twice_the_bytes(wire: Wire) -> None:
+def test_twice_as_many_deltas_keep_twice_the_bytes(wire: WireObject) -> None:
     """The snapshots of a turn share one text, which is no longer than the last of them."""
 
     def kept(count: int) -> int:
@@ -334,7 +334,7 @@ def test_packing_keeps_what_was_asked_for() -> None:
 
 
 @every_wire
-def test_every_event_has_its_own_snapshot_verbatim(wire: Wire) -> None:
+def test_every_event_has_its_own_snapshot_verbatim(wire: WireObject) -> None:
     """Asked for after the turn, each snapshot is the one that came with its event."""
     sent = [json.loads(frame[6:]) for frame in wire(60) if frame != wires.DONE]
     events = list(events_of(wire(60)))
@@ -356,7 +356,7 @@ def test_a_set_aside_snapshot_can_be_pickled() -> None:
 def test_an_observed_stream_sees_every_frame_and_costs_no_more_memory() -> None:
     """An observer gets each frame in full, and the snapshots are set aside all the same."""
     seen: list[SseEvent] = []
-    reader = EventReader(MODEL, 10**9, seen.append)
+    reader = EventDecoder(MODEL, 10**9, seen.append)
     events = list(reader.feed(b"".join(wires.text(30))))
     assert len(seen) == len(events) + 1
     assert seen[-1].data == "[DONE]"
@@ -367,7 +367,7 @@ def test_an_observed_stream_sees_every_frame_and_costs_no_more_memory() -> None:
 def test_events_behind_the_end_are_observed_and_ignored() -> None:
     """Neither a second message nor nonsense counts behind [DONE]."""
     seen: list[SseEvent] = []
-    reader = EventReader(MODEL, 10**9, seen.append)
+    reader = EventDecoder(MODEL, 10**9, seen.append)
     tail = b'data: {"type":"text_delta","contentIndex":0,"delta":"x","partial":{}}\n\ndata: {{\n\n'
     assert list(reader.feed(b"data: [DONE]\n\n" + tail)) == []
     assert reader.closed
@@ -377,7 +377,7 @@ def test_events_behind_the_end_are_observed_and_ignored() -> None:
 def test_nothing_behind_the_end_is_parsed_for_nobody() -> None:
     """Without an observer, what follows [DONE] costs no more than finding its line ends."""
     work = Work()
-    reader = EventReader(MODEL, 10**9)
+    reader = EventDecoder(MODEL, 10**9)
     assert work.measure(reader.feed(b"data: [DONE]\n\n" + b": x\n\ndata: {}\n\n" * 100)) == []
     assert work.measure(reader.feed(b"data: {}\n\n" * 100)) == []
     assert work.blocks == 1
@@ -385,7 +385,7 @@ def test_nothing_behind_the_end_is_parsed_for_nobody() -> None:
 
 def test_an_unknown_event_is_handed_on_as_it_came() -> None:
     """An event of a newer gateway keeps its data."""
-    [event] = EventReader(MODEL, 10**9).feed(b'data: {"type":"inference_admission","a":1}\n\n')
+    [event] = EventDecoder(MODEL, 10**9).feed(b'data: {"type":"inference_admission","a":1}\n\n')
     assert isinstance(event, UnknownEvent)
     assert event.data == {"type": "inference_admission", "a": 1}
 
@@ -419,7 +419,7 @@ def test_two_strings_that_grow_are_a_trail() -> None:
 
 def test_a_snapshot_that_is_not_the_last_member_is_not_set_aside() -> None:
     """A block that goes on behind its snapshot is left to the safe way."""
-    reader = SnapshotReader()
+    reader = SnapshotTracker()
     block = b'{"role":"assistant"},"delta":"other"}\n\n'
     assert reader.read(block, 0, 99, b"x") is None
     assert reader.follow(block, 0, 99, b"x") is None

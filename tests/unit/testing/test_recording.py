@@ -10,7 +10,7 @@ import attrs
 import pytest
 from hypothesis import given, strategies as st
 
-from pi_native.testing._recording import FIRST_LINE, Exchange, lines, load
+from pi_native.testing._recording import FIRST_LINE, RecordedTurn, lines, load
 from pi_native.testing._replay import Recorded
 from pi_native.testing._scrub import Secrets
 
@@ -18,7 +18,7 @@ times = st.integers(0, 10**8).map(lambda tenth_ms: tenth_ms / 10_000)
 words = st.text(max_size=20)
 bodies = st.binary(max_size=50) | words.map(lambda text: text.encode("utf-8", "replace"))
 exchanges = st.builds(
-    Exchange,
+    RecordedTurn,
     number=st.just(1),
     at=times,
     method=st.sampled_from(["GET", "POST"]),
@@ -45,7 +45,7 @@ class TestFile:
 
     @given(exchange=exchanges)
     def test_what_is_written_is_read_again(
-        self, tmp_path_factory: pytest.TempPathFactory, exchange: Exchange
+        self, tmp_path_factory: pytest.TempPathFactory, exchange: RecordedTurn
     ) -> None:
         """Any bytes, times and headers; a request's JSON as its value."""
         path = written(tmp_path_factory.mktemp("r") / "r.jsonl", FIRST_LINE, lines(exchange))
@@ -56,7 +56,9 @@ class TestFile:
 
     def test_a_line_can_be_read_by_people(self) -> None:
         """Text stands there as text, whatever its script; the rest as base64."""
-        exchange = Exchange(2, 0.5, "GET", "/p", pieces=[(0.25, "héé\n".encode()), (0.5, b"\xff")])
+        exchange = RecordedTurn(
+            2, 0.5, "GET", "/p", pieces=[(0.25, "héé\n".encode()), (0.5, b"\xff")]
+        )
         exchange.status, exchange.reason, exchange.end = 200, "OK", "cut"
         assert lines(exchange).decode().splitlines() == [
             '{"exchange":2,"at":0.5,"method":"GET","path":"/p"}',
@@ -68,13 +70,15 @@ class TestFile:
 
     def test_exchanges_come_in_the_order_in_which_they_began(self, tmp_path: Path) -> None:
         """Whatever the order in which they ended."""
-        first, second = Exchange(1, 0.0, "GET", "/1"), Exchange(2, 0.1, "GET", "/2")
+        first, second = RecordedTurn(1, 0.0, "GET", "/1"), RecordedTurn(2, 0.1, "GET", "/2")
         path = written(tmp_path / "r.jsonl", FIRST_LINE, lines(second), lines(first))
         assert [exchange.path for exchange in load(path)] == ["/1", "/2"]
 
     def test_a_file_without_its_end_is_read_as_far_as_it_goes(self, tmp_path: Path) -> None:
         """A recorder that was killed leaves an exchange that the client left."""
-        whole = lines(Exchange(1, 0.0, "GET", "/1", status=200, pieces=[(2.0, b"x")], end="cut"))
+        whole = lines(
+            RecordedTurn(1, 0.0, "GET", "/1", status=200, pieces=[(2.0, b"x")], end="cut")
+        )
         path = written(tmp_path / "r.jsonl", FIRST_LINE, *whole.splitlines(keepends=True)[:-1])
         [exchange] = load(path)
         assert (exchange.pieces, exchange.end, exchange.ended_at) == ([(2.0, b"x")], "left", 2.0)
@@ -88,7 +92,7 @@ class TestFile:
             (FIRST_LINE + b"hello\n", "line 2"),
             (FIRST_LINE + b"[]\n", "line 2"),
             (FIRST_LINE + b'{"exchange":1,"at":0,"end":"cut"}\n', "line 2"),
-            (FIRST_LINE + lines(Exchange(1, 0.0, "GET", "/"))[:-6] + b'_"}\n', "no such end"),
+            (FIRST_LINE + lines(RecordedTurn(1, 0.0, "GET", "/"))[:-6] + b'_"}\n', "no such end"),
         ],
     )
     def test_what_is_no_recording_is_a_value_error_with_the_place(
@@ -109,7 +113,7 @@ class TestSecrets:
         """Plain, in JSON with or without escapes, in a URL; lengths stay."""
         secrets = Secrets()
         secrets.add_key('k"ey/é+x')
-        scrubbed = secrets.scrub(Exchange(1, 0.0, "POST", "/", body=f"<{form}>".encode()))
+        scrubbed = secrets.scrub(RecordedTurn(1, 0.0, "POST", "/", body=f"<{form}>".encode()))
         assert scrubbed.body == b"<" + b"*" * len(form.encode()) + b">"
 
     @given(st.lists(st.integers(0, 12), max_size=6))
@@ -120,7 +124,7 @@ class TestSecrets:
         pieces = [(float(n), text[a:b]) for n, (a, b) in enumerate(itertools.pairwise(edges))]
         secrets = Secrets()
         secrets.add_key("sesame")
-        scrubbed = secrets.scrub(Exchange(1, 0.0, "GET", "/", pieces=pieces)).pieces
+        scrubbed = secrets.scrub(RecordedTurn(1, 0.0, "GET", "/", pieces=pieces)).pieces
         assert b"".join(data for _, data in scrubbed) == b"ab-******-cd"
         assert [(at, len(data)) for at, data in scrubbed] == [(at, len(d)) for at, d in pieces]
 
@@ -128,13 +132,13 @@ class TestSecrets:
         """Replacing it would only spoil the text."""
         secrets = Secrets()
         secrets.add_key("the")
-        exchange = Exchange(1, 0.0, "GET", "/", body=b"the other")
+        exchange = RecordedTurn(1, 0.0, "GET", "/", body=b"the other")
         assert secrets.scrub(exchange) == exchange
 
     def test_without_any_secret_only_people_in_urls_go(self) -> None:
         """And an @ elsewhere is left alone."""
         body = b"me@example.org https://x.org/@me https://me:pw@x.org"
-        scrubbed = Secrets().scrub(Exchange(1, 0.0, "GET", "/", body=body)).body
+        scrubbed = Secrets().scrub(RecordedTurn(1, 0.0, "GET", "/", body=body)).body
         assert scrubbed == b"me@example.org https://x.org/@me https://*****@x.org"
 
     def test_of_two_secrets_the_longer_one_goes_first(self) -> None:
@@ -142,12 +146,12 @@ class TestSecrets:
         secrets = Secrets()
         secrets.add_key("abcd")
         secrets.add_key("abcdefgh")
-        assert secrets.scrub(Exchange(1, 0.0, "GET", "/", body=b"abcdefgh")).body == b"*" * 8
+        assert secrets.scrub(RecordedTurn(1, 0.0, "GET", "/", body=b"abcdefgh")).body == b"*" * 8
 
 
 def test_a_recorded_answer_shows_itself_in_a_line() -> None:
     """What an assertion prints has the request and the status, not the body."""
-    exchange = Exchange(1, 0.0, "POST", "/v1/pi/stream", b'{"modelId":"a/b"}', status=200)
+    exchange = RecordedTurn(1, 0.0, "POST", "/v1/pi/stream", b'{"modelId":"a/b"}', status=200)
     assert repr(Recorded(exchange)) == "<recorded POST /v1/pi/stream a/b: 200>"
-    page = Exchange(2, 0.0, "GET", "/healthz")
+    page = RecordedTurn(2, 0.0, "GET", "/healthz")
     assert repr(Recorded(page)) == "<recorded GET /healthz: no answer>"

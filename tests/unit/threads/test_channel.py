@@ -19,7 +19,7 @@ from hypothesis import given, strategies as st
 from pi_native._threads import channel as _channel
 from pi_native._threads.channel import Channel
 from pi_native._threads.outcome import Outcome
-from pi_native._threads.timers import watchdog
+from pi_native._threads.timers import timer_thread
 from pi_native.errors import PiNativeError
 
 from ...conftest import wait_until
@@ -496,7 +496,7 @@ def test_of_many_ends_at_once_one_wins() -> None:
         assert channel.result(0) == str(won[0])
         assert readers.finish() == won
 
-    watchdog().start()
+    timer_thread().start()
     for _ in range(100):
         one_round()
 
@@ -530,7 +530,7 @@ def test_a_push_that_races_with_the_end_is_whole_or_nothing() -> None:
         assert events == list(range(len(events)))
         assert len(events) >= pushed_before - 1  # the flag is set a moment before the end
 
-    watchdog().start()
+    timer_thread().start()
     for delay in range(0, 4000, 40):
         one_round(delay)
 
@@ -551,7 +551,7 @@ def test_an_event_pushed_before_the_end_is_never_lost() -> None:
         assert sorted(readers.finish())[:20] == list(range(20))
         assert len(set(map(repr, readers.ends))) == 1
 
-    watchdog().start()
+    timer_thread().start()
     for _ in range(100):
         one_round()
 
@@ -573,21 +573,21 @@ def test_releasing_races_with_settling() -> None:
         assert readers.finish() == [1]
         assert channel.result(0) == "held"
 
-    watchdog().start()
+    timer_thread().start()
     for _ in range(100):
         one_round()
 
 
 def test_an_end_in_the_middle_of_a_push_comes_behind_the_event() -> None:
     """An event that is just being pushed when the end comes is read before the end."""
-    watchdog().start()
+    timer_thread().start()
     channel = Ints()
 
     class Slow(collections.deque[int]):
         def extend(self, items: Iterable[int]) -> None:
             race(lambda: channel.settle(Outcome(result="done", event=2)))
             had_its_chance = threading.Event()
-            watchdog().soon(had_its_chance.set)
+            timer_thread().soon(had_its_chance.set)
             assert not had_its_chance.wait(0.1)  # it waits for this push
             super().extend(items)
 
@@ -642,7 +642,7 @@ def test_settling_under_a_lock_of_the_same_thread_does_not_wait(lock: str) -> No
     """On top of a frame that holds a lock of the channel, settle() returns at once, and the
     readers are woken when the lock is free.
     """
-    watchdog().start()
+    timer_thread().start()
     channel = Ints()
     channel.push(1)
     readers = Readers(channel, 3)
@@ -660,7 +660,7 @@ def test_settling_under_a_lock_of_the_same_thread_does_not_wait(lock: str) -> No
 
 def test_settling_under_the_lock_of_another_thread_does_not_hang_either() -> None:
     """While another thread holds a lock, settle() returns, and the reader is woken afterwards."""
-    watchdog().start()
+    timer_thread().start()
     channel = Ints()
     readers = Readers(channel)
     with channel._putting:
@@ -703,7 +703,7 @@ needs_alarm = pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs
 @pytest.mark.parametrize("ask", ["next", "result"])
 def test_a_signal_handler_may_settle_under_a_blocked_reader(ask: str) -> None:
     """A handler that settles while the same thread waits for the channel sets it free."""
-    watchdog().start()
+    timer_thread().start()
     channel = Ints()
     with alarm(lambda: channel.settle(Outcome(result="done", event=5)), 0.05):
         assert getattr(channel, ask)() in (5, "done")
@@ -713,7 +713,7 @@ def test_a_signal_handler_may_settle_under_a_blocked_reader(ask: str) -> None:
 @needs_alarm
 def test_a_signal_handler_may_settle_at_any_moment() -> None:
     """Wherever in pushing and reading a handler settles, the reader comes to the end."""
-    watchdog().start()
+    timer_thread().start()
     current = [Ints()]
     ended_by_handler = 0
     with alarm(lambda: current[0].settle(Outcome(result="handler")), 0.0003, 0.0002):

@@ -16,7 +16,7 @@ import pytest
 
 from pi_native import AbortSignal
 from pi_native._threads import timers as _deadlines
-from pi_native._threads.timers import PhaseClock, Timer, Watchdog, watch_event, watchdog
+from pi_native._threads.timers import PhaseClock, Timer, TimerThread, timer_thread, watch_event
 
 from ...conftest import wait_until
 from ...forking import forks, in_child
@@ -45,7 +45,7 @@ class Fired:
         return self.event.wait(LEFT)
 
 
-def settled(dog: Watchdog) -> None:
+def settled(dog: TimerThread) -> None:
     """Wait until the watchdog has dealt with everything it was given so far."""
     done = threading.Event()
     dog.soon(done.set)
@@ -53,7 +53,7 @@ def settled(dog: Watchdog) -> None:
 
 
 @contextlib.contextmanager
-def held_up(dog: Watchdog) -> Iterator[None]:
+def held_up(dog: TimerThread) -> Iterator[None]:
     """Within the block the watchdog does nothing, so that what is set up in it is not too late."""
     free = threading.Event()
     dog.start()
@@ -76,12 +76,12 @@ def test_a_timer_fires_once_in_the_watchdogs_thread() -> None:
     """A timer runs its function once, when its time has come and not before, in the watchdog."""
     fired = Fired()
     begun = time.monotonic()
-    timer = watchdog().call_later(0.02, fired)
+    timer = timer_thread().call_later(0.02, fired)
     assert fired.wait()
-    settled(watchdog())
+    settled(timer_thread())
     assert len(fired.times) == 1
     assert fired.times[0] >= begun + 0.02
-    assert fired.threads[0].name == "stream-watchdog"
+    assert fired.threads[0].name == "stream-timer"
     assert fired.threads[0].daemon
     assert timer.cancelled
 
@@ -90,10 +90,10 @@ def test_timers_fire_in_the_order_they_are_due() -> None:
     """Of several timers, each runs when it is due, whatever order they were started in."""
     order: list[int] = []
     last = Fired()
-    with held_up(watchdog()):
+    with held_up(timer_thread()):
         for number in (3, 1, 2):
-            watchdog().call_later(0.01 * number, functools.partial(order.append, number))
-        watchdog().call_later(0.04, last)
+            timer_thread().call_later(0.01 * number, functools.partial(order.append, number))
+        timer_thread().call_later(0.04, last)
     assert last.wait()
     assert order == [1, 2, 3]
 
@@ -102,7 +102,7 @@ def test_timers_fire_in_the_order_they_are_due() -> None:
 def test_a_timer_that_is_due_already_fires_at_once(seconds: float) -> None:
     """A timer without any time left runs its function soon, and still in the watchdog."""
     fired = Fired()
-    watchdog().call_later(seconds, fired)
+    timer_thread().call_later(seconds, fired)
     assert fired.wait()
     assert fired.threads[0] is not threading.current_thread()
 
@@ -110,11 +110,11 @@ def test_a_timer_that_is_due_already_fires_at_once(seconds: float) -> None:
 def test_a_cancelled_timer_does_not_fire() -> None:
     """A timer that was cancelled in time stays silent, though its time comes."""
     fired, later = Fired(), Fired()
-    with held_up(watchdog()):
-        timer = watchdog().call_later(0.001, fired)
+    with held_up(timer_thread()):
+        timer = timer_thread().call_later(0.001, fired)
         timer.cancel()
         assert timer.cancelled
-        watchdog().call_later(0.002, later)
+        timer_thread().call_later(0.002, later)
     assert later.wait()
     assert fired.times == []
 
@@ -122,8 +122,8 @@ def test_a_cancelled_timer_does_not_fire() -> None:
 def test_a_cancelled_timer_can_be_started_again() -> None:
     """After a cancel, a timer runs what it is given next, and that alone."""
     old, new = Fired(), Fired()
-    with held_up(watchdog()):
-        timer = watchdog().call_later(0.001, old)
+    with held_up(timer_thread()):
+        timer = timer_thread().call_later(0.001, old)
         timer.cancel()
         timer.start(0.002, new)
     assert new.wait()
@@ -132,7 +132,7 @@ def test_a_cancelled_timer_can_be_started_again() -> None:
 
 def test_a_timer_can_be_started_again_after_it_fired() -> None:
     """A timer is good for more than one use."""
-    timer = watchdog().timer()
+    timer = timer_thread().timer()
     for _ in range(3):
         fired = Fired()
         timer.start(0.001, fired)
@@ -143,11 +143,11 @@ def test_a_timer_can_be_started_again_after_it_fired() -> None:
 def test_a_timer_can_be_moved_later() -> None:
     """A timer that is put off does not fire at its first time, but at the new one."""
     fired, meanwhile = Fired(), Fired()
-    with held_up(watchdog()):
-        timer = watchdog().call_later(0.001, fired)
+    with held_up(timer_thread()):
+        timer = timer_thread().call_later(0.001, fired)
         begun = time.monotonic()
         timer.postpone(0.3)
-        watchdog().call_later(0.002, meanwhile)
+        timer_thread().call_later(0.002, meanwhile)
     assert meanwhile.wait()
     assert fired.wait()
     assert fired.times[0] >= begun + 0.3
@@ -156,7 +156,7 @@ def test_a_timer_can_be_moved_later() -> None:
 def test_a_timer_can_be_moved_earlier() -> None:
     """A timer that is due in ten minutes fires soon when it is started anew with less."""
     old, new = Fired(), Fired()
-    timer = watchdog().call_later(LONG, old)
+    timer = timer_thread().call_later(LONG, old)
     timer.start(0.01, new)
     assert new.wait()
     assert old.times == []
@@ -164,7 +164,7 @@ def test_a_timer_can_be_moved_earlier() -> None:
 
 def test_a_timer_that_is_often_postponed_is_queued_once() -> None:
     """Postponing moves a timer each time, and leaves it where it is in the heap."""
-    dog = Watchdog()
+    dog = TimerThread()
     fired = Fired()
     timer = dog.call_later(LONG, fired)
     first = timer.when
@@ -181,7 +181,7 @@ def test_moving_a_timer_that_comes_up_loses_nothing() -> None:
     """However a timer is moved around the moment that it comes up, it fires in the end."""
     for attempt in range(200):
         fired = Fired()
-        timer = watchdog().call_later(0.0005, int)
+        timer = timer_thread().call_later(0.0005, int)
         meet = time.monotonic() + 0.0003 + attempt * 2e-6
         while time.monotonic() < meet:
             pass
@@ -193,10 +193,10 @@ def test_moving_a_timer_that_comes_up_loses_nothing() -> None:
 def test_a_timer_that_is_moved_before_the_watchdog_took_it_is_not_lost() -> None:
     """A timer that is put off at once, and then given little time, fires when that is over."""
     fired = Fired()
-    with held_up(watchdog()):
-        timer = watchdog().call_later(0.001, int)
+    with held_up(timer_thread()):
+        timer = timer_thread().call_later(0.001, int)
         timer.postpone(LONG)
-    settled(watchdog())
+    settled(timer_thread())
     pass_time(0.002)
     timer.start(0.01, fired)
     assert fired.event.wait(2)
@@ -275,9 +275,9 @@ def test_a_broken_callback_does_not_stop_the_others(caplog: pytest.LogCaptureFix
     """What a timer's function or an action raises is logged, and the watchdog goes on."""
     after = Fired()
     with caplog.at_level(logging.ERROR, logger="pi_native"):
-        watchdog().call_later(0.001, lambda: 1 / 0)
-        watchdog().soon(lambda: [][0])
-        watchdog().call_later(0.02, after)
+        timer_thread().call_later(0.001, lambda: 1 / 0)
+        timer_thread().soon(lambda: [][0])
+        timer_thread().call_later(0.02, after)
         assert after.wait()
     assert "ZeroDivisionError" in caplog.text
     assert "IndexError" in caplog.text
@@ -289,7 +289,7 @@ def test_a_far_deadline_does_not_stop_the_others(
 ) -> None:
     """A timer in more seconds than the clock can wait for leaves the other timers running."""
     monkeypatch.setattr(threading, "excepthook", lambda _: None)
-    dog = Watchdog()
+    dog = TimerThread()
     dog.call_later(seconds, int)
     fired = Fired()
     assert wait_until(lambda: dog._heap, LEFT)
@@ -299,7 +299,7 @@ def test_a_far_deadline_does_not_stop_the_others(
 
 def test_a_timer_that_is_never_due_waits() -> None:
     """A timer in infinitely many seconds never fires, and disturbs nothing."""
-    dog = Watchdog()
+    dog = TimerThread()
     never, fired = Fired(), Fired()
     timer = dog.call_later(float("inf"), never)
     dog.call_later(0.01, fired)
@@ -310,7 +310,7 @@ def test_a_timer_that_is_never_due_waits() -> None:
 
 def test_many_cancelled_timers_do_not_pile_up() -> None:
     """Ten thousand turns that ended early leave a bounded number of timers behind."""
-    dog = Watchdog()
+    dog = TimerThread()
     kept = [dog.call_later(LONG, int) for _ in range(10)]
     for _ in range(10_000):
         dog.call_later(LONG, int).cancel()
@@ -321,7 +321,7 @@ def test_many_cancelled_timers_do_not_pile_up() -> None:
 
 def test_timers_that_are_wanted_are_not_dropped() -> None:
     """Of many timers on the heap, tidying up drops the cancelled ones alone."""
-    dog = Watchdog()
+    dog = TimerThread()
     count = threading.Semaphore(0)
     last = Fired()
     with held_up(dog):
@@ -335,7 +335,7 @@ def test_timers_that_are_wanted_are_not_dropped() -> None:
 
 def test_a_timer_that_was_tidied_away_can_be_started_again() -> None:
     """A cancelled timer that is not on the heap any more is queued when it is started anew."""
-    dog = Watchdog()
+    dog = TimerThread()
     timer = dog.call_later(0.5, int)
     timer.cancel()
     for _ in range(300):
@@ -354,9 +354,9 @@ def test_soon_runs_an_action_in_the_watchdog() -> None:
     order: list[int] = []
     last = Fired()
     for number in range(10):
-        watchdog().soon(functools.partial(order.append, number))
-    watchdog().start()
-    watchdog().soon(last)
+        timer_thread().soon(functools.partial(order.append, number))
+    timer_thread().start()
+    timer_thread().soon(last)
     assert last.wait()
     assert order == list(range(10))
     assert last.threads[0] is not threading.current_thread()
@@ -364,7 +364,7 @@ def test_soon_runs_an_action_in_the_watchdog() -> None:
 
 def test_many_threads_start_one_watchdog() -> None:
     """However many threads need the first timer at once, one thread is started."""
-    dog = Watchdog()
+    dog = TimerThread()
     fired = [Fired() for _ in range(16)]
     race(*(functools.partial(dog.call_later, 0.01, one) for one in fired))
     assert all(one.wait() for one in fired)
@@ -373,7 +373,7 @@ def test_many_threads_start_one_watchdog() -> None:
 
 def test_the_watchdog_is_shared() -> None:
     """A process has one watchdog."""
-    assert watchdog() is watchdog()
+    assert timer_thread() is timer_thread()
 
 
 # One clock with phases.
@@ -400,7 +400,7 @@ def test_a_phase_expires_with_its_name_and_limit() -> None:
     expired = Expired()
     PhaseClock(expired).enter("connect", 0.01)
     assert expired.wait()
-    settled(watchdog())
+    settled(timer_thread())
     assert expired.told == [("connect", 0.01)]
 
 
@@ -409,13 +409,13 @@ def test_a_phase_expires_with_its_name_and_limit() -> None:
 def test_a_phase_that_was_left_does_not_expire(limit: float | None, restarted: bool) -> None:
     """The next phase ends the one before, with or without a limit of its own, restarted or not."""
     expired, other = Expired(), Fired()
-    with held_up(watchdog()):
+    with held_up(timer_thread()):
         clock = PhaseClock(expired)
         clock.enter("connect", 0.001)
         clock.enter("headers", limit)
         if restarted:
             clock.restart()
-        watchdog().call_later(0.002, other)
+        timer_thread().call_later(0.002, other)
     assert other.wait()
     assert expired.told == []
 
@@ -425,7 +425,7 @@ def test_a_shorter_phase_expires_before_the_one_that_was_left() -> None:
     expired = Expired()
     clock = PhaseClock(expired)
     clock.enter("headers", LONG)
-    settled(watchdog())
+    settled(timer_thread())
     clock.enter("first_event", 0.01)
     assert expired.wait()
     assert expired.told == [("first_event", 0.01)]
@@ -434,7 +434,7 @@ def test_a_shorter_phase_expires_before_the_one_that_was_left() -> None:
 def test_a_restarted_phase_counts_again() -> None:
     """A restart gives a phase its whole limit again, under its own name."""
     expired = Expired()
-    with held_up(watchdog()):
+    with held_up(timer_thread()):
         clock = PhaseClock(expired)
         clock.enter("idle", 0.2)
         pass_time(0.1)
@@ -448,12 +448,12 @@ def test_a_restarted_phase_counts_again() -> None:
 def test_a_stopped_clock_never_expires() -> None:
     """After stop() no phase expires, not even one that is restarted by somebody late."""
     expired, other = Expired(), Fired()
-    with held_up(watchdog()):
+    with held_up(timer_thread()):
         clock = PhaseClock(expired)
         clock.enter("idle", 0.001)
         clock.stop()
         clock.restart()
-        watchdog().call_later(0.01, other)
+        timer_thread().call_later(0.01, other)
     assert other.wait()
     assert expired.told == []
 
@@ -462,11 +462,11 @@ def test_a_closed_clock_holds_nothing() -> None:
     """close() stops the clock, and lets go of whom it would have told."""
     expired, other = Expired(), Fired()
     gone = weakref.ref(expired)
-    with held_up(watchdog()):
+    with held_up(timer_thread()):
         clock = PhaseClock(expired)
         clock.enter("idle", 0.001)
         clock.close()
-        watchdog().call_later(0.002, other)
+        timer_thread().call_later(0.002, other)
     assert other.wait()
     assert expired.told == []
     del expired
@@ -503,7 +503,7 @@ def test_an_event_is_noticed_late_too() -> None:
     event, then = threading.Event(), Fired()
     watch_event(event, then)
     later = Fired()
-    watchdog().call_later(0.1, later)
+    timer_thread().call_later(0.1, later)
     assert later.wait()
     assert then.times == []
     event.set()
@@ -517,7 +517,7 @@ def test_an_event_that_is_not_watched_any_more_is_ignored() -> None:
     stop()
     stop()
     event.set()
-    watchdog().call_later(0.06, later)
+    timer_thread().call_later(0.06, later)
     assert later.wait()
     assert then.times == []
 
@@ -534,9 +534,9 @@ def test_stopping_in_the_middle_of_a_look_stops() -> None:
             stop[0]()
             return False
 
-    with held_up(watchdog()):
+    with held_up(timer_thread()):
         stop.append(watch_event(Event(), then))
-        watchdog().call_later(0.1, later)
+        timer_thread().call_later(0.1, later)
     assert later.wait()
     assert looks == [True]
     assert then.times == []
@@ -548,32 +548,32 @@ def test_stopping_in_the_middle_of_a_look_stops() -> None:
 @forks
 def test_a_forked_child_has_a_watchdog_of_its_own() -> None:
     """Timers, timeouts and actions work in a forked child, where the parent's thread is missing."""
-    watchdog().start()
-    parents = watchdog()
+    timer_thread().start()
+    parents = timer_thread()
 
     def child() -> bool:
         fired, did = Fired(), Fired()
-        watchdog().call_later(0.01, fired)
-        watchdog().soon(did)
+        timer_thread().call_later(0.01, fired)
+        timer_thread().soon(did)
         return (
-            watchdog() is not parents
+            timer_thread() is not parents
             and fired.wait()
             and did.wait()
             and AbortSignal.timeout(0.01).wait(LEFT)
         )
 
     assert in_child(child)
-    assert watchdog() is parents
+    assert timer_thread() is parents
 
 
 @forks
 def test_a_fork_in_the_middle_of_starting_leaves_no_lock_behind() -> None:
     """A child that was forked while another thread held the watchdog's lock can start its own."""
-    with _deadlines._watchdog._starting:
+    with _deadlines._timer_thread._starting:
 
         def child() -> bool:
             fired = Fired()
-            watchdog().call_later(0.01, fired)
+            timer_thread().call_later(0.01, fired)
             return fired.wait()
 
         assert in_child(child)
@@ -581,6 +581,8 @@ def test_a_fork_in_the_middle_of_starting_leaves_no_lock_behind() -> None:
 
 def test_a_running_watchdog_does_not_hold_up_the_exit() -> None:
     """A process with timers that are due in ten minutes ends at once, without a word."""
-    code = "from pi_native._threads.timers import watchdog; watchdog().call_later(600, print)"
+    code = (
+        "from pi_native._threads.timers import timer_thread; timer_thread().call_later(600, print)"
+    )
     ended = run(code, flags=("-W", "error"))
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")

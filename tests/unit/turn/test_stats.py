@@ -16,7 +16,7 @@ from pi_native import (
     from_wire,
     to_wire,
 )
-from pi_native._turn.stats import Meter
+from pi_native._turn.stats import StatsRecorder
 from pi_native._types.events import AssistantMessageEvent
 
 
@@ -49,9 +49,9 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def meter(clock: Clock) -> Meter:
+def meter(clock: Clock) -> StatsRecorder:
     """A meter that has begun its first attempt."""
-    meter = Meter(clock)
+    meter = StatsRecorder(clock)
     meter.begin_attempt()
     return meter
 
@@ -62,7 +62,7 @@ def events(*kinds: str) -> list[AssistantMessageEvent]:
     return [from_wire({"type": kind, **members}, AssistantMessageEvent) for kind in kinds]
 
 
-def test_a_turn_from_call_to_end(meter: Meter, clock: Clock) -> None:
+def test_a_turn_from_call_to_end(meter: StatsRecorder, clock: Clock) -> None:
     """Each time counts from the call; the speed from the first event with content on."""
     clock.seconds += 0.5
     meter.headers_in()
@@ -82,7 +82,7 @@ def test_a_turn_from_call_to_end(meter: Meter, clock: Clock) -> None:
     assert meter.stats() == A_TURN
 
 
-def test_while_it_runs_the_duration_grows(meter: Meter, clock: Clock) -> None:
+def test_while_it_runs_the_duration_grows(meter: StatsRecorder, clock: Clock) -> None:
     """What has not happened yet is None, and there is no speed before the usage is known."""
     clock.seconds += 1
     assert meter.stats() == StreamStats(attempts=1, duration=1.0)
@@ -94,7 +94,9 @@ def test_while_it_runs_the_duration_grows(meter: Meter, clock: Clock) -> None:
 
 
 @pytest.mark.parametrize("output", [None, 0])
-def test_there_is_no_speed_without_usage(meter: Meter, clock: Clock, output: int | None) -> None:
+def test_there_is_no_speed_without_usage(
+    meter: StatsRecorder, clock: Clock, output: int | None
+) -> None:
     """A gateway that does not count tokens gives none to divide."""
     for _ in range(2):
         meter.saw(events("text_delta"), news=True)
@@ -103,7 +105,7 @@ def test_there_is_no_speed_without_usage(meter: Meter, clock: Clock, output: int
     assert meter.stats().tokens_per_second is None
 
 
-def test_an_answer_that_comes_at_once_has_no_speed(meter: Meter, clock: Clock) -> None:
+def test_an_answer_that_comes_at_once_has_no_speed(meter: StatsRecorder, clock: Clock) -> None:
     """What one read brought tells nothing about how fast it was made."""
     clock.seconds += 1
     meter.saw(events("start", "text_delta"), news=True)
@@ -112,7 +114,7 @@ def test_an_answer_that_comes_at_once_has_no_speed(meter: Meter, clock: Clock) -
     assert meter.stats().tokens_per_second is None
 
 
-def test_another_attempt_begins_anew_but_for_the_time(meter: Meter, clock: Clock) -> None:
+def test_another_attempt_begins_anew_but_for_the_time(meter: StatsRecorder, clock: Clock) -> None:
     """What the failed one had brought is forgotten; the wait is in the times."""
     meter.headers_in()
     meter.saw(events("start"), news=False)
