@@ -158,18 +158,18 @@ def test_an_answer_without_content_is_one(gateway: FakeGateway, chat: Conversati
 
 
 def test_there_is_one_turn_at_a_time(gateway: FakeGateway, chat: Conversation) -> None:
-    """A second one would not know the first one's answer; a fork says that it does not."""
-    gateway.reply("One two three", fault=Stall(after=3)).reply("From the fork.")
+    """A second one would not know the first one's answer; a copy says that it does not."""
+    gateway.reply("One two three", fault=Stall(after=3)).reply("From the copy.")
     with chat.stream("Count.") as stream:
         next(stream)
-        with pytest.raises(ConfigurationError, match="fork"):
+        with pytest.raises(ConfigurationError, match="copy"):
             chat.ask("And now?")
         twin = chat.copy()
-        assert twin.ask("And now?").text == "From the fork."
+        assert twin.ask("And now?").text == "From the copy."
         gateway.release()
         stream.result()
     assert says(chat) == ["hi", "Hello.", "Count.", "One two three"]
-    assert says(twin) == ["hi", "Hello.", "And now?", "From the fork."]
+    assert says(twin) == ["hi", "Hello.", "And now?", "From the copy."]
 
 
 def test_of_many_threads_one_has_the_turn(gateway: FakeGateway, chat: Conversation) -> None:
