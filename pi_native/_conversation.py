@@ -23,7 +23,7 @@ from ._saved import FilePath, read_context, write_context
 from ._turn.stream import AssistantMessageEventStream
 from ._types.messages import AssistantMessage, Cost, Message, Usage
 from ._types.request import Model, Tool
-from .errors import ConfigurationError
+from .errors import ConfigurationError, ConversationBusyError
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -85,8 +85,8 @@ class Conversation:
 
         `prompt` is a string, a message or several; without one, the history goes out as it is, for
         instance after a tool's results. `options` are fields of `StreamOptions`, for this turn.
-        Raises `ConfigurationError` without a client, a model, or anything to say, and while another
-        turn runs; whatever else goes wrong comes out of the stream.
+        Raises `ConfigurationError` without a client, a model, or anything to say, and
+        `ConversationBusyError` while another turn runs; other failures come out of the stream.
         """
         said = [] if prompt is None else messages_of(prompt)
         client, model = self._ready()
@@ -184,15 +184,15 @@ class Conversation:
 
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:
-        """Where one thread at a time may start a turn. Raises `ConfigurationError` in others."""
+        """Where one thread at a time may start a turn. Raises `ConversationBusyError` in others."""
         # No lock, which a fork could copy while it is held: `setdefault` is atomic.
         process, claim = os.getpid(), object()
         if self._starting.setdefault(process, claim) is not claim:
-            raise ConfigurationError(_BUSY)
+            raise ConversationBusyError(_BUSY)
         try:
             stream = self._streams.get(process, _no_stream)()
             if stream is not None and not stream.done:
-                raise ConfigurationError(_BUSY)
+                raise ConversationBusyError(_BUSY)
             yield
         finally:
             del self._starting[process]

@@ -1,11 +1,12 @@
-"""Every way a turn can fail, as exceptions that say whose turn it is to act.
+"""Exceptions that callers catch, one class for each party that can act on the failure.
 
-You (`ConfigurationError`), the road (`GatewayConnectionError`), the gateway (`AuthGatewayError`),
-the clock (`StreamTimeoutError`), the wire (`StreamProtocolError`, `IncompleteStreamError`), the
-provider (`ProviderError`), or the caller who called it off (`AbortError`).
+The caller (`ConfigurationError`, `AbortError`), the connection (`GatewayConnectionError`), the
+gateway (`AuthGatewayError`), a time limit (`StreamTimeoutError`), the protocol
+(`StreamProtocolError`, `IncompleteStreamError`), the provider (`ProviderError`), or a limit of a
+batch, a tool or an extraction.
 
-All of them can be pickled: each is built from its message alone, and what it knows besides lives
-in its `__dict__`, which pickle carries over. None of them ever holds the gateway's bearer token.
+Every error can be pickled: it is rebuilt from its text alone, and its attributes are in its
+`__dict__`, which pickle carries over. No error holds the gateway's bearer token.
 """
 
 from __future__ import annotations
@@ -18,13 +19,26 @@ if TYPE_CHECKING:
 
 TimeoutPhase = Literal["connect", "headers", "first_event", "idle", "total"]
 ConnectionPhase = Literal["connect", "headers", "body"]
+FailureKind = Literal[
+    "rate_limit",
+    "usage_limit",
+    "context_overflow",
+    "content_blocked",
+    "auth",
+    "transient",
+    "timeout",
+    "other",
+]
+_LONGEST_RETRY_AFTER = 60.0
+"""A provider that asks for a longer wait, in seconds, is not asked again."""
 
 
 class PiNativeError(Exception):
-    """Base of everything this package raises on its own account.
+    """Base class of the package's errors.
 
     `partial` is the newest snapshot of the message that had arrived on this stream before it
-    failed, or None when nothing had.
+    failed, or None. `request_id` is the id of the response that the turn had, or None. `hint` says
+    what to do about the failure, or is None; the text of the error ends with it.
 
         >>> try:
         ...     Client().complete("acme/broken", "Why?")
@@ -34,14 +48,30 @@ class PiNativeError(Exception):
     """
 
     partial: AssistantMessage | None = None
+    request_id: str | None = None
+    hint: str | None = None
+
+    def __init__(self, *args: object, hint: str | None = None) -> None:
+        super().__init__(*args)
+        if hint is not None:
+            self.hint = hint
+
+    def __str__(self) -> str:
+        """Return the text, with the hint after it."""
+        text = super().__str__()
+        return f"{text}; {self.hint}" if self.hint else text
 
 
 class ConfigurationError(PiNativeError, ValueError):
-    """The call could not be made as it was set up; nothing was sent."""
+    """The call cannot be made with these settings; nothing was sent."""
+
+
+class ConversationBusyError(PiNativeError, RuntimeError):
+    """Another turn of the same conversation is still running; nothing was sent."""
 
 
 class AbortError(PiNativeError):
-    """The caller called it off. `reason` is what was given to `abort()`."""
+    """The caller cancelled the turn. `reason` is the argument of `abort()`."""
 
     def __init__(self, message: str = "aborted", *, reason: object = None) -> None:
         super().__init__(message)
@@ -49,23 +79,25 @@ class AbortError(PiNativeError):
 
 
 class GatewayConnectionError(PiNativeError, ConnectionError):
-    """The road to the gateway failed: DNS, refused, TLS, reset, cut short, or not HTTP.
+    """The connection to the gateway failed: DNS, refused, TLS, reset, cut short, or not HTTP.
 
-    `phase` is "connect" (DNS, TCP, TLS and proxies), "headers" (sent, no answer yet) or "body".
+    `phase` is "connect" (DNS, TCP, TLS and proxies), "headers" (sent, no response yet) or "body".
     """
 
-    def __init__(self, message: str, *, phase: ConnectionPhase = "connect") -> None:
-        super().__init__(message)
+    def __init__(
+        self, message: str, *, phase: ConnectionPhase = "connect", hint: str | None = None
+    ) -> None:
+        super().__init__(message, hint=hint)
         self.phase = phase
 
 
 class AuthGatewayError(PiNativeError):
-    """The gateway, or a proxy before it, answered with something else than a stream.
+    """The gateway, or a proxy in front of it, refused the request.
 
-    `status` is the HTTP status, `headers` the answer's headers (names without case), `code` the
-    machine-readable type when the body had one, `body` the body decoded from JSON (else its text),
-    `request_id` what to quote to the gateway's operator, and `retry_after` the seconds the answer
-    asked to wait, if it did.
+    `status` is the HTTP status, `headers` the response's headers (names compared without case),
+    `code` the machine-readable type when the body has one, `body` the body decoded from JSON (else
+    its text), `request_id` the id to quote to the gateway's operator, and `retry_after` the seconds
+    that the response asks to wait, or None.
     """
 
     def __init__(
@@ -78,8 +110,9 @@ class AuthGatewayError(PiNativeError):
         body: Any = None,
         request_id: str | None = None,
         retry_after: float | None = None,
+        hint: str | None = None,
     ) -> None:
-        super().__init__(message)
+        super().__init__(message, hint=hint)
         self.status = status
         self.headers: Mapping[str, str] = headers if headers is not None else {}
         self.code = code
@@ -89,7 +122,7 @@ class AuthGatewayError(PiNativeError):
 
     @property
     def retryable(self) -> bool:
-        """Whether the same request may succeed later: 408, 429 and 5xx."""
+        """True when the same request may succeed later: 408, 429 and 5xx."""
         return self.status in (408, 429) or 500 <= self.status <= 599
 
 
@@ -98,51 +131,137 @@ class AuthenticationError(AuthGatewayError):
 
 
 class RateLimitError(AuthGatewayError):
-    """429: too many requests; `retry_after` may say for how long."""
+    """429: too many requests; `retry_after` is the wait that the response asks for."""
 
 
 class InvalidRequestError(AuthGatewayError):
-    """Any other 4xx: the request as it is will not be answered, for example an unknown model."""
+    """Any other 4xx: the request is refused as it is, for example for an unknown model."""
 
 
 class GatewayServerError(AuthGatewayError):
-    """5xx: the gateway, or what is behind it, broke."""
+    """5xx: the gateway, or a server behind it, failed."""
 
 
 class StreamTimeoutError(PiNativeError, TimeoutError):
-    """A deadline passed. `phase` says which, `limit` how long it was, in seconds."""
+    """A time limit was exceeded. `phase` names the limit, `limit` is its length in seconds."""
 
     def __init__(
-        self, message: str, *, phase: TimeoutPhase = "total", limit: float | None = None
+        self,
+        message: str,
+        *,
+        phase: TimeoutPhase = "total",
+        limit: float | None = None,
+        hint: str | None = None,
     ) -> None:
-        super().__init__(message)
+        super().__init__(message, hint=hint)
         self.phase = phase
         self.limit = limit
 
 
 class StreamProtocolError(PiNativeError):
-    """What arrived is not the protocol: bad JSON, an oversized event, a page of HTML."""
+    """The response does not follow the protocol: bad JSON, an oversized event, an HTML page."""
 
 
 class DecodeError(StreamProtocolError):
-    """JSON that does not fit its type. `problems` names every fault, each with its path."""
+    """JSON that does not fit its type. `problems` lists every problem, each with its path."""
 
-    def __init__(self, message: str, *, problems: Sequence[str] = ()) -> None:
-        super().__init__(message)
+    def __init__(
+        self, message: str, *, problems: Sequence[str] = (), hint: str | None = None
+    ) -> None:
+        super().__init__(message, hint=hint)
         self.problems = tuple(problems)
 
 
 class IncompleteStreamError(PiNativeError):
-    """The stream ended in good order, but before the message was complete."""
+    """The response ended in good order, but before the message was complete."""
 
 
 class ProviderError(PiNativeError):
-    """The provider failed the turn. `message` is the failed message, with what it had said."""
+    """The provider failed the turn.
 
-    def __init__(self, text: str, *, message: AssistantMessage | None = None) -> None:
-        super().__init__(text)
+    * `message` is the failed message, with the content that had arrived.
+    * `kind` classifies the failure: "rate_limit", "usage_limit", "context_overflow",
+      "content_blocked", "auth", "transient", "timeout" or "other".
+    * `retry_after` is the wait in seconds that the provider asks for, or None.
+    """
+
+    def __init__(
+        self,
+        text: str,
+        *,
+        message: AssistantMessage | None = None,
+        kind: FailureKind = "other",
+        retry_after: float | None = None,
+        hint: str | None = None,
+    ) -> None:
+        super().__init__(text, hint=hint)
         self.message = message
         self.partial = message
+        self.kind = kind
+        self.retry_after = retry_after
+
+    @property
+    def retryable(self) -> bool:
+        """True for a rate limit or a transient failure with a wait of at most 60 s."""
+        passing = self.kind in ("rate_limit", "transient")
+        return passing and (self.retry_after or 0.0) <= _LONGEST_RETRY_AFTER
+
+
+class BudgetError(PiNativeError):
+    """A batch reached its budget; raised after all results that were paid for.
+
+    `spent` is the `Budget` that was used, `left` the number of prompts that were not sent, and
+    `results` the results of the batch.
+    """
+
+    def __init__(
+        self, message: str, *, spent: Any = None, left: int = 0, results: Sequence[Any] = ()
+    ) -> None:
+        super().__init__(message)
+        self.spent = spent
+        self.left = left
+        self.results = results
+
+
+class ExtractionError(PiNativeError):
+    """The model's answer does not fit the requested type, after all corrections.
+
+    `problems` is a list of pairs of a path and a text, `attempts` the number of requests, and
+    `partial` the last message.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        problems: Sequence[tuple[str, str]] = (),
+        attempts: int = 0,
+        partial: AssistantMessage | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.problems = list(problems)
+        self.attempts = attempts
+        if partial is not None:
+            self.partial = partial
+
+
+class ToolError(PiNativeError):
+    """Raised by a tool: its text becomes the tool's result, which is marked as an error."""
+
+
+class ToolRoundsError(PiNativeError):
+    """The model still calls tools after the allowed number of rounds.
+
+    `rounds` is the number of requests that were made, `partial` the last message.
+    """
+
+    def __init__(
+        self, message: str, *, rounds: int = 0, partial: AssistantMessage | None = None
+    ) -> None:
+        super().__init__(message)
+        self.rounds = rounds
+        if partial is not None:
+            self.partial = partial
 
 
 _BY_STATUS: dict[int, type[AuthGatewayError]] = {
@@ -153,7 +272,7 @@ _BY_STATUS: dict[int, type[AuthGatewayError]] = {
 
 
 def error_class_for_status(status: int) -> type[AuthGatewayError]:
-    """The class for an HTTP status; the base class for what is neither 4xx nor 5xx."""
+    """Return the class for an HTTP status; the base class for what is neither 4xx nor 5xx."""
     if status in _BY_STATUS:
         return _BY_STATUS[status]
     if 400 <= status <= 499:

@@ -21,7 +21,8 @@ from .._protocol.request import Request
 from .._protocol.rules import aborted, ended_early, is_progress, quote
 from .._threads.timers import timer_thread
 from .._types.events import AssistantMessageEvent
-from .._types.messages import AssistantMessage, failure_of
+from .._types.failure import failure_of
+from .._types.messages import AssistantMessage
 from .._types.options import ResponseInfo, SseEvent
 from ..errors import (
     AuthGatewayError,

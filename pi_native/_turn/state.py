@@ -158,6 +158,8 @@ class Turn:
         """The outcome for a failure, which takes along what had arrived."""
         if isinstance(failure, PiNativeError) and failure.partial is None:
             failure.partial = self.channel.partial
+        if isinstance(failure, PiNativeError) and failure.request_id is None:
+            failure.request_id = None if self.response is None else self.response.request_id
         return Outcome(failure=failure)
 
     def caller_aborted(self) -> bool:
@@ -199,6 +201,7 @@ class Turn:
         self.meter.stop(None if usage is None else usage.output)
         if message is not None:
             message.stats = self.meter.stats()
+            message.request_id = None if self.response is None else self.response.request_id
 
     def _keep_answer(self, outcome: TurnOutcome) -> None:
         message = outcome.result

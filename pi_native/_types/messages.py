@@ -14,9 +14,9 @@ from typing import Any, Literal, TypeAlias, cast
 
 from attrs import define, field
 
-from ..errors import ProviderError
 from .base import LOCAL, Unknown, WireObject
 from .content import Block, InputBlock, TextContent, ThinkingContent, ToolCall
+from .failure import failure_of
 from .stats import StreamStats
 
 StopReason: TypeAlias = Literal["stop", "length", "toolUse", "error", "aborted"]
@@ -104,7 +104,8 @@ class AssistantMessage(WireObject):
     """What the model says. Send it back as it is to go on with the conversation.
 
     `duration`, `ttft` and `completed_at` are the gateway's, in milliseconds. `stats` is what was
-    measured on this side of the turn that the message is the result of; it is not sent.
+    measured on this side of the turn that the message is the result of, `request_id` the id of the
+    response that carried it; neither is sent.
     """
 
     role: Literal["assistant"] = field(default="assistant", init=False, repr=False)
@@ -135,6 +136,7 @@ class AssistantMessage(WireObject):
     stats: StreamStats | None = field(
         default=None, kw_only=True, eq=False, repr=False, metadata=LOCAL
     )
+    request_id: str | None = field(default=None, kw_only=True, eq=False, repr=False, metadata=LOCAL)
 
     @property
     def text(self) -> str:
@@ -171,12 +173,6 @@ class AssistantMessage(WireObject):
     def _blocks(self) -> Sequence[Block]:
         # None when whoever sent the message left it out, whatever the annotation says.
         return self.content or ()
-
-
-def failure_of(message: AssistantMessage) -> ProviderError:
-    """The error that a failed message stands for."""
-    text = message.error_message or f"the turn ended with stop reason {message.stop_reason!r}"
-    return ProviderError(text, message=message)
 
 
 def _as_blocks(content: str | list[InputBlock]) -> list[InputBlock]:

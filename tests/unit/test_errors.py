@@ -1,4 +1,4 @@
-"""Errors: one family, each with what it knows, and all of it survives a pickle."""
+"""Errors: one family of classes, whose attributes, hint and text survive a pickle."""
 
 from __future__ import annotations
 
@@ -16,8 +16,11 @@ from pi_native.errors import (
     AbortError,
     AuthenticationError,
     AuthGatewayError,
+    BudgetError,
     ConfigurationError,
+    ConversationBusyError,
     DecodeError,
+    ExtractionError,
     GatewayConnectionError,
     GatewayServerError,
     IncompleteStreamError,
@@ -27,6 +30,8 @@ from pi_native.errors import (
     RateLimitError,
     StreamProtocolError,
     StreamTimeoutError,
+    ToolError,
+    ToolRoundsError,
     error_class_for_status,
 )
 
@@ -62,7 +67,24 @@ KNOWS: list[tuple[type[PiNativeError], dict[str, Any], dict[str, Any]]] = [
     (StreamProtocolError, {}, {}),
     (DecodeError, {"problems": ("$.a: no", "$.b: no")}, {"problems": ()}),
     (IncompleteStreamError, {}, {}),
-    (ProviderError, {"message": MESSAGE}, {"message": None}),
+    (
+        ProviderError,
+        {"message": MESSAGE, "kind": "rate_limit", "retry_after": 2.5},
+        {"message": None, "kind": "other", "retry_after": None},
+    ),
+    (ConversationBusyError, {}, {}),
+    (
+        BudgetError,
+        {"spent": {"dollars": 1.0}, "left": 3, "results": ["a"]},
+        {"spent": None, "left": 0, "results": ()},
+    ),
+    (
+        ExtractionError,
+        {"problems": [("$.a", "missing")], "attempts": 3},
+        {"problems": [], "attempts": 0},
+    ),
+    (ToolError, {}, {}),
+    (ToolRoundsError, {"rounds": 10}, {"rounds": 0}),
 ]
 CLASSES = [cls for cls, _, _ in KNOWS]
 every_class = pytest.mark.parametrize("cls", CLASSES)
@@ -100,6 +122,11 @@ def test_every_error_is_looked_at_here() -> None:
         (DecodeError, (StreamProtocolError,)),
         (IncompleteStreamError, (PiNativeError,)),
         (ProviderError, (PiNativeError,)),
+        (ConversationBusyError, (PiNativeError, RuntimeError)),
+        (BudgetError, (PiNativeError,)),
+        (ExtractionError, (PiNativeError,)),
+        (ToolError, (PiNativeError,)),
+        (ToolRoundsError, (PiNativeError,)),
     ],
 )
 def test_the_family(cls: type[PiNativeError], bases: tuple[type, ...]) -> None:
@@ -128,11 +155,15 @@ def test_an_error_survives_a_pickle(
     assert knows.keys() == default.keys()
     error = cls("it failed", **knows)
     error.partial = MESSAGE
+    error.hint, error.request_id = "try again", "r-9"
     back = pickle.loads(pickle.dumps(error, protocol))
     assert type(back) is cls
     assert (back.args, str(back), repr(back)) == (error.args, str(error), repr(error))
-    assert {name: getattr(back, name) for name in knows} == knows
+    assert {name: getattr(back, name) for name in knows.keys() - {"request_id"}} == {
+        name: value for name, value in knows.items() if name != "request_id"
+    }
     assert back.partial == MESSAGE
+    assert (back.hint, back.request_id) == ("try again", "r-9")
 
 
 @told
@@ -263,3 +294,38 @@ def test_the_class_for_a_status(status: int, cls: type[AuthGatewayError]) -> Non
 def test_what_may_succeed_later(status: int, retryable: bool) -> None:
     """408, 429 and 5xx may pass; all else stays as it is."""
     assert AuthGatewayError("no", status=status).retryable is retryable
+
+
+@every_class
+def test_the_text_ends_with_the_hint(cls: type[PiNativeError]) -> None:
+    """A hint follows the text; without one the text is alone."""
+    error = cls("it failed")
+    assert (error.hint, error.request_id) == (None, None)
+    error.hint = "try again"
+    assert str(error) == "it failed; try again"
+    assert error.args == ("it failed",)
+
+
+@pytest.mark.parametrize("cls", [ExtractionError, ToolRoundsError])
+def test_the_last_message_is_the_partial(cls: Any) -> None:
+    """An error about several requests has the last message as its `partial`."""
+    assert cls("it failed", partial=MESSAGE).partial is MESSAGE
+
+
+@pytest.mark.parametrize(
+    ("kind", "retry_after", "retryable"),
+    [
+        ("rate_limit", None, True),
+        ("rate_limit", 60.0, True),
+        ("rate_limit", 60.001, False),
+        ("transient", 0.0, True),
+        ("transient", 3600.0, False),
+        ("timeout", None, False),
+        ("usage_limit", 1.0, False),
+        ("auth", None, False),
+        ("other", None, False),
+    ],
+)
+def test_a_retryable_provider_error(kind: Any, retry_after: float | None, retryable: bool) -> None:
+    """A rate limit and a transient failure are retryable, unless the wait is over 60 s."""
+    assert ProviderError("no", kind=kind, retry_after=retry_after).retryable is retryable

@@ -18,6 +18,7 @@ LIBRARIES = {"cattrs", "sseclient", "IPython", "opentelemetry", "yaml", "urllib3
 
 # Each may import from those before it.
 ORDER = [
+    "_hints",
     "errors",
     "_threads",
     "_types",

@@ -17,6 +17,7 @@ from pi_native import (
     ConfigurationError,
     Context,
     Conversation,
+    ConversationBusyError,
     DoneEvent,
     ErrorEvent,
     GatewayConnectionError,
@@ -162,7 +163,7 @@ def test_there_is_one_turn_at_a_time(gateway: FakeGateway, chat: Conversation) -
     gateway.reply("One two three", fault=Stall(after=3)).reply("From the copy.")
     with chat.stream("Count.") as stream:
         next(stream)
-        with pytest.raises(ConfigurationError, match="copy"):
+        with pytest.raises(ConversationBusyError, match="copy"):
             chat.ask("And now?")
         twin = chat.copy()
         assert twin.ask("And now?").text == "From the copy."
@@ -182,7 +183,7 @@ def test_of_many_threads_one_has_the_turn(gateway: FakeGateway, chat: Conversati
         together.wait(5)
         try:
             streams.append(chat.stream("Me?"))
-        except ConfigurationError as exc:
+        except ConversationBusyError as exc:
             refused.append(exc)
 
     threads = [threading.Thread(target=start) for _ in range(8)]
