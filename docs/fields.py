@@ -1,6 +1,6 @@
-"""Has the site's reference show the fields of attrs classes, which it reads off the source.
+"""Show the fields of attrs classes in the reference.
 
-There they are no arguments of an `__init__`; the classes themselves know what attrs makes of them.
+Griffe reads the source, in which these fields are not arguments of an `__init__`.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ import griffe
 
 
 class Fields(griffe.Extension):
-    """Gives each attrs class of the package the signature that it has at run time."""
+    """Give each attrs class of the package the signature that it has at run time."""
 
     def on_class(self, *, cls: griffe.Class, **_: Any) -> None:
-        """Called for each class that griffe finds."""
+        """Set the `__init__` of a class that griffe has found."""
         try:
             known = getattr(importlib.import_module(cls.module.path), cls.name)
-        except (AttributeError, ImportError):  # inside something else, or for an extra
+        except (AttributeError, ImportError):  # a nested class, or the module needs an extra
             return
         if attrs.has(known):
             parameters = griffe.Parameters(*map(_parameter, _arguments(known)))

@@ -1,7 +1,11 @@
-"""The code of the README and of the guides runs as it stands there, page by page."""
+"""The code of the README and of the site runs page by page, and prints the output that is shown."""
 
 from __future__ import annotations
 
+import contextlib
+import doctest
+import io
+import json
 import os
 import re
 import subprocess
@@ -10,77 +14,157 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 
 import pi_native
 from pi_native import ToolCall, errors, testing
-from pi_native.testing import FakeGateway, RecordedRequest, Reply, Stall
+from pi_native.testing import FakeGateway, HTTPError, Raw, RecordedRequest, Reply, Stall
 
 ROOT = Path(__file__).parent.parent.parent.parent
 README = ROOT / "README.md"
 DOCS = ROOT / "docs"
-PAGES = sorted(path for path in DOCS.rglob("*.md") if "```python" in path.read_text("utf-8"))
+MARKDOWN = sorted(DOCS.rglob("*.md"))
+PAGES = [README, *(path for path in MARKDOWN if "```python" in path.read_text("utf-8"))]
+COLUMNS = 80
 Run = Callable[[Path], dict[str, Any]]
 
+_BLOCK = re.compile(
+    r'```python\n(?P<source>.*?)```(?:\n\n```text title="Output"\n(?P<output>.*?)```)?', re.DOTALL
+)
+_CHECKER = doctest.OutputChecker()
 
-def python_of(page: Path) -> list[str]:
-    """The page's blocks of Python, in order."""
-    return re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+MODEL = {
+    "id": "anthropic/claude-sonnet-4-5",
+    "context_length": 200_000,
+    "input_modalities": ["text", "image"],
+}
+MODELS = json.dumps({"object": "list", "data": [MODEL]}).encode()
+JSON = {"Content-Type": "application/json"}
+ANSWERS = {
+    "Why is the sky blue?": "Air scatters blue light more than red light.",
+    "And at dusk?": "At dusk, light crosses more air, and mostly red light is left.",
+    "Say this is a test.": "This is a test.",
+    "What is my name?": "Your name is Pi.",
+    "What is this?": "The image is empty.",
+    "Think, then answer.": "The answer is 42.",
+}
 
 
-def answer(request: RecordedRequest) -> Reply:
-    """The answer to every turn of the pages; a novel never begins, so that it can be cancelled."""
-    if request.last_user_text == "Write a novel.":
-        return Reply(fault=Stall(after=None))
-    return Reply(
-        "Because of the air.",
-        thinking="Hm.",
-        tool_calls=[ToolCall("call_1", "clock", {"zone": "UTC"})],
-    )
+@attrs.frozen
+class Example:
+    """A block of Python on a page, and the output that the page shows below it."""
+
+    source: str
+    output: str | None
+
+    @property
+    def is_test_file(self) -> bool:
+        """Whether the block is a file for pytest."""
+        return "\ndef test_" in self.source
+
+
+def examples_of(page: Path) -> list[Example]:
+    """Return the page's blocks of Python, in order."""
+    blocks = _BLOCK.finditer(page.read_text(encoding="utf-8"))
+    return [Example(block["source"], block["output"]) for block in blocks]
+
+
+class Gateway(FakeGateway):
+    """A gateway that answers the prompts of the pages."""
+
+    def __init__(self) -> None:
+        super().__init__("gateway-token")
+        self.default = self.answer
+        self.busy = True
+        self.add(Raw(MODELS, framing="length", headers=JSON), path="/v1/models")
+
+    def answer(self, request: RecordedRequest) -> Reply | HTTPError:
+        """Return the answer to a turn."""
+        if request.model == "acme/retired":
+            return HTTPError(404, "Unknown model: acme/retired")
+        if request.model == "acme/broken":
+            return Reply("Hello", error_message="the provider is overloaded")
+        if request.model == "acme/busy" and self.busy:
+            self.busy = False
+            return HTTPError(429, "too many requests")
+        if request.last_user_text == "Write a novel.":
+            return Reply(fault=Stall(after=None))  # it never begins, so that it can be cancelled
+        return reply(request)
+
+
+def reply(request: RecordedRequest) -> Reply:
+    """Return the reply of a model: a call of a tool if there is one, else text."""
+    last = request.messages[-1]["role"]
+    if request.json["context"].get("tools") and last == "user":
+        return Reply(tool_calls=[ToolCall("call_1", "clock", {"zone": "UTC"})])
+    text = ANSWERS.get(request.last_user_text, "Hello there!")
+    if last == "toolResult":
+        text = "It is half past nine."
+    thinking = "The question is short." if request.options.get("reasoning") else ""
+    return Reply(pieces(text), thinking=pieces(thinking), usage=usage(len(text.split())))
+
+
+def pieces(text: str) -> list[str]:
+    """Cut a text into deltas of two words."""
+    return re.findall(r" ?\S+(?: \S+)?", text)
+
+
+def usage(output: int) -> dict[str, Any]:
+    """Return the usage of an answer of that many tokens."""
+    cost = {"input": 16 * 3e-6, "output": output * 15e-6, "cacheRead": 0, "cacheWrite": 0}
+    cost["total"] = round(cost["input"] + cost["output"], 6)
+    return {"input": 16, "output": output, "totalTokens": 16 + output, "cost": cost}
 
 
 @pytest.fixture
 def run_page(
     named: Callable[..., FakeGateway], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> Run:
-    """Runs a page's blocks, beside a gateway that answers each turn; returns what they define."""
+    """Return a function that runs a page beside a gateway, and returns the names it defines."""
 
     def run(page: Path) -> dict[str, Any]:
         monkeypatch.chdir(tmp_path)
         namespace: dict[str, Any] = {"__name__": page.stem}
-        with FakeGateway("gateway-token") as gateway:
-            gateway.default = answer
+        with Gateway() as gateway:
             named(gateway)
-            for number, source in enumerate(python_of(page), 1):
-                here = source.replace("http://127.0.0.1:4000", gateway.url)
-                exec(compile(here, f"{page.name}, block {number}", "exec"), namespace)
+            for number, example in enumerate(examples_of(page), 1):
+                source = example.source.replace("http://127.0.0.1:4000", gateway.url)
+                code = compile(source, f"{page.name}, block {number}", "exec")
+                printed = io.StringIO()
+                with contextlib.redirect_stdout(printed):
+                    exec(code, namespace)
+                check_output(example, printed.getvalue(), f"{page.name}, block {number}")
         return namespace
 
     return run
 
 
+def check_output(example: Example, printed: str, where: str) -> None:
+    """Compare the printed text with the shown one, in which `...` matches anything."""
+    got = "".join(f"{line.rstrip()}\n" for line in printed.strip("\n").splitlines())
+    wanted = example.output or ""
+    same = _CHECKER.check_output(wanted, got, doctest.ELLIPSIS)
+    assert same, f"{where} shows:\n{wanted}\nand prints:\n{got}"
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_a_pages_python_runs_from_top_to_bottom(page: Path, run_page: Run) -> None:
-    """Every block runs, one after the other."""
+def test_the_python_of_a_page_runs_and_prints_the_output_that_is_shown(
+    page: Path, run_page: Run
+) -> None:
+    """Every block runs after the one before, and a block that prints shows what it prints."""
     run_page(page)
 
 
-def test_the_readmes_python_runs_and_does_what_it_says(
-    run_page: Run, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """Every block runs, and prints what it is there to print."""
-    namespace = run_page(README)
-    printed = capsys.readouterr().out
-    assert "Because of the air." in printed
-    assert "thinking: " in printed
-    assert "cancelled before" in printed
-    assert "call: clock {'zone': 'UTC'}" in printed
-    assert namespace["client"] is not None
-    assert len(namespace["chat"].messages) == 4
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_the_python_of_a_page_fits_the_column(page: Path) -> None:
+    """No line of a block is wider than the text of the page, so that none is cut off."""
+    lines = [line for example in examples_of(page) for line in example.source.splitlines()]
+    assert [line for line in lines if len(line) > COLUMNS] == []
 
 
-def test_the_newcomers_commands_are_marked_for_what_runs_them() -> None:
-    """Each of the two commands stands alone in the block that CI takes it from."""
+def test_the_commands_of_the_readme_are_marked_for_ci() -> None:
+    """Each of the two commands is alone in the block from which CI reads it."""
     readme = README.read_text(encoding="utf-8")
     for name in ("demo", "tests"):
         [block] = re.findall(rf"<!-- {name} -->\n```sh\n(.*?)```", readme, re.DOTALL)
@@ -88,12 +172,12 @@ def test_the_newcomers_commands_are_marked_for_what_runs_them() -> None:
         assert block.startswith("python3 -m venv .venv && ")
 
 
-def test_a_pages_tests_pass(tmp_path: Path) -> None:
-    """Blocks that are test files, each by itself, pass in a pytest that has the fixture."""
-    files = [source for page in PAGES for source in python_of(page) if has_tests(source)]
+def test_the_test_files_of_a_page_pass(tmp_path: Path) -> None:
+    """A block that is a test file passes in a pytest that has the fixtures."""
+    files = [example for page in PAGES for example in examples_of(page) if example.is_test_file]
     assert files
-    for number, source in enumerate(files, 1):
-        (tmp_path / f"test_{number}.py").write_text(source, encoding="utf-8")
+    for number, example in enumerate(files, 1):
+        (tmp_path / f"test_{number}.py").write_text(example.source, encoding="utf-8")
     plugins = ["-p", "no:cacheprovider", "-p", "pi_native_pytest"]
     run = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", *plugins, str(tmp_path)],
@@ -105,18 +189,13 @@ def test_a_pages_tests_pass(tmp_path: Path) -> None:
     assert run.returncode == 0, run.stdout
 
 
-def has_tests(source: str) -> bool:
-    """Whether a block is a test file."""
-    return "\ndef test_" in source
-
-
-def test_there_are_pages_with_python() -> None:
-    """The guides are found where the site has them."""
+def test_the_guides_have_python() -> None:
+    """The pages are in the folder in which the site expects them."""
     assert {"streaming", "cancelling", "errors", "quickstart"} <= {page.stem for page in PAGES}
 
 
 def test_every_public_name_is_in_the_reference() -> None:
-    """Each has its place there; the errors have theirs by their module."""
+    """Each public name has an entry; the module of the errors has one for all of them."""
     names = {f"pi_native.{name}" for name in pi_native.__all__ if not hasattr(errors, name)}
     names |= {f"pi_native.testing.{name}" for name in testing.__all__}
     names |= {"pi_native.errors", "pi_native_pytest.pi_native_gateway"}
@@ -124,7 +203,22 @@ def test_every_public_name_is_in_the_reference() -> None:
     assert sorted(re.findall(r"^::: (\S+)$", pages, re.MULTILINE)) == sorted(names)
 
 
-def test_every_page_is_in_the_site() -> None:
-    """No page is written and then not found: the navigation names each."""
+def test_every_page_is_in_the_navigation() -> None:
+    """The navigation of the site names each page once."""
     listed = re.findall(r"[\w/-]+\.md", (DOCS.parent / "mkdocs.yml").read_text(encoding="utf-8"))
-    assert sorted(set(listed)) == sorted(str(path.relative_to(DOCS)) for path in DOCS.rglob("*.md"))
+    assert sorted(set(listed)) == sorted(str(path.relative_to(DOCS)) for path in MARKDOWN)
+
+
+@pytest.mark.parametrize("page", [README, *MARKDOWN], ids=lambda page: page.stem)
+def test_every_link_between_pages_leads_to_a_file(page: Path) -> None:
+    """A relative link names a file that exists."""
+    links = re.findall(r"\]\((?!https?:)([^)#\s]+)", page.read_text(encoding="utf-8"))
+    assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+def test_every_option_of_a_turn_is_in_the_table() -> None:
+    """The page of options has a row for each field of `StreamOptions`."""
+    page = (DOCS / "options.md").read_text(encoding="utf-8")
+    rows = "".join(line.split("|")[1] for line in page.splitlines() if line.startswith("| `"))
+    fields = {field.name for field in attrs.fields(pi_native.StreamOptions)} - {"extra"}
+    assert fields - set(re.findall(r"`(\w+)`", rows)) == set()
