@@ -16,6 +16,8 @@ from pi_native.testing import FakeGateway
 
 from .kernel import LIMIT, markdown_of, printed_by
 
+pytestmark = pytest.mark.slow  # starts a kernel
+
 
 def test_it_runs_with_the_gateway_that_it_brings(example: Path, jupyter: dict[str, str]) -> None:
     """Every cell runs, and each stream and message of it shows itself."""

@@ -11,6 +11,8 @@ from pi_native.testing import FakeGateway, HangUp, Stall
 
 from .kernel import Kernel, errors_of, markdown_of, printed_by
 
+pytestmark = pytest.mark.slow  # starts a kernel
+
 WORDS = "The sky is **blue**, today."
 AS_FAR_AS_BLUE = 6  # events: start, text_start, and four words
 SHOWS = {

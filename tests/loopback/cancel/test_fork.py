@@ -229,6 +229,7 @@ class Conversations:
             self.turns[number] += 1
 
 
+@pytest.mark.slow
 def test_forking_while_other_threads_stream(gateway: FakeGateway, turn: Turn) -> None:
     """Over many forks in the middle of everything, no child hangs and no thread is disturbed."""
     gateway.default = echo_or_stall

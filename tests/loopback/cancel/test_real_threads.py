@@ -27,6 +27,7 @@ for call in (
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["", "queue=False", "thread=False", "thread=False, queue=False"])
 def test_a_process_patched_by_gevent_is_told(how: str) -> None:
     """Whatever gevent was asked to patch, each call raises and names it, and the process ends."""
@@ -51,6 +52,7 @@ def test_green_threads_are_known_by_where_they_come_from(monkeypatch: pytest.Mon
         TimerThread().start()
 
 
+@pytest.mark.slow
 def test_a_process_that_only_has_gevent_is_served() -> None:
     """Importing gevent without patching changes nothing."""
     pytest.importorskip("gevent")

@@ -72,7 +72,7 @@ def start() -> Iterator[Start]:
             pass
 
 
-@pytest.fixture(params=["process", "call"])
+@pytest.fixture(params=[pytest.param("process", marks=pytest.mark.slow), "call"])
 def run(
     request: pytest.FixtureRequest,
     start: Start,

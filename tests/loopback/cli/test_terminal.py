@@ -19,7 +19,7 @@ from pi_native.testing import FakeGateway, Slow, Stall
 
 from .terminal import NEEDS_TMUX, SECONDS, SHELLS, Terminal
 
-pytestmark = NEEDS_TMUX
+pytestmark = [NEEDS_TMUX, pytest.mark.slow]
 
 Open = Callable[..., Terminal]
 

@@ -330,6 +330,7 @@ def test_a_late_cancel_does_not_reach_the_next_turn(gateway: FakeGateway, client
     assert gateway.connections == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["client", "low-level", "session"])
 def test_late_cancels_never_reach_the_next_turn(
     gateway: FakeGateway, client: Client, session: requests.Session, kind: str
@@ -401,6 +402,7 @@ def test_a_cancel_behind_the_last_byte_does_not_reach_the_next_turn(
         go.set()
 
 
+@pytest.mark.slow
 def test_turns_side_by_side_get_their_own_words(gateway: FakeGateway, client: Client) -> None:
     """Many threads with turns and cancels all the time never read each other's answers."""
     gateway.default = lambda request: Reply([request.context["messages"][0]["content"]] * 20)

@@ -36,6 +36,7 @@ def bench(monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
         thread.join()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("section", list(command.SECTIONS))
 def test_every_section_measures(section: str, bench: Bench) -> None:
     """Each gives tables with rows that fit their headers."""
@@ -46,6 +47,7 @@ def test_every_section_measures(section: str, bench: Bench) -> None:
         json.dumps(table.data)
 
 
+@pytest.mark.slow
 def test_the_command_measures_in_processes_of_their_own(tmp_path: Path) -> None:
     """It prints its tables, and writes the figures where it is told to."""
     figures, page = tmp_path / "figures.json", tmp_path / "page.md"

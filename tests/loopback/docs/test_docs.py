@@ -172,6 +172,7 @@ def test_the_commands_of_the_readme_are_marked_for_ci() -> None:
         assert block.startswith("python3 -m venv .venv && ")
 
 
+@pytest.mark.slow
 def test_the_test_files_of_a_page_pass(tmp_path: Path) -> None:
     """A block that is a test file passes in a pytest that has the fixtures."""
     files = [example for page in PAGES for example in examples_of(page) if example.is_test_file]

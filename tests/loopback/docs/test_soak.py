@@ -15,6 +15,7 @@ from pi_native import Client
 ALL_WELL = Kind("whole", KINDS[0].play, ("stop",))
 
 
+@pytest.mark.slow
 def test_everything_ends_and_comes_back() -> None:
     """After some seconds of turns of all kinds nothing is left, and no promise was broken."""
     done = subprocess.run(
@@ -39,11 +40,13 @@ def problems(kind: Kind) -> list[str]:
     return soak.soak(0.3, 2, (kind,)).ledger.problems
 
 
+@pytest.mark.slow
 def test_a_short_soak_of_good_turns_has_nothing_to_complain_of() -> None:
     """The soaks below fail for their one reason."""
     assert problems(ALL_WELL) == []
 
 
+@pytest.mark.slow
 def test_an_ending_of_the_wrong_kind_is_a_broken_promise(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -54,6 +57,7 @@ def test_an_ending_of_the_wrong_kind_is_a_broken_promise(
     assert "a turn that is 'whole' ended as 'stop'" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_turn_without_an_outcome_is_a_broken_promise(monkeypatch: pytest.MonkeyPatch) -> None:
     """A result that does not come in time is told."""
     monkeypatch.setattr(soak_turns, "LONGEST", 0.05)
@@ -79,6 +83,7 @@ def test_what_a_turn_raises_is_a_broken_promise() -> None:
     assert ledger.turns == 1
 
 
+@pytest.mark.slow
 @needs_proc
 def test_a_socket_that_stays_is_a_broken_promise(monkeypatch: pytest.MonkeyPatch) -> None:
     """One descriptor more than before is told."""
@@ -95,6 +100,7 @@ def test_a_socket_that_stays_is_a_broken_promise(monkeypatch: pytest.MonkeyPatch
     assert any("descriptors instead of" in problem for problem in found)
 
 
+@pytest.mark.slow
 @needs_proc
 def test_memory_that_grows_is_a_broken_promise(monkeypatch: pytest.MonkeyPatch) -> None:
     """More of it than allowed at the end is told, with how much."""

@@ -359,6 +359,7 @@ print(client.complete("acme/large", "hi").text, "opentelemetry" in sys.modules)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("before", "printed"),
     [

@@ -59,11 +59,13 @@ def plugin() -> str:
     return entry.value
 
 
+@pytest.mark.slow
 def test_each_test_has_a_started_gateway_of_its_own(tmp_path: Path) -> None:
     """The fixture works in a run that knows nothing else."""
     run(tmp_path, USES_IT)
 
 
+@pytest.mark.slow
 def test_the_example_in_its_docstring_passes(tmp_path: Path) -> None:
     """It is a test file as it stands there."""
     example = doctest.script_from_examples(str(pi_native_pytest.pi_native_gateway.__doc__))
@@ -72,12 +74,14 @@ def test_the_example_in_its_docstring_passes(tmp_path: Path) -> None:
     run(tmp_path, example)
 
 
+@pytest.mark.slow
 def test_it_works_where_tests_run_in_several_processes(tmp_path: Path) -> None:
     """So it does with pytest-xdist, which some projects have."""
     pytest.importorskip("xdist")
     run(tmp_path, USES_IT, "-p", "xdist", "-n", "2")
 
 
+@pytest.mark.slow
 def test_a_project_that_does_not_use_it_does_not_import_the_package(tmp_path: Path) -> None:
     """Loading the plugin loads neither the package nor what that needs."""
     run(tmp_path, DOES_NOT_USE_IT)

@@ -170,6 +170,7 @@ for event in stream_pi_native(Model("y", "x", base_url=url), Context([UserMessag
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="needs job control")
 def test_what_came_while_the_process_was_stopped_is_no_stall(gateway: FakeGateway) -> None:
     """Stopped as by Ctrl-Z for longer than the limit, a program that goes on reads what came."""

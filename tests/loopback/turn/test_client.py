@@ -233,6 +233,7 @@ def test_leaving_a_with_block_closes_the_connections(gateway: FakeGateway) -> No
     assert wait_until(lambda: gateway.open_connections == 0)
 
 
+@pytest.mark.slow
 def test_one_client_serves_many_threads(gateway: FakeGateway, client: Client) -> None:
     """64 threads with turns of their own, and questions in between, each get their own answers."""
     gateway.default = lambda request: Raw(

@@ -56,6 +56,7 @@ def variations(draw: st.DrawFn, samples: list[bytes]) -> bytes:
     return data
 
 
+@pytest.mark.slow
 @settings(QUICK, max_examples=150)
 @given(st.binary(max_size=200) | variations(SAMPLES["sse"]))
 def test_any_bytes_are_cut_into_the_same_blocks(data: bytes) -> None:
@@ -64,6 +65,7 @@ def test_any_bytes_are_cut_into_the_same_blocks(data: bytes) -> None:
         check_sse(data)
 
 
+@pytest.mark.slow
 @settings(QUICK, max_examples=150)
 @given(st.binary(max_size=200) | variations(SAMPLES["events"]))
 def test_any_bytes_are_read_as_the_same_events(data: bytes) -> None:
@@ -72,6 +74,7 @@ def test_any_bytes_are_read_as_the_same_events(data: bytes) -> None:
         check_events(data)
 
 
+@pytest.mark.slow
 def test_any_answer_ends_its_turn_once_and_in_time() -> None:
     """Whatever a peer says, a turn ends soon, once, with a message or one of our errors."""
     with TARGETS["answers"]() as check_answer:

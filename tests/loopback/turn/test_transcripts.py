@@ -128,6 +128,7 @@ def test_each_byte_by_itself(path: Path) -> None:
 # Cut, and what came before.
 
 
+@pytest.mark.slow
 @every_transcript
 def test_a_cut_anywhere_keeps_what_came_before(path: Path) -> None:
     """Cut at any byte, a frame counts from its last brace on; before, it does not, and is no error.

@@ -198,6 +198,7 @@ def draw_frame(draw: st.DrawFn, event: dict[str, Any]) -> bytes:
     return prefix + b"data: " + data + b"\n\n"
 
 
+@pytest.mark.slow
 @settings(max_examples=300)
 @given(stream=streams(), cuts=CUTS, end=ENDS)
 def test_both_ways_agree_on_streams_that_go_astray(
@@ -207,6 +208,7 @@ def test_both_ways_agree_on_streams_that_go_astray(
     check_both(split_at(stream.replace(b"\n", end), cuts))
 
 
+@pytest.mark.slow
 @settings(max_examples=100)
 @given(stream=streams(), data=st.data())
 def test_both_ways_agree_on_a_stream_that_is_cut(stream: bytes, data: st.DataObject) -> None:

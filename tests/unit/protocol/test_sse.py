@@ -130,6 +130,7 @@ WELL_FORMED = st.lists(st.tuples(st.sampled_from(LINES + [b""] * 8), ENDS), max_
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=500)
 @given(STREAMS | WELL_FORMED, st.lists(st.integers(0, 200), max_size=8))
 @example(b"data: x\r\n\r\ndata: y\r\n\r\n", [])
@@ -141,6 +142,7 @@ def test_any_stream_in_any_pieces_is_read_by_the_book(stream: bytes, cuts: list[
     assert list(read(split(stream, cuts))) == reference(stream)
 
 
+@pytest.mark.slow
 @settings(max_examples=300)
 @given(STREAMS | WELL_FORMED)
 def test_any_stream_byte_by_byte_is_read_by_the_book(stream: bytes) -> None:

@@ -139,6 +139,7 @@ class _Figure:
         Image.new("RGBA", (640, 480)).save(file, format=format)
 
 
+@pytest.mark.slow
 def test_a_figure_is_drawn(figure: Any) -> None:
     """A plot becomes a PNG of its size."""
     image = ImageContent.from_image(figure, detail="high")
