@@ -1,0 +1,125 @@
+"""The checks of the project, each in an environment of its own: `nox -l` lists them.
+
+CI and `.ci/run` call these sessions, so that a check has one definition.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2024.4.15"
+nox.options.sessions = ["lint", "types", "test-3.11"]
+nox.options.error_on_missing_interpreters = False
+
+PYTHONS = ["3.10", "3.11", "3.12", "3.13", "3.14", "3.14t", "3.15"]
+MAIN = "3.11"
+# Tests wait for sockets and processes more than they compute: twice as many workers as cores.
+WORKERS = str(max(4, 2 * (os.cpu_count() or 1)))
+TESTS = ("-q", "-p", "no:cacheprovider", "-n", WORKERS, "--dist", "loadgroup")
+EVERYWHERE = "not gateway and not browser and not boxes"
+
+
+@nox.session(python=MAIN)
+def lint(session: nox.Session) -> None:
+    """Check the style and the format with ruff."""
+    session.install("ruff>=0.6")
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+
+
+@nox.session(python=MAIN)
+def types(session: nox.Session) -> None:
+    """Check the types with mypy and pyright, and that the public names have complete types."""
+    session.install("-e", ".[dev]")
+    session.run("mypy")
+    session.run("pyright", "--pythonpath", _python(session))
+    session.run(
+        *("pyright", "--pythonpath", _python(session)),
+        *("--verifytypes", "pi_native", "--ignoreexternal"),
+    )
+
+
+@nox.session(python=PYTHONS)
+def test(session: nox.Session) -> None:
+    """Run the fast and the slow tests that need nothing but Python."""
+    session.install("-e", ".[test]")
+    session.run("python", "-m", "pytest", *TESTS, "-m", EVERYWHERE, *session.posargs)
+
+
+@nox.session(python="3.10", name="test-lowest")
+def test_lowest(session: nox.Session) -> None:
+    """Run these tests with the lowest versions that setup.cfg allows, on the oldest Python."""
+    session.install("-e", ".[test]")
+    lowest = session.run("python", ".ci/lowest.py", "setup.cfg", silent=True)
+    session.install(*str(lowest).split())
+    session.run("python", ".ci/lowest.py", "setup.cfg", "--check")
+    session.run("python", "-m", "pytest", *TESTS, "-m", EVERYWHERE, *session.posargs)
+
+
+@nox.session(python=MAIN, name="test-all")
+def test_all(session: nox.Session) -> None:
+    """Run all tests, with the real gateway, a terminal and a browser, and check the coverage."""
+    session.install("-e", ".[dev,browser]")
+    with session.chdir("tests/gateway"):
+        session.run("npm", "ci", "--no-audit", "--no-fund", "--loglevel=error", external=True)
+    session.run(
+        *("python", "-m", "pytest", *TESTS, "-m", "", "--cov", "--cov-report=term"),
+        *session.posargs,
+        env={
+            "PI_NATIVE_REQUIRE_GATEWAY": "1",
+            "COVERAGE_FILE": str(Path(session.create_tmp(), "coverage")),
+        },
+    )
+
+
+@nox.session(python=MAIN)
+def docs(session: nox.Session) -> None:
+    """Build the site without a warning, and check that the reference names the fields."""
+    session.install("-e", ".[docs]", "ruff>=0.6")
+    site = Path(session.create_tmp(), "site").resolve()
+    session.run(
+        *("mkdocs", "build", "--quiet", "--strict", "--site-dir", str(site)),
+        env={"NO_MKDOCS_2_WARNING": "1"},
+    )
+    # The fields of attrs classes are no arguments in the source: docs/fields.py adds them.
+    for page, field in (("client", "stop_sequences"), ("types", "tool_call_id")):
+        text = Path(site, "reference", page, "index.html").read_text(encoding="utf-8")
+        if field not in text:
+            session.error(f"reference/{page} does not mention {field}")
+
+
+@nox.session(python=MAIN)
+def package(session: nox.Session) -> None:
+    """Build the wheel, install it, and use it outside the checkout."""
+    folder = Path(session.create_tmp()).resolve()
+    session.run("python", "-m", "pip", "wheel", "-q", "--no-deps", "-w", str(folder), ".")
+    session.install("--force-reinstall", *map(str, folder.glob("*.whl")))
+    with session.chdir(folder):
+        session.run("pi-native", "--version")
+        session.run("pi-native", "demo", silent=True)
+        session.run("python", "-c", _TYPED)
+
+
+_TYPED = """
+import pathlib, pi_native
+folder = pathlib.Path(pi_native.__file__).parent
+assert "site-packages" in folder.parts, folder
+assert (folder / "py.typed").exists()
+"""
+
+
+@nox.session(python=MAIN)
+def bench(session: nox.Session) -> None:
+    """Measure what a turn costs, here and in other clients; arguments go to the benchmarks."""
+    session.install("-e", ".", "-r", "benchmarks/requirements.txt")
+    session.run("python", "-m", "benchmarks", *session.posargs)
+
+
+def _python(session: nox.Session) -> str:
+    """Return the path of the session's Python."""
+    return str(
+        session.run("python", "-c", "import sys; print(sys.executable)", silent=True)
+    ).strip()
