@@ -12,12 +12,12 @@ from pi_native import ToolCall, Usage
 
 from ._answers import Events, HTTPError, Raw, Reply, Scripted, Verbatim
 from ._faults import Fault
-from ._listener import Listener
 from ._replay import recorded
 from ._request import STREAM_PATH, RecordedRequest
 from ._response import Framing, Response
 from ._routes import credential, is_authorized, model_row, now_ms, refusal, usage_report
 from ._script import Script
+from ._server import Server
 
 __all__ = ["FakeGateway"]
 
@@ -75,7 +75,7 @@ class FakeGateway:
         self.default: Scripted = _DEFAULT
         self._port = port
         self._tls = tls
-        self._listener: Listener | None = None
+        self._server: Server | None = None
         self._script = Script()
         self._requests: list[RecordedRequest] = []
         self._handed_out = 0
@@ -83,7 +83,7 @@ class FakeGateway:
         self._changed = threading.Condition()
 
     def __repr__(self) -> str:
-        where = self.url if self._listener else "not started"
+        where = self.url if self._server else "not started"
         return f"<FakeGateway {where}, {len(self.requests)} requests, {self.pending} pending>"
 
     @classmethod
@@ -116,15 +116,15 @@ class FakeGateway:
 
     def start(self) -> "FakeGateway":
         """Start to listen."""
-        if self._listener is not None:
+        if self._server is not None:
             raise RuntimeError("the fake gateway was started already")
-        self._listener = Listener(self._port, self._tls, self._handle)
+        self._server = Server(self._port, self._tls, self._handle)
         return self
 
     def close(self) -> None:
         """Cut every connection and end every thread, stalled ones too. Closing twice is fine."""
-        if self._listener is not None:
-            self._listener.close()
+        if self._server is not None:
+            self._server.close()
 
     def __enter__(self) -> "FakeGateway":
         return self.start()
@@ -143,17 +143,17 @@ class FakeGateway:
     @property
     def port(self) -> int:
         """The port it listens on."""
-        return self._started().port
+        return self._started().server_port
 
     @property
     def url(self) -> str:
         """The base URL for a client, without a trailing slash."""
         return f"{'https' if self._tls else 'http'}://127.0.0.1:{self.port}"
 
-    def _started(self) -> Listener:
-        if self._listener is None:
+    def _started(self) -> Server:
+        if self._server is None:
             raise RuntimeError("the fake gateway is not started: use it in a with statement")
-        return self._listener
+        return self._server
 
     # The script
 

@@ -1,12 +1,11 @@
 """What came in: one request, and what a test may learn about its fate."""
 
-import io
 import json
 import threading
 import time
 import uuid
 from functools import cached_property
-from http.client import HTTPException, HTTPMessage, parse_headers
+from http.client import HTTPMessage
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -18,7 +17,6 @@ __all__ = [
     "RecordedRequest",
     "asked_model",
     "check_turn",
-    "parse_head",
 ]
 
 STREAM_PATH = "/v1/pi/stream"
@@ -112,21 +110,6 @@ class RecordedRequest:
     def release(self) -> None:
         """End this request's stall; one that is still to come does not happen."""
         self.released.set()
-
-
-def parse_head(head: bytes, connection: int) -> RecordedRequest:
-    """Read a request line and headers, up to and with the empty line."""
-    line, _, rest = head.lstrip(b"\r\n").partition(b"\r\n")
-    try:
-        method, target, version = line.decode("latin-1").split(" ")
-        headers = parse_headers(io.BytesIO(rest))
-    except (ValueError, HTTPException) as exc:
-        raise BadRequest(f"not an HTTP request: {line!r}") from exc
-    if not version.startswith("HTTP/1."):
-        raise BadRequest(f"not HTTP/1: {version}")
-    if version == "HTTP/1.0":
-        headers["Connection"] = "close"
-    return RecordedRequest(method, target, headers, connection=connection)
 
 
 def check_turn(request: RecordedRequest) -> None:

@@ -512,6 +512,17 @@ class TestLife:
         assert time.monotonic() - began < 1
         assert not request.client_gone.is_set()
 
+    def test_closes_at_once_while_the_next_request_waits(self):
+        """A request that came during a slow response does not delay `close()`."""
+        with FakeGateway().reply("Hello", fault=Slow(60)) as gateway:
+            peer = Peer(gateway, TURN + TURN)
+            gateway.wait_for_request()
+            peer.read_until(b"\r\n\r\n")
+            began = time.monotonic()
+        with peer:
+            peer.read_all()
+        assert time.monotonic() - began < 4
+
     @pytest.mark.parametrize("sent", [b"", b"POST /v1", TURN[:-1]])
     def test_closes_at_once_while_a_request_is_incomplete(self, sent: bytes):
         """A silent client holds nobody up."""
@@ -565,7 +576,7 @@ class TestLife:
 
     def test_warns_of_a_thread_that_a_script_holds(self, monkeypatch: Any):
         """Closing does not wait forever for a function that does not return."""
-        monkeypatch.setattr("pi_native.testing._listener._JOIN_TIMEOUT", 0.01)
+        monkeypatch.setattr("pi_native.testing._server._JOIN_TIMEOUT", 0.01)
         held = threading.Event()
 
         def hold(_request: object) -> Reply:
@@ -575,7 +586,7 @@ class TestLife:
         gateway = FakeGateway().start().add(hold)
         with Peer(gateway):
             gateway.wait_for_request()
-            with pytest.warns(ResourceWarning, match="does not end"):
+            with pytest.warns(ResourceWarning, match="did not end"):
                 gateway.close()
         held.set()
         for thread in threading.enumerate():
