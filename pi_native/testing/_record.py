@@ -1,4 +1,4 @@
-"""Recording: what a client sends and a gateway answers is kept in a file, without secrets."""
+"""Record what a client sends and a gateway answers in a file, without secrets."""
 
 import contextlib
 import os
@@ -9,8 +9,8 @@ from typing import IO, TYPE_CHECKING
 
 from pi_native import Client, ConfigurationError, PiNativeError, StreamTimeoutError
 
-from ._recording import FIRST_LINE, End, RecordedTurn, lines
-from ._scrub import Secrets
+from ._recording_file import FIRST_LINE, End, RecordedTurn, lines
+from ._redact import Redactor
 
 if TYPE_CHECKING:
     from pi_native._http.connection import SocketHandle
@@ -19,38 +19,42 @@ if TYPE_CHECKING:
 
 __all__ = ["record"]
 
-_PATIENCE = 1.5  # seconds; a client drains what follows the end of a turn for one
+# Seconds to wait for turns that run at the end of the block. A client reads for 1 s after a turn.
+_GRACE = 1.5
 
 
 @contextlib.contextmanager
 def record(client: Client, path: str | os.PathLike[str]) -> Iterator[None]:
-    """Keep every exchange that this client makes within the block; `FakeGateway.replay` reads it.
+    """Record every exchange of this client within the block, for `FakeGateway.replay`.
 
         >>> with Client() as client, record(client, "turn.jsonl"):
         ...     message = client.complete("anthropic/claude-sonnet-4-5", "Hello!")
 
-    Kept are each request's method, path and body, each answer's status, headers and body, the body
-    as the reads brought it, and when. That goes for turns and pages, all threads, a `session` of
-    your own, every attempt of a turn that is retried, and for turns that fail or are cancelled:
-    what came of them is kept.
+    The file holds the method, path and body of each request, the status, harmless headers and body
+    of each response, and the time of each read. It holds turns and pages, of all threads and of a
+    `session` that is passed to a call, every attempt of a retried turn, and what arrived of turns
+    that failed or were cancelled.
 
-    Never kept are the headers of requests, headers of answers that are secret by their name, the
-    key's text in any body, and users and passwords in URLs. Prompts and answers are kept, that is
-    what it is for, and so is whatever else the gateway's pages say.
+    The file never holds the headers of requests, response headers that are not known to be
+    harmless, the key, the values of JSON members with a secret name ("x-api-key", "access_token"),
+    or users and passwords in URLs. In a body asterisks replace them. A
+    secret that a model spells out in several events is not recognised. Prompts and answers are
+    stored, and so is everything else in the bodies.
 
-    Leaving the block waits for the turns that were begun in it, for 1.5 seconds at most; of one
-    that runs on, what came by then is kept. The file is replaced. Raises OSError if it cannot be
-    written (on leaving, if that shows later: no turn fails for it), and RuntimeError if the client
-    is being recorded already.
+    At its end the block waits up to 1.5 seconds for turns that were started in it. Of a turn that
+    runs longer, the file holds what arrived by then. An existing file is replaced.
+
+    Raises OSError if the file cannot be written, at the end of the block if that is when it shows;
+    no turn fails for it. Raises RuntimeError if the client is already being recorded.
     """
     transport = client._transport
     if transport.tap is not None:
-        raise RuntimeError("this client is being recorded already")
-    secrets = Secrets()
-    secrets.add_key(client._api_key)
-    secrets.add_url(client.base_url)
+        raise RuntimeError("this client is already being recorded; end that block first")
+    redactor = Redactor()
+    redactor.learn_key(client._api_key)
+    redactor.learn_url(client.base_url)
     with open(path, "wb") as file:
-        recorder = _Recorder(file, client.base_url, secrets)
+        recorder = _Recorder(file, client.base_url, redactor)
         transport.tap = recorder
         try:
             yield
@@ -60,12 +64,12 @@ def record(client: Client, path: str | os.PathLike[str]) -> Iterator[None]:
 
 
 class _Recorder:
-    """Writes each exchange when it has ended: a secret may be spread over several reads."""
+    """Writes each exchange at its end, because several reads may bring one secret."""
 
-    def __init__(self, file: IO[bytes], base_url: str, secrets: Secrets) -> None:
+    def __init__(self, file: IO[bytes], base_url: str, redactor: Redactor) -> None:
         self._file = file
         self._base_url = base_url
-        self._secrets = secrets
+        self._redactor = redactor
         self._began = time.monotonic()
         self._process = os.getpid()
         self._changed = threading.Condition()
@@ -75,7 +79,7 @@ class _Recorder:
         self._write(FIRST_LINE)
 
     def sending(self, request: "Request", lifeline: "SocketHandle") -> "_Watch | None":
-        """Look on at one more exchange; not in a forked child, whose file this is not."""
+        """Observe one more exchange. Return None in a forked child, which does not own the file."""
         if os.getpid() != self._process:
             return None
         with self._changed:
@@ -88,51 +92,51 @@ class _Recorder:
                 body=request.body or b"",
             )
             self._open[exchange.number] = exchange
-            self._secrets.add_headers(request.headers)
+            self._redactor.learn_headers(request.headers)
         return _Watch(self, exchange, lifeline)
 
-    def learn_secrets(self, headers: dict[str, str]) -> None:
-        """Keep nothing of what these headers, which were sent, say in secret."""
+    def learn_headers(self, headers: dict[str, str]) -> None:
+        """Redact the values of secret headers that were sent."""
         with self._changed:
-            self._secrets.add_headers(headers)
+            self._redactor.learn_headers(headers)
 
     def ended(self, exchange: RecordedTurn) -> None:
-        """Write an exchange, once."""
+        """Write an exchange, unless it is written already."""
         with self._changed:
             if self._open.pop(exchange.number, None) is not None:
-                self._write(lines(self._secrets.scrub(exchange)))
+                self._write(lines(self._redactor.redact(exchange)))
                 self._changed.notify_all()
 
     def forget(self, exchange: RecordedTurn) -> None:
-        """Keep nothing of an exchange that came to nothing."""
+        """Drop an exchange whose request was not sent."""
         with self._changed:
             self._open.pop(exchange.number, None)
             self._changed.notify_all()
 
     def finish(self) -> None:
-        """Wait a moment for what still runs, then write what came of it."""
+        """Wait for running exchanges, then write what arrived of the others."""
         if os.getpid() != self._process:
             return
         with self._changed:
-            self._changed.wait_for(lambda: not self._open, _PATIENCE)
+            self._changed.wait_for(lambda: not self._open, _GRACE)
             for exchange in self._open.values():
                 exchange.ended_at = time.monotonic() - self._began - exchange.at
-                self._write(lines(self._secrets.scrub(exchange)))
+                self._write(lines(self._redactor.redact(exchange)))
             self._open.clear()
         if self._failure is not None:
             raise self._failure
 
     def _write(self, data: bytes) -> None:
-        # In a turn's own thread, to which a full disk is no reason to fail.
+        # This is the worker thread of a turn, which must not fail because of a full disk.
         try:
             self._file.write(data)
-            self._file.flush()  # a forked child must find nothing to write a second time
+            self._file.flush()  # a forked child must not write it a second time
         except OSError as exc:
             self._failure = self._failure or exc
 
 
 class _Watch:
-    """Notes what becomes of one exchange."""
+    """Records one exchange."""
 
     def __init__(
         self, recorder: _Recorder, exchange: RecordedTurn, lifeline: "SocketHandle"
@@ -143,7 +147,7 @@ class _Watch:
         self._began = time.monotonic()
 
     def failed(self, error: Exception) -> None:
-        """Note that no answer came."""
+        """Record that there is no response."""
         if isinstance(error, ConfigurationError):
             self._recorder.forget(self._exchange)  # nothing was sent
             return
@@ -151,9 +155,9 @@ class _Watch:
         self.closed()
 
     def answered(self, answer: "GatewayResponse") -> None:
-        """Note status and headers."""
+        """Record status and headers."""
         exchange = self._exchange
-        self._recorder.learn_secrets(answer.sent_headers())
+        self._recorder.learn_headers(answer.sent_headers())
         exchange.headers = dict(answer.info.headers)
         exchange.reason = answer.reason
         exchange.answered_at = self._now()
@@ -162,7 +166,7 @@ class _Watch:
             self._end("complete")
 
     def read(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
-        """Note what each read brings, and how the last one went."""
+        """Pass the body on, and record each read and how the last one ended."""
         try:
             for data in chunks:
                 self._exchange.pieces.append((self._now(), data))
@@ -170,11 +174,11 @@ class _Watch:
         except PiNativeError as exc:
             self._end(self._meaning(exc))
             raise
-        # A cut of our own may look like the end.
+        # A cut by this side looks like the end of the body.
         self._end("left" if self._lifeline.is_cut else "complete")
 
     def closed(self) -> None:
-        """Have it written. An answer that was not read to its end was left."""
+        """Write the exchange. A response that was not read to its end was left."""
         if not self._exchange.ended_at:
             self._end("left")
         self._recorder.ended(self._exchange)
@@ -189,5 +193,5 @@ class _Watch:
     def _meaning(self, error: Exception) -> End:
         if self._lifeline.is_cut or isinstance(error, StreamTimeoutError):
             return "left"
-        # Exactly: `http.client` has a subclass of its own for an answer that is missing.
+        # The exact type: `http.client` has a subclass of it for a missing response.
         return "reset" if type(error.__cause__) is ConnectionResetError else "cut"

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import attrs
 
 from ._faults import Fault, HangUp, Stall
-from ._recording import RecordedTurn, load
+from ._recording_file import RecordedTurn, load
 from ._request import RecordedRequest, asked_model
 from ._response import Framing, Response
 

@@ -16,16 +16,19 @@ import requests
 
 from pi_native import (
     AbortError,
+    AssistantMessage,
     AssistantMessageEventStream,
     AuthenticationError,
     Client,
     ConfigurationError,
+    DoneEvent,
     GatewayConnectionError,
     PiNativeError,
     StreamTimeoutError,
+    ToolCall,
 )
 from pi_native.testing import FakeGateway, HangUp, HTTPError, Raw, Reply, Slow, Stall, record
-from pi_native.testing._recording import RecordedTurn, load
+from pi_native.testing._recording_file import RecordedTurn, load
 
 from ...conftest import wait_until
 from ...forking import forks, in_child
@@ -59,7 +62,7 @@ class TestWhatIsKept:
     ) -> None:
         """Method, path, body; status, headers, the body as it came; and that it was whole."""
         frames = [b'data: {"type":"start","partial":{}}\n\n', ": é\n\n".encode(), b": \xff\n\n"]
-        gateway.raw([*frames, b"data: [DONE]\n\n"], status=202, headers={"x-served-by": "me"})
+        gateway.raw([*frames, b"data: [DONE]\n\n"], status=202, headers={"Via": "me"})
         with record(client, path), client.stream(MODEL, "Hi", temperature=0.5) as stream:
             read(stream)
 
@@ -67,7 +70,7 @@ class TestWhatIsKept:
         assert (exchange.method, exchange.path) == ("POST", "/v1/pi/stream")
         assert json.loads(exchange.body) == gateway.last_request.json
         assert (exchange.status, exchange.reason) == (202, "Accepted")
-        assert exchange.headers["x-served-by"] == "me"
+        assert exchange.headers["Via"] == "me"
         assert exchange.headers["Transfer-Encoding"] == "chunked"
         assert body(exchange) == b"".join([*frames, b"data: [DONE]\n\n"])
         assert exchange.end == "complete"
@@ -289,7 +292,7 @@ class TestTurnsThatFail:
         self, gateway: FakeGateway, client: Client, path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Leaving the block waits for it no longer than a moment, and it can be read on."""
-        monkeypatch.setattr("pi_native.testing._record._PATIENCE", 0.05)
+        monkeypatch.setattr("pi_native.testing._record._GRACE", 0.05)
         gateway.reply("one two three", fault=Stall(after=3))
         with record(client, path):
             stream = client.stream(MODEL, "Hi")
@@ -313,7 +316,7 @@ class TestTurnsThatFail:
     def test_one_recording_at_a_time(self, client: Client, path: Path) -> None:
         """A second one inside of the first is refused, and leaves the first as it was."""
         with record(client, path):
-            with pytest.raises(RuntimeError, match="being recorded already"), record(client, path):
+            with pytest.raises(RuntimeError, match="already being recorded"), record(client, path):
                 pass
             client.health()
         assert [exchange.path for exchange in load(path)] == ["/healthz"]
@@ -334,7 +337,7 @@ class TestSecrets:
     def test_the_key_is_nowhere(self, gateway: FakeGateway, client: Client, path: Path) -> None:
         """Neither as a header nor where prompt, answer and answer's headers repeat it."""
         gateway.reply(f"Your key is {KEY}, they say")
-        gateway.add(HTTPError(403, f"{KEY} may not", headers={"x-echo": f"Bearer {KEY}"}))
+        gateway.add(HTTPError(403, f"{KEY} may not", headers={"Via": f"Bearer {KEY}"}))
         with record(client, path):
             message = client.complete(MODEL, f"My key is {KEY}")
             with pytest.raises(AuthenticationError):
@@ -344,7 +347,7 @@ class TestSecrets:
         assert KEY not in written
         assert "authorization" not in written.lower()
         assert "Your key is" in written
-        assert load(path)[1].headers["x-echo"] == "Bearer ***"
+        assert load(path)[1].headers["Via"] == "Bearer ***"
 
     def test_a_key_that_two_reads_bring_is_found(
         self, gateway: FakeGateway, client: Client, path: Path
@@ -389,24 +392,48 @@ class TestSecrets:
         for secret in ("session-word", "cookie-word", "aGFuczpzZWNyZXQ="):
             assert secret not in written
 
-    def test_secret_headers_of_an_answer_are_left_out(
+    def test_only_harmless_response_headers_are_stored(
         self, gateway: FakeGateway, client: Client, path: Path
     ) -> None:
-        """Cookies and keys go, the rest stays."""
-        secret = [
-            "Set-Cookie",
-            "X-Api-Key",
-            "Api-Key",
-            "Proxy-Authorization",
-            "X-Amz-Security-Token",
-        ]
+        """A header with an unknown name may hold a secret, so the file does not have it."""
+        dropped = ["Set-Cookie", "X-Api-Key", "Proxy-Authorization", "X-Echo", "X-Internal-Host"]
         kept = ["X-Request-Id", "X-RateLimit-Remaining-Tokens", "Retry-After", "WWW-Authenticate"]
-        gateway.error(400, headers=dict.fromkeys([*secret, *kept], "value-of-it"))
+        gateway.error(400, headers=dict.fromkeys([*dropped, *kept], "value-of-it"))
         with record(client, path), pytest.raises(Exception, match="Bad Request"):
             client.complete(MODEL, "Hi")
         [exchange] = load(path)
-        assert not exchange.headers.keys() & set(secret)
+        assert not exchange.headers.keys() & set(dropped)
         assert exchange.headers.keys() >= set(kept)
+
+    def test_headers_for_the_provider_are_not_stored(
+        self, gateway: FakeGateway, client: Client, path: Path
+    ) -> None:
+        """The option `headers` is in the request body, and the file has its harmless ones only."""
+        headers = {"x-api-key": "provider-word", "X-Tenant": "tenant-word", "User-Agent": "mine/1"}
+        with record(client, path):
+            client.complete(MODEL, "Hi", headers=headers)
+        written = path.read_text("utf-8")
+        assert "provider-word" not in written
+        assert "tenant-word" not in written
+        assert "mine/1" in written
+        assert gateway.last_request.options["headers"] == headers
+
+    def test_members_with_a_secret_name_are_not_stored(
+        self, gateway: FakeGateway, client: Client, path: Path
+    ) -> None:
+        """This holds for prompts, options, tool calls and the pages of the gateway."""
+        call = ToolCall("call_1", "login", {"password": "tool-word"})
+        gateway.events([DoneEvent("toolUse", AssistantMessage([call], stop_reason="toolUse"))])
+        gateway.usage_reports[0]["metadata"] = {"accessToken": "page-word", "plan": "pro"}
+        with record(client, path):
+            client.complete(
+                MODEL, 'Use {"api_key": "prompt-word"}', metadata={"secret": "option-word"}
+            )
+            client.usage()
+        written = path.read_text("utf-8")
+        for word in ("tool-word", "page-word", "prompt-word", "option-word"):
+            assert word not in written
+        assert '\\"plan\\":\\"pro\\"' in written
 
     def test_whoever_stands_in_a_url_is_left_out(self, gateway: FakeGateway, path: Path) -> None:
         """In the gateway's own address, in an answer's headers, in bodies."""

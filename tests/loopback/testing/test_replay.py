@@ -20,7 +20,7 @@ from pi_native import (
     to_wire,
 )
 from pi_native.testing import FakeGateway, HangUp, Raw, Slow, Stall, record
-from pi_native.testing._recording import load
+from pi_native.testing._recording_file import load
 
 DATA = Path(__file__).parent.parent.parent / "data"
 CALLS = json.loads((DATA / "calls.json").read_text("utf-8"))

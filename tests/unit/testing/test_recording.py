@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import itertools
 import json
+import time
 from pathlib import Path
 
 import attrs
 import pytest
 from hypothesis import given, strategies as st
 
-from pi_native.testing._recording import FIRST_LINE, RecordedTurn, lines, load
+from pi_native.testing._recording_file import FIRST_LINE, RecordedTurn, lines, load
+from pi_native.testing._redact import Redactor
 from pi_native.testing._replay import Recorded
-from pi_native.testing._scrub import Secrets
 
 times = st.integers(0, 10**8).map(lambda tenth_ms: tenth_ms / 10_000)
 words = st.text(max_size=20)
@@ -86,13 +87,13 @@ class TestFile:
     @pytest.mark.parametrize(
         ("content", "place"),
         [
-            (b"", "no recording"),
-            (b"hello\n", "no recording"),
-            (b'{"recording":"pi_native","version":2}\n', "no recording"),
+            (b"", "not a recording"),
+            (b"hello\n", "not a recording"),
+            (b'{"recording":"pi_native","version":2}\n', "not a recording"),
             (FIRST_LINE + b"hello\n", "line 2"),
             (FIRST_LINE + b"[]\n", "line 2"),
             (FIRST_LINE + b'{"exchange":1,"at":0,"end":"cut"}\n', "line 2"),
-            (FIRST_LINE + lines(RecordedTurn(1, 0.0, "GET", "/"))[:-6] + b'_"}\n', "no such end"),
+            (FIRST_LINE + lines(RecordedTurn(1, 0.0, "GET", "/"))[:-6] + b'_"}\n', "unknown end"),
         ],
     )
     def test_what_is_no_recording_is_a_value_error_with_the_place(
@@ -111,9 +112,9 @@ class TestSecrets:
     )
     def test_a_key_is_found_however_it_is_written(self, form: str) -> None:
         """Plain, in JSON with or without escapes, in a URL; lengths stay."""
-        secrets = Secrets()
-        secrets.add_key('k"ey/é+x')
-        scrubbed = secrets.scrub(RecordedTurn(1, 0.0, "POST", "/", body=f"<{form}>".encode()))
+        redactor = Redactor()
+        redactor.learn_key('k"ey/é+x')
+        scrubbed = redactor.redact(RecordedTurn(1, 0.0, "POST", "/", body=f"<{form}>".encode()))
         assert scrubbed.body == b"<" + b"*" * len(form.encode()) + b">"
 
     @given(st.lists(st.integers(0, 12), max_size=6))
@@ -122,31 +123,92 @@ class TestSecrets:
         text = b"ab-sesame-cd"
         edges = [0, *sorted(cuts), len(text)]
         pieces = [(float(n), text[a:b]) for n, (a, b) in enumerate(itertools.pairwise(edges))]
-        secrets = Secrets()
-        secrets.add_key("sesame")
-        scrubbed = secrets.scrub(RecordedTurn(1, 0.0, "GET", "/", pieces=pieces)).pieces
+        redactor = Redactor()
+        redactor.learn_key("sesame")
+        scrubbed = redactor.redact(RecordedTurn(1, 0.0, "GET", "/", pieces=pieces)).pieces
         assert b"".join(data for _, data in scrubbed) == b"ab-******-cd"
         assert [(at, len(data)) for at, data in scrubbed] == [(at, len(d)) for at, d in pieces]
 
     def test_a_key_of_three_letters_protects_nothing(self) -> None:
         """Replacing it would only spoil the text."""
-        secrets = Secrets()
-        secrets.add_key("the")
+        redactor = Redactor()
+        redactor.learn_key("the")
         exchange = RecordedTurn(1, 0.0, "GET", "/", body=b"the other")
-        assert secrets.scrub(exchange) == exchange
+        assert redactor.redact(exchange) == exchange
 
     def test_without_any_secret_only_people_in_urls_go(self) -> None:
         """And an @ elsewhere is left alone."""
         body = b"me@example.org https://x.org/@me https://me:pw@x.org"
-        scrubbed = Secrets().scrub(RecordedTurn(1, 0.0, "GET", "/", body=body)).body
+        scrubbed = Redactor().redact(RecordedTurn(1, 0.0, "GET", "/", body=body)).body
         assert scrubbed == b"me@example.org https://x.org/@me https://*****@x.org"
 
-    def test_of_two_secrets_the_longer_one_goes_first(self) -> None:
+    def test_of_two_redactor_the_longer_one_goes_first(self) -> None:
         """What one begins with does not save the rest of the other."""
-        secrets = Secrets()
-        secrets.add_key("abcd")
-        secrets.add_key("abcdefgh")
-        assert secrets.scrub(RecordedTurn(1, 0.0, "GET", "/", body=b"abcdefgh")).body == b"*" * 8
+        redactor = Redactor()
+        redactor.learn_key("abcd")
+        redactor.learn_key("abcdefgh")
+        assert redactor.redact(RecordedTurn(1, 0.0, "GET", "/", body=b"abcdefgh")).body == b"*" * 8
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"x-api-key":"sesame"}',
+        '{"api_key" : "sesame", "b": 1}',
+        '{"apiKey":"sesame"}',
+        '{"openai_api_key":"sesame"}',
+        '{"Authorization":"Bearer sesame"}',
+        '{"password":"se\\"same"}',
+        '{"a":{"client_secret":"sesame"}}',
+        '{"refreshToken":"sesame"}',
+        '{"Cookie":"id=sesame"}',
+        '{"privateKey":"-----BEGIN\\nsesame"}',
+        '{"arguments":"{\\"token\\": \\"sesame\\"}"}',
+        '{"partialArgs":"{\\"token\\":\\"sesame"}',
+        '{"partialArgs":"{\\"token\\":\\"a\\\\\\"sesame"}',
+    ],
+)
+def test_a_member_with_a_secret_name_is_masked(text: str) -> None:
+    """Its value becomes as many asterisks, and the text around it stays JSON."""
+    exchange = RecordedTurn(1, 0.0, "GET", "/", pieces=[(0.0, text.encode())])
+    [(_, masked)] = Redactor().redact(exchange).pieces
+    assert b"sesame" not in masked
+    assert len(masked) == len(text.encode())
+    json.loads(masked)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"totalTokens":5,"max_tokens":"5","promptCacheKey":"k1","keyboard":"qwerty"}',
+        '{"type":"token","author":"anna","tokens":"a b"}',
+        '{"token":{"type":"string"},"secret":null,"password":""}',
+        '{"text":"the password is in the safe"}',
+    ],
+)
+def test_other_members_are_not_masked(text: str) -> None:
+    """A name that only resembles a secret's name, or a value that is not a string, stays."""
+    exchange = RecordedTurn(1, 0.0, "GET", "/", body=text.encode())
+    assert Redactor().redact(exchange) == exchange
+
+
+def test_headers_in_a_body_follow_the_list_of_headers() -> None:
+    """At any depth, the values of headers that are not known to be harmless are replaced."""
+    body = {"options": {"headers": {"X-A": "1", "Accept": "2"}}, "m": [{"headers": {"y": ["3"]}}]}
+    exchange = RecordedTurn(1, 0.0, "POST", "/", body=json.dumps(body).encode())
+    assert json.loads(Redactor().redact(exchange).body) == {
+        "options": {"headers": {"X-A": "***", "Accept": "2"}},
+        "m": [{"headers": {"y": "***"}}],
+    }
+
+
+def test_a_body_of_a_megabyte_is_redacted_in_time() -> None:
+    """Long runs of letters do not make the search slow."""
+    body = b'{"data":"' + b"a" * 1_000_000 + b'"}' + b'"' * 10_000
+    exchange = RecordedTurn(1, 0.0, "POST", "/", body=body)
+    began = time.monotonic()
+    assert Redactor().redact(exchange) == exchange
+    assert time.monotonic() - began < 5
 
 
 def test_a_recorded_answer_shows_itself_in_a_line() -> None:

@@ -1,15 +1,15 @@
-"""A recording's file: JSON Lines, one line for each thing that happened, readable in a diff.
+"""The file of a recording: JSON Lines, one line for each thing that happened, readable in a diff.
 
-The first line says what the file is. Then come the exchanges, each with all of its lines together:
+The first line names the format. Then come the exchanges, each with all of its lines together:
 
     {"exchange": 1, "at": 0.0, "method": "POST", "path": "/v1/pi/stream", "json": {...}}
     {"exchange": 1, "at": 0.0121, "status": 200, "reason": "OK", "headers": {...}}
     {"exchange": 1, "at": 0.0214, "text": "data: {\"type\":\"start\",...}\n\n"}
     {"exchange": 1, "at": 0.5003, "end": "complete"}
 
-Times are in seconds: a request's since the recording began, the others' since that request. Each
-`text` is what one read brought; what is no UTF-8 is `base64` instead. Without a `status` there was
-no answer. An exchange stands in the file where it ended; its number says where it began.
+Times are in seconds. The time of a request counts from the start of the recording, the others from
+their request. Each `text` is the result of one read; bytes that are not UTF-8 are `base64`. Without
+`status` there was no response. Exchanges are ordered by their end and numbered by their start.
 """
 
 import base64
@@ -24,8 +24,8 @@ from ._frames import dumps
 
 __all__ = ["FIRST_LINE", "End", "RecordedTurn", "lines", "load"]
 
-#: How an answer ended: whole; with the connection closed, or reset, by the other side; or not at
-#: all, since the client went away or the recording was over first.
+#: How a response ended: it was complete; the gateway closed or reset the connection; or the client
+#: left or the recording ended before it.
 End = Literal["complete", "cut", "reset", "left"]
 _ENDS = ("complete", "cut", "reset", "left")
 FIRST_LINE = b'{"recording":"pi_native","version":1}\n'
@@ -34,7 +34,7 @@ _DIGITS = 4  # of a second: a tenth of a millisecond
 
 @attrs.define
 class RecordedTurn:
-    """One request and what came back."""
+    """One request and its response."""
 
     number: int
     at: float
@@ -51,7 +51,7 @@ class RecordedTurn:
 
 
 def lines(exchange: RecordedTurn) -> bytes:
-    """Return the exchange as it stands in a file."""
+    """Return the lines of the exchange."""
     asked = {"method": exchange.method, "path": exchange.path, **_request_body(exchange.body)}
     rows = [(exchange.at, asked)]
     if exchange.status is not None:
@@ -66,9 +66,9 @@ def lines(exchange: RecordedTurn) -> bytes:
 
 
 def load(path: str | os.PathLike[str]) -> list[RecordedTurn]:
-    """Read a recording; its exchanges in the order in which they began.
+    """Return the exchanges of a recording, in the order of their start.
 
-    Raises OSError, and ValueError with the place for what is no recording.
+    Raises OSError, and ValueError that names the line if the file is not a recording.
     """
     exchanges: dict[int, RecordedTurn] = {}
     with open(path, "rb") as file:
@@ -88,7 +88,7 @@ def _check_first(line: bytes, path: str | os.PathLike[str]) -> None:
     except ValueError:
         known = False
     if not known:
-        raise ValueError(f"{os.fspath(path)} is no recording that this version can read")
+        raise ValueError(f"{os.fspath(path)} is not a recording (version 1 of the format)")
 
 
 def _take(row: dict[str, Any], exchanges: dict[int, RecordedTurn]) -> None:
@@ -98,13 +98,13 @@ def _take(row: dict[str, Any], exchanges: dict[int, RecordedTurn]) -> None:
         exchanges[number] = RecordedTurn(number, at, str(row["method"]), str(row["path"]), body)
         return
     exchange = exchanges[number]
-    exchange.ended_at = at  # so far: the file of a recorder that was killed has no end
+    exchange.ended_at = at  # for now: a recorder that was killed writes no end
     if "status" in row:
         exchange.status, exchange.reason = int(row["status"]), str(row["reason"])
         exchange.headers, exchange.answered_at = dict(row["headers"]), at
     elif "end" in row:
         if row["end"] not in _ENDS:
-            raise ValueError(f"no such end: {row['end']!r}")
+            raise ValueError(f"unknown end {row['end']!r}, expected one of {', '.join(_ENDS)}")
         exchange.end = row["end"]
     else:
         exchange.pieces.append((at, _bytes(row)))
