@@ -16,8 +16,7 @@ from http.server import BaseHTTPRequestHandler
 from typing import TYPE_CHECKING
 
 from ._request import RecordedRequest
-from ._response import Response
-from ._sender import ResponseSender
+from ._response import Response, ResponseSender
 
 if TYPE_CHECKING:
     from ._server import Server
