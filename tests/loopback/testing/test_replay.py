@@ -22,6 +22,8 @@ from pi_native import (
 from pi_native.testing import FakeGateway, HangUp, Raw, Slow, Stall, record
 from pi_native.testing._recording_file import load
 
+from ...conftest import wait_until
+
 DATA = Path(__file__).parent.parent.parent / "data"
 CALLS = json.loads((DATA / "calls.json").read_text("utf-8"))
 MODEL = "acme/large"
@@ -72,6 +74,8 @@ def same_again(gateway: FakeGateway, path: Path, ask: Callable[[Client], Any]) -
         first = ask(client)
     with FakeGateway.replay(path) as replayed, client_of(replayed) as client:
         again = ask(client)
+        # A client that gave up may have done so before the gateway read its request.
+        assert wait_until(lambda: not replayed.pending)
         replayed.assert_done()
     assert again == first
     return first
