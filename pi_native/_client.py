@@ -15,7 +15,7 @@ from ._http.json_call import fetch_json, get
 from ._http.timeouts import ARGUMENT, DEFAULT, resolve_timeouts, timeout_origins
 from ._http.transport import Transport, shared_transport
 from ._protocol.convert import from_wire
-from ._protocol.headers import Secret, merge_headers, with_bearer
+from ._protocol.request import Secret, merge_headers, with_bearer
 from ._threads.abort import AbortController, AbortSignal
 from ._turn.stream import AssistantMessageEventStream
 from ._turn.worker import failed_call, start_call

@@ -23,7 +23,7 @@ from attrs import evolve
 from .._types import events as ev
 from .._types.base import Unknown, WireObject, wire_fields, wire_name
 from .._types.content import Block
-from .._types.events import AssistantMessageEvent, Snapshot, UnknownEvent
+from .._types.events import AssistantMessageEvent, PartialSource, UnknownEvent
 from .._types.messages import AssistantMessage, Message
 from .._types.options import StreamOptions, wire_options
 from . import structure as readers
@@ -63,7 +63,7 @@ def to_wire(obj: WireObject | Unknown) -> dict[str, Any]:
     return written
 
 
-def decode_event(data: object, snapshot: Snapshot = None) -> AssistantMessageEvent:
+def decode_event(data: object, snapshot: PartialSource = None) -> AssistantMessageEvent:
     """Read one event of a stream as `from_wire` does, but leave its `partial` for later.
 
     `snapshot` stands for a `partial` that was taken out of `data` before. Raises `DecodeError`.
@@ -115,7 +115,7 @@ _PLAIN: dict[object, tuple[Callable[..., AssistantMessageEvent], str | None]] = 
 _WITH_PARTIAL = frozenset(_PLAIN) | {"start", "toolcall_end", "image_end"}
 
 
-def _decode_plain(data: Any, snapshot: Snapshot) -> AssistantMessageEvent | None:
+def _decode_plain(data: Any, snapshot: PartialSource) -> AssistantMessageEvent | None:
     """The event, if all is exactly as expected; else None, and the readers decide."""
     try:
         cls, text_member = _PLAIN[data["type"]]
@@ -133,7 +133,7 @@ def _decode_plain(data: Any, snapshot: Snapshot) -> AssistantMessageEvent | None
     return cls(index, text, snapshot) if text_member else cls(index, snapshot)
 
 
-def _decode_any(data: Any, snapshot: Snapshot) -> AssistantMessageEvent:
+def _decode_any(data: Any, snapshot: PartialSource) -> AssistantMessageEvent:
     if snapshot is None and _has_lazy_partial(data):
         snapshot = LazyMessage(data["partial"])
         data = {name: value for name, value in data.items() if name != "partial"}

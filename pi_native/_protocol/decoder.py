@@ -2,7 +2,7 @@
 
 The safe way: a block of lines, read by sseclient, parsed as JSON, decoded as an event. A plain
 delta in the gateway's own spelling, whose snapshot is the last member, needs none of that: its head
-is a hundred bytes, and its snapshot is recognised (see `_snapshots`). Both give the same events.
+is a hundred bytes, and its snapshot is recognised (see `snapshots`). Both give the same events.
 """
 
 from __future__ import annotations

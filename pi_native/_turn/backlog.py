@@ -55,7 +55,7 @@ def _kind(row: tuple[AssistantMessageEvent, Any]) -> _Kind | None:
     event, snapshot = row
     if not isinstance(event, _DELTAS) or type(snapshot) is not Snapshot:
         return None
-    return type(event), event.content_index, snapshot.trail
+    return type(event), event.content_index, snapshot.buffer
 
 
 class _Run:

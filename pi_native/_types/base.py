@@ -113,7 +113,12 @@ def _comparable(attribute: Attribute[Any], owner: object) -> object:
 
 def _show(attribute: Attribute[Any], value: object) -> str:
     """One field of a repr; nothing for one that is absent, since most fields mostly are."""
-    if attribute.repr is False or value is None or (attribute.name == "extra" and not value):
+    if (
+        is_tag(attribute)
+        or attribute.repr is False
+        or value is None
+        or (attribute.name == "extra" and not value)
+    ):
         return ""
     show = attribute.repr if callable(attribute.repr) else repr
     return f"{attribute.alias}={show(value)}"

@@ -1,31 +1,39 @@
-"""The blocks that messages are made of: text, thinking, images, tool calls.
+"""Content blocks of messages: text, thinking, images, tool calls.
 
-The annotations say what the protocol promises. A block that was read from the wire may break the
-promise by leaving a member out, which is then None.
-
-Only the first fields of a class, those that are no use without, can be given by position.
+The annotations state what the protocol promises. A block that was read from the wire may lack a
+member, which is then None. Only the required fields of a class can be given by position.
 """
 
 from __future__ import annotations
 
 import base64
+import io
 import os
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
 from attrs import define, field
 
+from ..errors import ConfigurationError
 from .base import Unknown, WireObject, shortened
-from .images import drawn, kind_of
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
 ImageDetail: TypeAlias = Literal["auto", "low", "high", "original"]
 
+_MAGIC = {
+    b"\x89PNG\r\n\x1a\n": "image/png",
+    b"\xff\xd8\xff": "image/jpeg",
+    b"GIF87a": "image/gif",
+    b"GIF89a": "image/gif",
+}
+_FORMS = ("png", "jpeg", "webp")
+_SHOWN_BYTES = 8
+
 
 @define(eq=False, repr=False)
 class TextContent(WireObject):
-    """Text. `text_signature` is the provider's, to be sent back as it is."""
+    """Text. `text_signature` belongs to the provider and is sent back unchanged."""
 
     type: Literal["text"] = field(default="text", init=False, repr=False)
     text: str
@@ -34,7 +42,7 @@ class TextContent(WireObject):
 
 @define(eq=False, repr=False)
 class ThinkingContent(WireObject):
-    """What the model thought, as far as its provider shows it."""
+    """The part of the model's thinking that its provider shows."""
 
     type: Literal["thinking"] = field(default="thinking", init=False, repr=False)
     thinking: str
@@ -54,8 +62,8 @@ class RedactedThinkingContent(WireObject):
 class ImageContent(WireObject):
     """An image. `data` is base64, `url` an optional https mirror of the same bytes.
 
-    `from_file`, `from_bytes`, `from_url_bytes` and `from_image` make one. They find out the kind of
-    image by its first bytes, whatever a file is called; a `mime_type` that is given is believed.
+    `from_file`, `from_bytes`, `from_url_bytes` and `from_image` create one. They detect the format
+    by the first bytes and ignore the name of a file; a given `mime_type` is used unchecked.
     """
 
     type: Literal["image"] = field(default="image", init=False, repr=False)
@@ -73,10 +81,10 @@ class ImageContent(WireObject):
         *,
         detail: ImageDetail | None = None,
     ) -> Self:
-        """The image that a file's bytes are.
+        """Return the image whose file has these bytes.
 
-        Raises `ConfigurationError`, a `ValueError`, for what is not PNG, JPEG, GIF or WebP when no
-        `mime_type` says what it is.
+        Raises `ConfigurationError`, a `ValueError`, for bytes other than PNG, JPEG, GIF or WebP
+        without a `mime_type`.
 
             >>> ImageContent.from_bytes(b"GIF89a...").mime_type
             'image/gif'
@@ -91,9 +99,9 @@ class ImageContent(WireObject):
         *,
         detail: ImageDetail | None = None,
     ) -> Self:
-        """The image in a file.
+        """Return the image in a file.
 
-        Raises `OSError`, and what `from_bytes` does.
+        Raises `OSError`, and the errors of `from_bytes`.
 
             >>> chart = ImageContent.from_file("chart.png")
             >>> prompt = UserMessage([TextContent("What does it show?"), chart])
@@ -112,15 +120,15 @@ class ImageContent(WireObject):
         *,
         detail: ImageDetail | None = None,
     ) -> Self:
-        """The image that was fetched from `url`, which goes along as the mirror of its bytes.
+        """Return the image whose bytes were fetched from `url`, which is sent with them.
 
-        Nothing is fetched here. Raises what `from_bytes` does.
+        This method fetches nothing. Raises the errors of `from_bytes`.
 
             >>> data = b"\\xff\\xd8\\xff\\xe0..."  # the body of an answer to a GET
             >>> ImageContent.from_url_bytes("https://acme.example/cat.jpg", data).mime_type
             'image/jpeg'
         """
-        return cls._of(data, mime_type, "what came from the URL", detail=detail, url=url)
+        return cls._of(data, mime_type, "the data from the URL", detail=detail, url=url)
 
     @classmethod
     def from_image(
@@ -130,37 +138,37 @@ class ImageContent(WireObject):
         *,
         detail: ImageDetail | None = None,
     ) -> Self:
-        """A PIL image, or a matplotlib figure, drawn as a file of that form.
+        """Return the image of a PIL image or a matplotlib figure, encoded in the format `form`.
 
-        Raises `TypeError` for anything else, `ConfigurationError` for another form, and what those
-        libraries raise.
+        Raises `TypeError` for any other object, `ConfigurationError` for another format, and the
+        errors of those libraries.
 
             >>> from PIL import Image
             >>> ImageContent.from_image(Image.new("RGB", (16, 16)), "jpeg").mime_type
             'image/jpeg'
         """
-        return cls._of(drawn(image, form), f"image/{form}", "the image", detail=detail)
+        return cls._of(_encode_image(image, form), f"image/{form}", "the image", detail=detail)
 
     @classmethod
     def _of(
         cls,
         data: bytes | bytearray | memoryview,
         mime_type: str | None,
-        what: str,
+        source: str,
         *,
         detail: ImageDetail | None,
         url: str | None = None,
     ) -> Self:
         if not isinstance(data, (bytes, bytearray, memoryview)):
-            raise TypeError(f"an image's data is bytes, not {type(data).__name__}")
+            raise TypeError(f"an image's data must be bytes, not {type(data).__name__}")
         data = bytes(data)
         text = base64.b64encode(data).decode("ascii")
-        return cls(text, kind_of(data, mime_type, what), detail=detail, url=url)
+        return cls(text, _mime_type(data, mime_type, source), detail=detail, url=url)
 
 
 @define(eq=False, repr=False)
 class ToolCall(WireObject):
-    """The model wants a tool called; answer with a `ToolResultMessage` that has the same id."""
+    """A tool call by the model; its `ToolResultMessage` has the same id."""
 
     type: Literal["toolCall"] = field(default="toolCall", init=False, repr=False)
     id: str
@@ -175,7 +183,7 @@ class ToolCall(WireObject):
 
 @define(eq=False, repr=False)
 class FallbackContent(WireObject):
-    """The provider went over from one model to another; both are objects with a `model`."""
+    """A switch of the provider from one model to another; both are objects with a `model`."""
 
     type: Literal["fallback"] = field(default="fallback", init=False, repr=False)
     from_: dict[str, Any]
@@ -184,7 +192,7 @@ class FallbackContent(WireObject):
 
 @define(eq=False, repr=False)
 class ServerToolContent(WireObject):
-    """A tool that the provider ran by itself; `block` is in the provider's own format."""
+    """A tool that the provider ran itself; `block` is in the provider's own format."""
 
     type: Literal["anthropicServerTool"] = field(
         default="anthropicServerTool", init=False, repr=False
@@ -194,13 +202,13 @@ class ServerToolContent(WireObject):
 
 @define(eq=False, repr=False)
 class UnknownContent(Unknown):
-    """A block of a type that this version does not know, in `data` as it came."""
+    """A block of a type that this version does not know; `data` is the object unchanged."""
 
     @property
     def type(self) -> Literal["<a type not known here>"] | None:
-        """The block's own type, if it is a string.
+        """The type of the block, or None if it is not a string.
 
-        At run time that is any string. The annotation is a literal that equals no other one, so
+        At run time it is any string. The annotation is a literal that equals no other one, so
         that comparing `block.type` with a known type leaves only the class of that type.
         """
         own = self.data.get("type")
@@ -221,3 +229,53 @@ Block: TypeAlias = (
 
 InputBlock: TypeAlias = TextContent | ImageContent | UnknownContent
 """A block of any other message."""
+
+
+def _sniff(data: bytes) -> str | None:
+    """Return the MIME type of PNG, JPEG, GIF or WebP bytes, or None."""
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return "image/webp"
+    return next((kind for magic, kind in _MAGIC.items() if data.startswith(magic)), None)
+
+
+def _mime_type(data: bytes, given: str | None, source: str) -> str:
+    """Return the MIME type as given, else by the first bytes. Raises `ConfigurationError`."""
+    kind = given or _sniff(data)
+    if kind is not None:
+        return kind
+    start = f"begins with {data[:_SHOWN_BYTES]!r}" if data else "is empty"
+    raise ConfigurationError(
+        f"{source}: unsupported image format (expected PNG, JPEG, GIF or WebP); it {start}"
+    )
+
+
+def _encode_image(image: Any, form: str) -> bytes:
+    """Return the file of a matplotlib figure or a PIL image in the format "png", "jpeg" or "webp".
+
+    Neither library is imported: the methods of the object tell which one it is from. Raises
+    `TypeError` for any other object, `ConfigurationError` for another format, and what the library
+    raises.
+    """
+    if form not in _FORMS:
+        raise ConfigurationError(f"unsupported image format {form!r} (expected png, jpeg or webp)")
+    file = io.BytesIO()
+    if callable(getattr(image, "savefig", None)):
+        image.savefig(file, format=form)
+    elif callable(getattr(image, "save", None)) and callable(getattr(image, "convert", None)):
+        _save_pixels(image, file, form)
+    else:
+        raise TypeError(
+            "expected a PIL image or a matplotlib figure, "
+            f"not {type(image).__name__}; use from_bytes for bytes and from_file for a path"
+        )
+    return file.getvalue()
+
+
+def _save_pixels(image: Any, file: io.BytesIO, form: str) -> None:
+    try:
+        image.save(file, format=form)
+    except OSError:
+        # PNG has no CMYK and JPEG has no transparency.
+        file.seek(0)
+        file.truncate()
+        image.convert("RGB").save(file, format=form)

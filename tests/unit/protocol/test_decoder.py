@@ -6,8 +6,10 @@ import gc
 import itertools
 import json
 import pickle
+import queue
 import re
 import sys
+import threading
 import tracemalloc
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -38,7 +40,13 @@ from pi_native._protocol import (
 )
 from pi_native._protocol.chunked import Dechunker
 from pi_native._protocol.decoder import EventDecoder
-from pi_native._protocol.snapshots import RawSnapshot, Snapshot, SnapshotTracker, find_trail
+from pi_native._protocol.snapshots import (
+    AppendOnlyBytes,
+    RawSnapshot,
+    Snapshot,
+    SnapshotTracker,
+    find_buffer,
+)
 from pi_native._protocol.sse import BlockCutter
 from pi_native._turn.backlog import packed
 
@@ -299,12 +307,14 @@ def test_twice_as_many_deltas_keep_twice_the_bytes(wire: WireObject) -> None:
             for event in events_of(wire(count))
             if isinstance(event, (TextDeltaEvent, ToolCallDeltaEvent))
         ]
-        trails = {id(s.trail): s.trail for s in deltas if isinstance(s, Snapshot)}
+        trails = {id(s.buffer): s.buffer for s in deltas if isinstance(s, Snapshot)}
         texts = {id(s._text): s._text for s in deltas if type(s) is RawSnapshot}
         assert len(texts) <= 2
         assert len(trails) <= 2
         each = sum(map(sys.getsizeof, deltas))
-        grown = sum(len(t._first) + len(t._second) for t in trails.values())
+        grown = sum(
+            t._first.length + (t._second.length if t._second else 0) for t in trails.values()
+        )
         return each + grown + sum(map(len, texts.values()))
 
     assert kept(800) < 2.2 * kept(400)
@@ -407,14 +417,14 @@ def test_an_unknown_event_is_handed_on_as_it_came() -> None:
 )
 def test_what_is_more_than_a_grown_string_is_no_trail(before: bytes, now: bytes) -> None:
     """Only additions at the ends of strings are gone along with."""
-    assert find_trail(before, now) is None
+    assert find_buffer(before, now) is None
 
 
 def test_two_strings_that_grow_are_a_trail() -> None:
     """A tool call's arguments and their text grow in the same event, each by its own."""
     before = b'{"arguments":{"a":"x"},"partialArgs":"{\\"a\\":\\"x","i":0}'
     now = b'{"arguments":{"a":"x\\ny"},"partialArgs":"{\\"a\\":\\"x\\\\ny","i":0}'
-    trail = find_trail(before, now)
+    trail = find_buffer(before, now)
     assert trail is not None
     assert trail.newest().text() == now
 
@@ -456,3 +466,34 @@ def test_a_snapshot_that_only_looks_like_going_on_is_read_the_safe_way(astray: b
     trail = tool_frame("b", "ab", "ab") + tool_frame("c", "abc", "abc")
     events = check_both([tool_frame("a", "a", "a") + trail + astray])
     assert isinstance(events[2]._partial, (Snapshot, AssistantMessage))
+
+
+def test_a_buffer_is_read_while_it_grows() -> None:
+    """A prefix of a published length is the same in every thread, however the buffer grows."""
+    text = bytes(range(256)) * 400
+    buffer = AppendOnlyBytes(text[:1])
+    published: queue.SimpleQueue[int] = queue.SimpleQueue()
+    wrong: list[int] = []
+
+    def read() -> None:
+        lengths = [1]
+        while (length := published.get()) >= 0:
+            lengths.append(length)
+            for known in (length, lengths[len(lengths) // 2], 1):
+                if buffer.prefix(known) != text[:known]:
+                    wrong.append(known)
+        published.put(-1)  # for the other readers
+
+    readers = [threading.Thread(target=read) for _ in range(3)]
+    for reader in readers:
+        reader.start()
+    for start in range(1, len(text), 37):
+        buffer.append(text[start : start + 37])
+        published.put(buffer.length)
+    published.put(-1)
+    for reader in readers:
+        reader.join()
+    assert wrong == []
+    assert buffer.prefix(buffer.length) == text
+    assert buffer.begins(b"x" + text, 1)
+    assert not buffer.begins(text, 1)

@@ -20,8 +20,7 @@ from pi_native import (
     from_wire,
     to_wire,
 )
-from pi_native._protocol.headers import Secret, merge_headers, with_bearer
-from pi_native._protocol.request import Request, turn_request
+from pi_native._protocol.request import Request, Secret, merge_headers, turn_request, with_bearer
 
 URL = "http://gateway.invalid:4000"
 KEY = "key-of-the-gateway"
