@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import doctest
+import html
+import importlib.util
 import io
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -30,7 +33,9 @@ COLUMNS = 80
 Run = Callable[[Path], dict[str, Any]]
 
 _BLOCK = re.compile(
-    r'```python\n(?P<source>.*?)```(?:\n\n```text title="Output"\n(?P<output>.*?)```)?', re.DOTALL
+    r"(?:<!-- needs: (?P<needs>\w+) -->\n)?"
+    r'```python\n(?P<source>.*?)```(?:\n\n```text title="Output"\n(?P<output>.*?)```)?',
+    re.DOTALL,
 )
 _CHECKER = doctest.OutputChecker()
 
@@ -57,6 +62,7 @@ class Example:
 
     source: str
     output: str | None
+    needs: str | None  # a module that the tests do not require
 
     @property
     def is_test_file(self) -> bool:
@@ -67,7 +73,7 @@ class Example:
 def examples_of(page: Path) -> list[Example]:
     """Return the page's blocks of Python, in order."""
     blocks = _BLOCK.finditer(page.read_text(encoding="utf-8"))
-    return [Example(block["source"], block["output"]) for block in blocks]
+    return [Example(block["source"], block["output"], block["needs"]) for block in blocks]
 
 
 class Gateway(FakeGateway):
@@ -129,6 +135,8 @@ def run_page(
         with Gateway() as gateway:
             named(gateway)
             for number, example in enumerate(examples_of(page), 1):
+                if example.needs and not importlib.util.find_spec(example.needs):
+                    continue
                 source = example.source.replace("http://127.0.0.1:4000", gateway.url)
                 code = compile(source, f"{page.name}, block {number}", "exec")
                 printed = io.StringIO()
@@ -223,3 +231,24 @@ def test_every_option_of_a_turn_is_in_the_table() -> None:
     rows = "".join(line.split("|")[1] for line in page.splitlines() if line.startswith("| `"))
     fields = {field.name for field in attrs.fields(pi_native.StreamOptions)} - {"extra"}
     assert fields - set(re.findall(r"`(\w+)`", rows)) == set()
+
+
+@pytest.mark.skipif(shutil.which("tmux") is None, reason="tmux is not installed")
+def test_the_screenshot_of_the_terminal_shows_the_answer(tmp_path: Path) -> None:
+    """The screenshot contains every word of the answer, and loads nothing from other hosts."""
+    screenshots = load(DOCS / "screenshots.py")
+    svg = screenshots.terminal(tmp_path).read_text(encoding="utf-8")
+    shown = html.unescape(re.sub(r"<[^>]+>", " ", svg))
+    words = set(re.findall(r"[a-z]{2,}", screenshots.ANSWER))
+    assert words - {"python"} <= set(re.findall(r"[a-z]+", shown))
+    assert not re.search(r"(href|src)=|url\((?!#)|@import", svg)
+
+
+def load(path: Path) -> Any:
+    """Return a script as a module."""
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
