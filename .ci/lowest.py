@@ -1,6 +1,6 @@
 """Print the lowest versions of the run-time dependencies that setup.cfg allows, as requirements.
 
-With `--check`, fail unless exactly these are installed, so that a run cannot test others unnoticed.
+With `--check`, fail unless exactly these versions are installed.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ import sys
 
 
 def lowest(path: str) -> dict[str, str]:
-    """Name to lowest version, for each dependency."""
+    """Return the lowest version of each run-time dependency, by its name."""
     config = configparser.ConfigParser()
     config.read(path)
     found = {}
     for line in config["options"]["install_requires"].splitlines():
         text = line.partition("#")[0].strip()
         if text:
-            match = re.fullmatch(r"([A-Za-z0-9_.-]+)>=([0-9.]+)", text)
+            match = re.fullmatch(r"([A-Za-z0-9_.-]+)>=([0-9.]+)(,<[0-9.]+)?", text)
             if match is None:
                 raise SystemExit(f"no lower bound: {text}")
             found[match[1]] = match[2]
@@ -27,7 +27,7 @@ def lowest(path: str) -> dict[str, str]:
 
 
 def main() -> None:
-    """Print or check."""
+    """Print the requirements, or check that they are installed."""
     bounds = lowest(sys.argv[1])
     if "--check" not in sys.argv:
         print(*(f"{name}=={version}" for name, version in bounds.items()))

@@ -1,4 +1,4 @@
-"""A forked child: what it returns, or why it does not, with the stack that it hangs in."""
+"""Run a function in a forked child: its result, or the reason why there is none."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ import pytest
 
 from .conftest import wait_until
 
-LEFT = 30  # seconds in which a child has to be done
-_ORPHANED = 120  # seconds after which a child ends itself, should its parent have died
+LEFT = 30  # seconds that a child may take
+_ORPHANED = 120  # seconds after which a child ends itself, in case its parent is killed
 
 FORKS = [
     pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork"),
     pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning"),
-    # coverage.py has a lock around its data, which any thread takes with each call from one file
-    # into another. A fork that copies it locked leaves a child that hangs in its first function:
-    # 3 of 15 forks beside six streaming threads did.
+    # coverage.py holds a lock while a thread calls a function of another file. A fork at that
+    # moment copies the lock as held, and the child hangs in its first function: 3 of 15 forks
+    # beside six streaming threads did.
     pytest.mark.no_cover,
 ]
 """The marks of a module whose tests fork."""
@@ -33,17 +33,17 @@ Test = TypeVar("Test", bound=Callable[..., Any])
 
 
 def forks(test: Test) -> Test:
-    """Give these marks to one test."""
+    """Add these marks to one test."""
     for mark in FORKS:
         test = mark(test)
     return test
 
 
 def in_child(work: Callable[[], Any]) -> Any:
-    """What `work` returns in a forked child, through JSON. A child that hangs is ended."""
+    """Return the result of `work` in a forked child, passed as JSON; kill a child that hangs."""
     reading, writing = os.pipe()
     with tempfile.TemporaryFile() as stacks:
-        # registered in the parent: a child may hang before it comes to any code of the test
+        # Registered in the parent: a child may hang before it runs any code of the test.
         faulthandler.register(signal.SIGUSR1, stacks)
         pid = os.fork()
         if pid == 0:
@@ -67,12 +67,12 @@ def in_child(work: Callable[[], Any]) -> Any:
 
 
 def _run_child(work: Callable[[], Any], writing: int) -> None:
-    """Never returns: no test goes on in the child."""
+    """Run `work`, write its result or traceback, and end the process without returning."""
     try:
         signal.alarm(_ORPHANED)
         try:
             answer = (work(), None)
-        except BaseException:  # noqa: BLE001 - told in the parent
+        except BaseException:  # noqa: BLE001 - the parent reports it
             answer = (None, traceback.format_exc())
         os.write(writing, json.dumps(answer).encode())
     finally:
@@ -80,7 +80,7 @@ def _run_child(work: Callable[[], Any], writing: int) -> None:
 
 
 def _read(reading: int) -> bytes | None:
-    """All that the child wrote before it ended, or None if it has not ended in time."""
+    """Return all that the child wrote until its end, or None if it does not end in time."""
     answer = b""
     while select.select([reading], [], [], LEFT)[0]:
         data = os.read(reading, 65536)
@@ -91,7 +91,7 @@ def _read(reading: int) -> bytes | None:
 
 
 def _stacks_of(pid: int, stacks: BinaryIO) -> str:
-    """Where the threads of a child are, which faulthandler tells whatever they are waiting for."""
+    """Return the stacks of a child's threads; faulthandler writes them even if all of them wait."""
     os.kill(pid, signal.SIGUSR1)
     wait_until(lambda: os.fstat(stacks.fileno()).st_size)
     stacks.seek(0)

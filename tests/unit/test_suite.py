@@ -1,0 +1,68 @@
+"""The tests use the public names, except for unit tests, and read no source code."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+TESTS = Path(__file__).parents[1]
+FILES = {
+    path.relative_to(TESTS).as_posix(): path
+    for path in sorted(TESTS.rglob("*.py"))
+    if "node_modules" not in path.parts
+}
+
+# Files outside tests/unit that use a private name, each with the reason.
+PRIVATE = {
+    "conftest.py": "closes the pooled connections before it looks for open sockets",
+    "loopback/conftest.py": "shortens the wait before a retry",
+    "loopback/cancel/test_cancel.py": "not converted yet",
+    "loopback/cancel/test_real_threads.py": "not converted yet",
+    "loopback/cli/test_cli.py": "not converted yet",
+    "loopback/cli/test_doctor.py": "not converted yet",
+    "loopback/cli/test_live_markdown.py": "not converted yet",
+    "loopback/cli/test_terminal.py": "not converted yet",
+    "loopback/observing/test_logging.py": "not converted yet",
+    "loopback/turn/test_fuzz_corpus.py": "not converted yet",
+    "loopback/turn/test_reading.py": "not converted yet",
+    "loopback/turn/test_transcripts.py": "not converted yet",
+}
+SOURCE_READERS = {"getsource", "getsourcelines", "getsourcefile", "findsource"}
+READS_SOURCE = {"unit/http/test_urllib3.py"}  # not converted yet
+
+
+def private_names(path: Path) -> Iterator[str]:
+    """Yield the private modules of the package that a file imports, or names in a string."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            names = node.value.split()
+        else:
+            continue
+        yield from (name for name in names if name.startswith("pi_native._"))
+
+
+def source_readers(path: Path) -> set[str]:
+    """Return the functions of `inspect` that a file uses to read source code."""
+    nodes = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+    names = {getattr(node, "attr", getattr(node, "id", None)) for node in nodes}
+    return SOURCE_READERS & names
+
+
+@pytest.mark.parametrize("name", [name for name in FILES if not name.startswith("unit/")])
+def test_only_unit_tests_use_private_names(name: str) -> None:
+    """A test outside tests/unit uses the public names, unless PRIVATE gives a reason."""
+    used = [found for found in private_names(FILES[name]) if not found.startswith("pi_native.__")]
+    assert not used or name in PRIVATE, used
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_no_test_reads_source_code(name: str) -> None:
+    """No test reads source code with `inspect`."""
+    assert not source_readers(FILES[name]) or name in READS_SOURCE
