@@ -90,7 +90,7 @@ class Gateway(FakeGateway):
         if request.model == "acme/retired":
             return HTTPError(404, "Unknown model: acme/retired")
         if request.model == "acme/broken":
-            return Reply("Hello", error_message="the provider is overloaded")
+            return Reply("Hello", error_message="the provider is overloaded", error_status=529)
         if request.model == "acme/busy" and self.busy:
             self.busy = False
             return HTTPError(429, "too many requests")
