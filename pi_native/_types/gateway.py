@@ -1,6 +1,6 @@
-"""What the gateway says about itself: models, health, limits of providers, credentials.
+"""The gateway's own pages: models, health, limits of providers, credentials.
 
-Loaded when it is asked: most programs never do, and a class costs a third of a millisecond.
+A member that a page lacks is None, as in all types of the protocol.
 """
 
 from __future__ import annotations
@@ -14,7 +14,10 @@ from .base import WireObject, named
 
 @define(eq=False, repr=False, kw_only=True)
 class ModelInfo(WireObject):
-    """A model that the gateway offers. `id` is "provider/id"."""
+    """A model that the gateway offers.
+
+    `id` is "provider/id". `kind` is for example "embedding" or "image"; None is a chat model.
+    """
 
     id: str
     object: str = "model"
@@ -25,18 +28,19 @@ class ModelInfo(WireObject):
     context_length: int | None = field(default=None, metadata=named("context_length"))
     max_output_tokens: int | None = field(default=None, metadata=named("max_output_tokens"))
     supports_tools: bool | None = field(default=None, metadata=named("supports_tools"))
+    kind: str | None = None
 
 
 @define(eq=False, repr=False)
 class ModelList(WireObject):
-    """What the gateway answers when asked for its models."""
+    """The list of the gateway's models."""
 
     data: list[ModelInfo]
 
 
 @define(eq=False, repr=False)
 class Health(WireObject):
-    """Whether the gateway is up, and which version it is."""
+    """The state of the gateway, and its version."""
 
     ok: bool
     version: str
@@ -44,7 +48,7 @@ class Health(WireObject):
 
 @define(eq=False, repr=False)
 class UsageSnapshot(WireObject):
-    """What was used of each provider's limits, as of `generated_at` (ms since 1970)."""
+    """The use of each provider's limits at `generated_at` (ms since 1970)."""
 
     generated_at: float
     reports: list[dict[str, Any]]
@@ -52,7 +56,7 @@ class UsageSnapshot(WireObject):
 
 @define(eq=False, repr=False, kw_only=True)
 class CredentialStatus(WireObject):
-    """Whether one of the gateway's credentials works; `ok` is None when that cannot be told."""
+    """The state of one of the gateway's credentials; `ok` is None when it is unknown."""
 
     id: int | str
     provider: str
@@ -64,7 +68,7 @@ class CredentialStatus(WireObject):
 
 @define(eq=False, repr=False)
 class CredentialsCheck(WireObject):
-    """How the gateway's credentials fared when it tried them at `generated_at` (ms since 1970)."""
+    """The states of the gateway's credentials at `generated_at` (ms since 1970)."""
 
     generated_at: float
     credentials: list[CredentialStatus]

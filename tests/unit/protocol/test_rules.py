@@ -17,6 +17,7 @@ from pi_native import (
     ErrorEvent,
     IncompleteStreamError,
     Model,
+    ProviderError,
     StartEvent,
     StreamProtocolError,
     TextDeltaEvent,
@@ -205,12 +206,13 @@ def test_the_gateways_own_failure_has_a_reason(said: object, reason: str) -> Non
     assert (event.reason, event.error.stop_reason) == (reason, reason)
 
 
-@pytest.mark.parametrize("said", [None, 7, {}, ["it broke"]])
-def test_the_gateways_own_failure_may_say_nothing(said: object) -> None:
-    """Without a text there is one all the same."""
-    event = read({"type": "error", "errorMessage": said})
+@pytest.mark.parametrize("said", [None, 7, {}, ["it broke"], ""])
+def test_a_failure_without_a_text_shows_its_json(said: object) -> None:
+    """The error text of an event without any text is the event's JSON."""
+    data = {"type": "error", "errorMessage": said}
+    event = read(data)
     assert isinstance(event, ErrorEvent)
-    assert event.error.error_message == "the gateway failed without saying why"
+    assert json.loads(event.error.error_message or "") == data
 
 
 def test_the_gateways_own_failure_keeps_what_else_it_said() -> None:
@@ -220,11 +222,75 @@ def test_the_gateways_own_failure_keeps_what_else_it_said() -> None:
     assert event.extra == {"errorMessage": "no", "trace": None, "x": 1}
 
 
-@pytest.mark.parametrize("error", [7, "no", [], False])
-def test_an_error_whose_message_is_none_is_a_fault(error: object) -> None:
-    """Only an absent message is stood in for; one of a wrong type is told."""
-    with pytest.raises(DecodeError, match="error"):
-        read({"type": "error", "reason": "error", "error": error})
+PROVIDERS = {"type": "overloaded_error", "message": "Overloaded"}
+SAID = [{"type": "text", "text": "so far"}]
+
+
+@pytest.mark.parametrize(
+    ("members", "text"),
+    [
+        ({"error": PROVIDERS}, "Overloaded"),
+        ({"error": {"error": PROVIDERS}}, "Overloaded"),
+        ({"error": {"errorMessage": "first", "message": "second"}}, "first"),
+        ({"error": PROVIDERS, "errorMessage": "first"}, "first"),
+        ({"error": "Overloaded"}, "Overloaded"),
+        ({"error": "second", "errorMessage": "first"}, "first"),
+        ({"error": {"type": "overloaded_error"}}, "overloaded_error"),
+        ({"error": {}}, '"error"'),
+        ({"error": []}, '"error"'),
+        ({"error": 7}, '"error":7'),
+        ({"error": False}, '"error":false'),
+        ({"error": ""}, '"error":""'),
+        ({"message": "Overloaded"}, "Overloaded"),
+        ({"error": {**MESSAGE, "content": SAID}}, ""),
+        ({"error": {**MESSAGE, "content": SAID, "stopReason": "stop"}}, ""),
+        ({"error": {**MESSAGE, "stopReason": "stop", "errorMessage": "no"}}, "no"),
+        ({"error": {**MESSAGE, "stopReason": "length"}, "errorMessage": "no"}, "no"),
+        ({"error": {**MESSAGE, "stopReason": None}}, ""),
+        ({"error": {**MESSAGE, "content": 7}, "errorMessage": "no"}, "no"),
+        ({"error": {**MESSAGE, "content": 7}}, "content"),
+    ],
+)
+@pytest.mark.parametrize("reason", ["error", "aborted", "stop", None])
+def test_every_error_event_is_a_failed_turn(
+    members: dict[str, Any], text: str, reason: str | None
+) -> None:
+    """The event decides: whatever its `error` is, its message has failed and has an error text."""
+    event = read({"type": "error", **members, **({"reason": reason} if reason else {})})
+    assert isinstance(event, ErrorEvent)
+    assert (
+        event.reason == event.error.stop_reason == ("aborted" if reason == "aborted" else "error")
+    )
+    assert text in (event.error.error_message or "")
+    with pytest.raises(ProviderError):
+        event.error.raise_for_error()
+    if isinstance(members.get("error"), dict) and members["error"].get("content") == SAID:
+        assert event.error.text == "so far"
+
+
+@given(
+    st.recursive(st.none() | st.text() | st.integers() | st.booleans(), st.lists, max_leaves=4)
+    | st.dictionaries(
+        st.sampled_from(["role", "content", "stopReason", "message", "errorMessage"]),
+        st.none() | st.text() | st.sampled_from(["stop", "error", "aborted"]),
+    )
+)
+def test_no_error_event_is_a_success(error: Any) -> None:
+    """No value of `error` makes an `error` event a success, or an error without a text."""
+    event = read({"type": "error", "error": error})
+    assert isinstance(event, ErrorEvent)
+    assert event.error.failed
+    with pytest.raises(ProviderError) as caught:
+        event.error.raise_for_error()
+    assert str(caught.value)
+
+
+@pytest.mark.parametrize("reason", ["error", "aborted"])
+def test_a_done_event_with_a_failing_reason_is_a_failed_turn(reason: str) -> None:
+    """A `done` event whose reason says that the turn failed is read as an `error` event."""
+    event = read({"type": "done", "reason": reason, "message": {**MESSAGE, "stopReason": "stop"}})
+    assert isinstance(event, ErrorEvent)
+    assert event.error.stop_reason == reason
 
 
 @given(st.text(st.characters(codec=None), max_size=300), st.booleans())
