@@ -1,4 +1,4 @@
-"""The benchmarks run, on turns so short that their figures mean nothing."""
+"""The benchmarks run. Their turns are too short for meaningful numbers."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from benchmarks.server import Server
 
 @pytest.fixture
 def bench(monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
-    """A quick run without peers, whose server and jobs are in this process."""
+    """Return a quick run without other clients; its server and jobs run in this process."""
 
     def run_here(call: list[str], _: dict[str, str]) -> Any:
         module, *arguments = call[call.index("benchmarks.job") + 1 :]
@@ -39,7 +39,7 @@ def bench(monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
 @pytest.mark.slow
 @pytest.mark.parametrize("section", list(command.SECTIONS))
 def test_every_section_measures(section: str, bench: Bench) -> None:
-    """Each gives tables with rows that fit their headers."""
+    """Each section returns tables whose rows fit their headers."""
     for table in command.SECTIONS[section](bench):
         assert table.rows or "Left out" in table.notes[0]
         assert {len(row) for row in table.rows} <= {len(table.header)}
@@ -48,8 +48,8 @@ def test_every_section_measures(section: str, bench: Bench) -> None:
 
 
 @pytest.mark.slow
-def test_the_command_measures_in_processes_of_their_own(tmp_path: Path) -> None:
-    """It prints its tables, and writes the figures where it is told to."""
+def test_the_command_measures_in_separate_processes(tmp_path: Path) -> None:
+    """The command prints its tables, and writes the figures to the given files."""
     figures, page = tmp_path / "figures.json", tmp_path / "page.md"
     page.write_text("<!-- figures -->\n<!-- end of figures -->\n")
     options = ["--quick", "--no-peers", "--json", str(figures), "--write", str(page), "crowd"]
@@ -67,7 +67,7 @@ def test_the_command_measures_in_processes_of_their_own(tmp_path: Path) -> None:
     assert "streams at once" in page.read_text()
 
 
-def test_sections_have_names() -> None:
-    """A section that does not exist is a usage error."""
+def test_an_unknown_section_is_refused() -> None:
+    """An unknown section is a usage error."""
     with pytest.raises(SystemExit, match="2"):
         command.main(["--quick", "nothing"])

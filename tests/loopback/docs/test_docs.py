@@ -233,6 +233,7 @@ def test_every_option_of_a_turn_is_in_the_table() -> None:
     assert fields - set(re.findall(r"`(\w+)`", rows)) == set()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("tmux") is None, reason="tmux is not installed")
 def test_the_screenshot_of_the_terminal_shows_the_answer(tmp_path: Path) -> None:
     """The screenshot contains every word of the answer, and loads nothing from other hosts."""

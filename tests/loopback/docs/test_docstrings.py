@@ -1,4 +1,4 @@
-"""The examples in the docstrings run, as they stand there."""
+"""The examples in the docstrings run, and print the output that is shown."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from pi_native.testing import FakeGateway, RecordedRequest, Reply
 NAMES = {name: getattr(pi_native, name) for name in pi_native.__all__}
 NAMES |= {name: getattr(testing, name) for name in testing.__all__}
 CLOCK = pi_native.ToolCall("call_1", "clock", {"zone": "UTC"})
-SHOWN_IN_USE = {
+WITH_EXAMPLES = {
     "AbortController",
     "AbortSignal.any",
     "AbortSignal.timeout",
@@ -45,11 +45,11 @@ SHOWN_IN_USE = {
 }
 
 
-def found() -> Iterator[tuple[str, doctest.DocTest]]:
-    """Every docstring of the package that has an example, by the name of what it is about."""
+def examples() -> Iterator[tuple[str, doctest.DocTest]]:
+    """Yield each docstring that has an example, with the name of its object."""
     finder = doctest.DocTestFinder()
     for name, value in NAMES.items():
-        if isinstance(value, type):  # its module is the package, wherever its code is
+        if isinstance(value, type):  # a public class names the package as its module
             yield from (
                 (test.name, test) for test in finder.find(value, name, False) if test.examples
             )
@@ -61,11 +61,11 @@ def found() -> Iterator[tuple[str, doctest.DocTest]]:
                     yield test.name.removeprefix(f"{module.name}."), test
 
 
-EXAMPLES = dict(found())
+EXAMPLES = dict(examples())
 
 
 def answer(request: RecordedRequest) -> Reply:
-    """What the examples' models say: one of them fails, one calls a tool."""
+    """Return the answer of a model: one model fails, one calls a tool."""
     return {
         "acme/broken": Reply("Because", error_message="overloaded"),
         "acme/clocks": Reply("", tool_calls=[CLOCK]),
@@ -76,7 +76,7 @@ def answer(request: RecordedRequest) -> Reply:
 def test_an_example_runs(
     name: str, named: Callable[..., FakeGateway], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """What an example prints, beside a gateway, is what it says."""
+    """An example prints the output that the docstring shows."""
     monkeypatch.chdir(tmp_path)
     Path("chart.png").write_bytes(b"\x89PNG\r\n\x1a\n")
     with FakeGateway() as gateway:
@@ -88,23 +88,23 @@ def test_an_example_runs(
 
 
 def run(example: doctest.DocTest, gateway: FakeGateway) -> None:
-    """Run it with the public names at hand."""
+    """Run an example in which the public names are defined."""
     example.globs = {**NAMES, "gateway": gateway}
-    said: list[str] = []
+    report: list[str] = []
     flags = doctest.IGNORE_EXCEPTION_DETAIL if "Traceback" in (example.docstring or "") else 0
     runner = doctest.DocTestRunner(verbose=False, optionflags=flags)
-    failed, _ = runner.run(example, out=said.append)
-    assert not failed, "".join(said)
+    failed, _ = runner.run(example, out=report.append)
+    assert not failed, "".join(report)
 
 
 @pytest.mark.parametrize("name", sorted(EXAMPLES))
 def test_an_example_is_a_block_of_code(name: str) -> None:
-    """On the site, too: it is indented even when the docstring's own indent is taken away."""
+    """An example is indented, so that the site renders it as code."""
     text = inspect.cleandoc(EXAMPLES[name].docstring or "")
     assert re.search("^    >>>", text, re.MULTILINE)
-    assert not re.search("^>>>", text, re.MULTILINE), "a sentence has to stand beside it"
+    assert not re.search("^>>>", text, re.MULTILINE), "indent the example below a sentence"
 
 
-def test_what_people_use_is_shown_in_use() -> None:
-    """The names that a program begins with have examples."""
-    assert not SHOWN_IN_USE - EXAMPLES.keys()
+def test_the_names_that_programs_start_with_have_examples() -> None:
+    """Each of these names has an example in its docstring."""
+    assert WITH_EXAMPLES - EXAMPLES.keys() == set()

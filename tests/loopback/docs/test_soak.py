@@ -1,4 +1,4 @@
-"""The soak, for seconds instead of minutes; and that it would notice."""
+"""A soak of a few seconds finds no problem, and a soak with a fault reports it."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ ALL_WELL = Kind("whole", KINDS[0].play, ("stop",))
 
 
 @pytest.mark.slow
-def test_everything_ends_and_comes_back() -> None:
-    """After some seconds of turns of all kinds nothing is left, and no promise was broken."""
+def test_turns_of_all_kinds_leave_nothing_behind() -> None:
+    """After some seconds of turns of all kinds, no promise is broken and nothing is left."""
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks.soak", "--seconds", "4", "--threads", "16"],
         cwd=soak.ROOT,
@@ -36,13 +36,13 @@ needs_proc = pytest.mark.skipif(not soak._DESCRIPTORS.exists(), reason="needs /p
 
 
 def problems(kind: Kind) -> list[str]:
-    """What a short soak of such turns complains of."""
+    """Return the problems of a short soak with turns of this kind."""
     return soak.soak(0.3, 2, (kind,)).ledger.problems
 
 
 @pytest.mark.slow
-def test_a_short_soak_of_good_turns_has_nothing_to_complain_of() -> None:
-    """The soaks below fail for their one reason."""
+def test_a_short_soak_of_good_turns_has_no_problems() -> None:
+    """Good turns give no problem, so the soaks below fail for one reason only."""
     assert problems(ALL_WELL) == []
 
 
@@ -50,7 +50,7 @@ def test_a_short_soak_of_good_turns_has_nothing_to_complain_of() -> None:
 def test_an_ending_of_the_wrong_kind_is_a_broken_promise(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The command says which turns ended how, and its exit code is 1."""
+    """The command prints the kind and the ending of the turn, and its exit code is 1."""
     wrong = Kind("whole", ALL_WELL.play, ("length",))
     monkeypatch.setattr(soak, "KINDS", (wrong,))
     assert soak.main(["--seconds", "0.3", "--threads", "2"]) == 1
@@ -59,7 +59,7 @@ def test_an_ending_of_the_wrong_kind_is_a_broken_promise(
 
 @pytest.mark.slow
 def test_a_turn_without_an_outcome_is_a_broken_promise(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A result that does not come in time is told."""
+    """A result that does not arrive in time is reported."""
     monkeypatch.setattr(soak_turns, "LONGEST", 0.05)
 
     def stuck(client: Client, prompt: str) -> tuple[str, int]:
@@ -70,8 +70,8 @@ def test_a_turn_without_an_outcome_is_a_broken_promise(monkeypatch: pytest.Monke
     assert f"a turn that is 'stuck' ended as {NO_OUTCOME!r}" in found
 
 
-def test_what_a_turn_raises_is_a_broken_promise() -> None:
-    """An exception that is none of a turn's endings is told, and the turn is counted."""
+def test_an_unexpected_exception_is_a_broken_promise() -> None:
+    """An exception that is not an ending of a turn is reported, and the turn is counted."""
 
     def broken(_client: Client, _prompt: str) -> tuple[str, int]:
         raise KeyError("mine")
@@ -85,8 +85,8 @@ def test_what_a_turn_raises_is_a_broken_promise() -> None:
 
 @pytest.mark.slow
 @needs_proc
-def test_a_socket_that_stays_is_a_broken_promise(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One descriptor more than before is told."""
+def test_a_socket_that_stays_open_is_a_broken_promise(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A descriptor that was not there before is reported."""
     monkeypatch.setattr(soak, "_SETTLE_SECONDS", 0.1)
     kept: list[socket.socket] = []
 
@@ -103,6 +103,6 @@ def test_a_socket_that_stays_is_a_broken_promise(monkeypatch: pytest.MonkeyPatch
 @pytest.mark.slow
 @needs_proc
 def test_memory_that_grows_is_a_broken_promise(monkeypatch: pytest.MonkeyPatch) -> None:
-    """More of it than allowed at the end is told, with how much."""
+    """Memory above the limit at the end is reported, with the amount."""
     monkeypatch.setattr(soak, "MAX_GROWTH_MIB", -1000.0)
     assert any(problem.startswith("memory grew by") for problem in problems(ALL_WELL))
