@@ -92,6 +92,13 @@ def docs(session: nox.Session) -> None:
 
 
 @nox.session(python=MAIN)
+def screenshots(session: nox.Session) -> None:
+    """Make the screenshots of the site again; needs tmux and Chromium."""
+    session.install("-e", ".[test,cli,jupyter,browser]")
+    session.run("python", "docs/screenshots.py", *session.posargs)
+
+
+@nox.session(python=MAIN)
 def package(session: nox.Session) -> None:
     """Build the wheel, install it, and use it outside the checkout."""
     folder = Path(session.create_tmp()).resolve()
