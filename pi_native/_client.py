@@ -307,7 +307,7 @@ class Client:
 
     def _transport_for(self, options: StreamOptions) -> Transport:
         own = self._transport
-        return own if options.session is None else Transport(options.session, tap=own.tap)
+        return own if options.session is None else Transport(options.session, observe=own.observe)
 
     def _model(self, model: str | Model) -> Model:
         """The model as it is to be called: at this client's gateway, with this client's headers."""

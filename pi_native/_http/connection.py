@@ -1,68 +1,72 @@
-"""The seam to urllib3: each call knows its sockets, so that a cancel reaches them.
+"""A TCP connection that any thread can cut: how it is opened, read, written and cut.
 
-`Response.close()` from another thread does not cancel: it waits for the reader's lock. A shutdown
-wakes the reader in about a millisecond, in every phase, if only one has the socket. While a TCP
-connect, a TLS handshake or the wait for headers runs there is no response to ask for it, so the
-connections here hand each socket to the running call's `SocketHandle`, before it is connected.
+`Response.close()` from another thread does not cancel: it waits for the reader's lock until the
+read times out (5.6 s seen). Shutting the socket down wakes the reader in about 1 ms. Wrapping in
+TLS detaches the socket, and shutting down an `SSLSocket` makes its reader see ciphertext, so the
+handle keeps a duplicate of the descriptor and shuts that down.
 
-A lifeline keeps a duplicate of the descriptor. Wrapping in TLS detaches the socket it is given, and
-shutting down an `SSLSocket` makes its reader see ciphertext; the duplicate is spared both.
-
-What this relies on in urllib3: `HTTPConnection._new_conn`, `_dns_host`, `ConnectionCls` of a pool
-and `pool_classes_by_scheme` of a pool manager, `_original_response` of a response, and
-`response_class` of http.client's connections.
+On Windows a shutdown ends neither a blocked `recv` nor a pending `connect` (python/cpython#91913).
+So no wait here is longer than RECHECK_SECONDS: the worker looks whether the connection was cut, and
+waits again. This moves no deadline; deadlines are timers that cut the connection.
 """
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
+import selectors
 import socket
 import threading
-import time
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Protocol
 
-from requests.adapters import HTTPAdapter
-from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
-from urllib3.exceptions import NameResolutionError, NewConnectionError
-from urllib3.util import wait_for_write
-from urllib3.util.connection import allowed_gai_family
+from .._threads.clock import monotonic
 
-from .._protocol.chunked import Piece
-from .response import ChunkedResponse
+RECHECK_SECONDS = 2.0
+_RECHECK_CONNECT_SECONDS = 0.1
+_NEXT_ADDRESS_SECONDS = 0.3  # RFC 8305, section 8, recommends 250 ms
+_UNDER_WAY = {errno.EINPROGRESS, errno.EWOULDBLOCK, getattr(errno, "WSAEWOULDBLOCK", -1)}
+_SEND_BYTES = 64 * 1024
 
-_running = threading.local()
-_UNDER_WAY = (errno.EINPROGRESS, errno.EWOULDBLOCK)
+Address = tuple[int, int, int, str, Any]
+"""One row of `socket.getaddrinfo`."""
+
+
+class SendProgress(Protocol):
+    """Receives the steps of one `Transport.send`, in the thread that sends."""
+
+    def connecting(self) -> None:
+        """Note that a new connection is about to be opened."""
+
+    def connected(self) -> None:
+        """Note that the connection, new or reused, can take the request."""
+
+    def resending(self) -> None:
+        """Note that a reused connection was dead, and that the request is sent once more."""
 
 
 class SocketHandle:
-    """What one call holds of the connection it uses: enough to cut it, from any thread.
+    """The connection of one attempt: any thread may cut it.
 
-    The lock is reentrant because a finaliser may cut in the middle of any of these methods. A
-    forked child has the same socket as its parent, and must not shut it down.
+    `stage` says what the connection waits for while it is opened, for the text of a timeout.
     """
 
     def __init__(self) -> None:
         self._process = os.getpid()
+        # Reentrant, because a finaliser may call `cut` in the middle of any of these methods.
         self._lock = threading.RLock()
         self._descriptor: int | None = None
         self._cut = False
-        self.connected = False
-        self.reused = False
-        self.connect_timeout: float | None = None
-        self.on_connecting: Callable[[], object] = _nothing
-        self.on_connected: Callable[[], object] = _nothing
+        self.stage = "connecting"
 
     @property
     def is_cut(self) -> bool:
-        """Whether the connection was, or would be, cut."""
+        """True once `cut` was called."""
         return self._cut
 
     def adopt(self, descriptor: int) -> None:
-        """Take care of a socket. One that comes after the cut is shut down at birth."""
+        """Hold this socket from now on. After a cut it is shut down at once."""
         with self._lock:
             self.release()
             self._descriptor = socket.dup(descriptor)
@@ -70,7 +74,10 @@ class SocketHandle:
                 _shut_down(self._descriptor)
 
     def cut(self) -> None:
-        """End whatever the call's socket is being waited for. Idempotent; closes nothing."""
+        """End every wait for the socket. Idempotent; closes nothing.
+
+        A forked child shares the socket with its parent, so there this does nothing.
+        """
         if self._process != os.getpid():
             return
         with self._lock:
@@ -79,224 +86,188 @@ class SocketHandle:
                 _shut_down(self._descriptor)
 
     def release(self) -> None:
-        """Let go of the socket: it belongs to nobody, or to the next call, from here on."""
+        """Let go of the socket: from now on it may belong to another attempt."""
         with self._lock:
             descriptor, self._descriptor = self._descriptor, None
             if descriptor is not None:
                 socket.close(descriptor)
 
-    def forget_callbacks(self) -> None:
-        """A kept connection remembers the last lifeline; the call behind it must not stay."""
-        self.on_connecting = self.on_connected = _nothing
+    def __del__(self) -> None:
+        """Close the duplicate: the descriptor is a number, which no collection closes."""
+        self.release()
 
-    def now_connecting(self) -> None:
-        """A connection is about to be made."""
-        self.connected = self.reused = False
-        self.on_connecting()
-
-    def now_connected(self, *, reused: bool) -> None:
-        """The connection can take the request: TCP, TLS and proxies are behind us."""
-        self.connected = True
-        self.reused = reused
-        self.on_connected()
-
-    @contextlib.contextmanager
-    def running(self) -> Iterator[None]:
-        """Within this block, connections used in this thread belong to this lifeline."""
-        _running.lifeline = self
-        try:
-            yield
-        finally:
-            _running.lifeline = None
-
-
-def _nothing() -> None:
-    pass
+    def check(self) -> None:
+        """Raise `ConnectionAbortedError` after a cut."""
+        if self._cut:
+            raise ConnectionAbortedError(errno.ECONNABORTED, "the connection was cut")
 
 
 def _shut_down(descriptor: int) -> None:
-    wrapped = socket.socket(fileno=descriptor)
+    # The family is given because detecting it fails on Windows for a socket that is not bound.
+    wrapped = socket.socket(socket.AF_INET, socket.SOCK_STREAM, fileno=descriptor)
     try:
         wrapped.shutdown(socket.SHUT_RDWR)
     except OSError:
-        pass  # not connected yet, or gone already
+        pass  # not connected yet, or closed by the peer
     finally:
         wrapped.detach()
 
 
-class CancellableConnection:
-    """Mixed into urllib3's connections: hands their sockets to the running call's lifeline."""
-
-    _owner: SocketHandle | None = None
-    _born_for: SocketHandle | None = None
-
-    def _new_conn(self: Any) -> socket.socket:
-        lifeline = getattr(_running, "lifeline", None)
-        self._take_over(lifeline)
-        self._born_for = lifeline
-        if lifeline is not None:
-            lifeline.now_connecting()
-        try:
-            return _connect(self, lifeline)
-        except socket.gaierror as exc:
-            raise NameResolutionError(self.host, self, exc) from exc
-        except OSError as exc:
-            raise NewConnectionError(self, f"cannot connect: {exc}") from exc
-
-    def request(self: Any, *args: Any, **kwargs: Any) -> None:
-        lifeline = getattr(_running, "lifeline", None)
-        if self.sock is None:
-            self.connect()
-        elif self._owner is not lifeline:
-            self._take_over(lifeline)
-            if lifeline is not None:
-                lifeline.adopt(self.sock.fileno())
-        if lifeline is not None:
-            lifeline.now_connected(reused=self._born_for is not lifeline)
-        super().request(*args, **kwargs)  # type: ignore[misc]
-
-    def _take_over(self, lifeline: SocketHandle | None) -> None:
-        # urllib3 gives a connection back inside the last read. The call that read from it may be
-        # cancelled a moment later, and must not reach the next call's socket then.
-        if self._owner is not None and self._owner is not lifeline:
-            self._owner.release()
-        self._owner = lifeline
+# Reading and writing
 
 
-def _connect(connection: Any, lifeline: SocketHandle | None) -> socket.socket:
-    """Connect to one of the host's addresses, each within its share of the time that is left."""
-    host = connection._dns_host.strip("[]")
-    found = socket.getaddrinfo(host, connection.port, allowed_gai_family(), socket.SOCK_STREAM)
-    error: OSError = OSError("the host name has no address")
-    connect_by = _connect_by(lifeline)
-    for index, (family, kind, protocol, _, address) in enumerate(found):
-        if _is_cut(lifeline):
-            raise ConnectionAbortedError("cancelled")
-        sock = socket.socket(family, kind, protocol)
-        try:
-            _prepare(sock, connection, lifeline)
-            seconds = connection.timeout
-            # The watchdog ends the whole wait; this only leaves time for the next address.
-            if connect_by is not None and (left := len(found) - index) > 1:
-                seconds = max(0.1, (connect_by - time.monotonic()) / left)
-            _connect_to(sock, address, seconds, lifeline)
-            sock.settimeout(connection.timeout)
-            return sock
-        except OSError as exc:
-            error = exc
-            sock.close()
-    raise error
+def receive_into(sock: Any, buffer: Any, handle: SocketHandle | None) -> int:
+    """Receive into the buffer; return the number of bytes, 0 at the end.
 
-
-def _connect_to(
-    sock: socket.socket, address: Any, seconds: float | None, lifeline: SocketHandle | None
-) -> None:
-    """Connect, waiting for at most `seconds`.
-
-    A socket cannot be shut down before its connecting has begun: a cut at that moment would leave
-    the `connect` behind it blocked for minutes. So it is begun first, then the cut is looked for,
-    and then it is waited for.
+    `sock` has a timeout of RECHECK_SECONDS. Raises `ConnectionAbortedError` after a cut.
     """
-    sock.setblocking(False)
-    error = sock.connect_ex(address)
-    if error in _UNDER_WAY and not _is_cut(lifeline):
-        if not wait_for_write(sock, seconds):
-            raise TimeoutError("timed out")
-        error = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-    if _is_cut(lifeline):
-        raise ConnectionAbortedError("cancelled")
-    if error:
-        raise OSError(error, os.strerror(error))
+    while True:
+        try:
+            return int(sock.recv_into(buffer))
+        except TimeoutError as exc:
+            if exc.errno is not None:  # ETIMEDOUT: the peer answers no keep-alive packet
+                raise ConnectionResetError(exc.errno, "the peer no longer answers") from None
+            if handle is None:
+                raise
+            handle.check()
 
 
-def _is_cut(lifeline: SocketHandle | None) -> bool:
-    return lifeline is not None and lifeline.is_cut
+def send_all(sock: Any, data: bytes, handle: SocketHandle) -> None:
+    """Send all of the data, like `sendall`, which cannot be continued after a timeout."""
+    view = memoryview(data).cast("B")
+    while view:
+        try:
+            view = view[sock.send(view[:_SEND_BYTES]) :]
+        except TimeoutError as exc:
+            if exc.errno is not None:
+                raise ConnectionResetError(exc.errno, "the peer no longer answers") from None
+            handle.check()
 
 
-def _connect_by(lifeline: SocketHandle | None) -> float | None:
-    if lifeline is None or lifeline.connect_timeout is None:
-        return None
-    return time.monotonic() + lifeline.connect_timeout
+# Connecting
 
 
-def _prepare(sock: socket.socket, connection: Any, lifeline: SocketHandle | None) -> None:
-    for option in connection.socket_options or ():
-        sock.setsockopt(*option)
-    if connection.source_address:
-        sock.bind(connection.source_address)
-    if lifeline is not None:
-        lifeline.adopt(sock.fileno())
+def open_connection(
+    addresses: Sequence[Address],
+    prepare: Callable[[socket.socket], object],
+    handle: SocketHandle,
+) -> socket.socket:
+    """Return a blocking socket that is connected to the first address that answers.
 
-
-def direct_read(
-    raw: Any, before_read: Callable[[], object], after_read: Callable[[], object]
-) -> Callable[[int], Piece | None] | None:
-    """What reads the body of urllib3's response `raw` without urllib3 in between, if anything does.
-
-    A third of what an event costs when events come one by one is urllib3's own. But only a read
-    through urllib3 that meets the end gives the connection back. `before_read()` is called just
-    before a read that may block.
+    A new address is tried every 0.3 s, or as soon as one fails, while the earlier ones are still
+    waited for (RFC 8305). `prepare(sock)` sets options before the connect. Raises the last
+    address's `OSError`, and `ConnectionAbortedError` after a cut.
     """
-    response = getattr(raw, "_original_response", None)
-    if not isinstance(response, ChunkedResponse) or not response.chunked or _is_encoded(raw):
-        return None
-    response.before_read = before_read
-    response.after_read = after_read
-    return response.read_piece
+    race = _Race(addresses, prepare, handle)
+    try:
+        return race.run()
+    finally:
+        race.close()
 
 
-def _is_encoded(raw: Any) -> bool:
-    return "content-encoding" in raw.headers
+class _Race:
+    """Connection attempts to several addresses, of which the first success is kept."""
 
+    def __init__(
+        self,
+        addresses: Sequence[Address],
+        prepare: Callable[[socket.socket], object],
+        handle: SocketHandle,
+    ) -> None:
+        self._waiting = deque(_alternate_families(addresses))
+        self._prepare = prepare
+        self._handle = handle
+        self._selector = selectors.DefaultSelector()
+        self._pending: set[socket.socket] = set()
+        self._next_at = monotonic()
+        self._error = OSError("the host name has no address")
 
-class _Connection(CancellableConnection, HTTPConnection):
-    response_class = ChunkedResponse
-
-
-class _TLSConnection(CancellableConnection, HTTPSConnection):
-    response_class = ChunkedResponse
-
-
-class _QuietWhenFull:
-    """A pool that closes a connection it has no room for, instead of warning about it."""
-
-    def _put_conn(self: Any, conn: Any) -> None:
-        if conn is not None and self.pool is not None and self.pool.full():
-            conn.close()
-        else:
-            super()._put_conn(conn)  # type: ignore[misc]
-
-
-class _Pool(_QuietWhenFull, HTTPConnectionPool):
-    ConnectionCls = _Connection
-
-
-class _TLSPool(_QuietWhenFull, HTTPSConnectionPool):
-    ConnectionCls = _TLSConnection
-
-
-_POOLS = {"http": _Pool, "https": _TLSPool}
-
-
-class CancellableAdapter(HTTPAdapter):
-    """An adapter for requests whose connections can be cut, directly and through HTTP proxies."""
-
-    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        """Have the pools built from the connections above."""
-        super().init_poolmanager(*args, **kwargs)
-        self.poolmanager.pool_classes_by_scheme = _POOLS
+    def run(self) -> socket.socket:
+        while self._waiting or self._pending:
+            if self._waiting and (monotonic() >= self._next_at or not self._pending):
+                self._begin(self._waiting.popleft())
+                self._handle.check()
+            winner = self._wait()
+            self._handle.check()
+            if winner is not None:
+                return winner
+        raise self._error
 
     def close(self) -> None:
-        """Close the kept connections now; urllib3 would when the last answer is collected."""
-        for manager in (self.poolmanager, *self.proxy_manager.values()):
-            for key in manager.pools.keys():  # noqa: SIM118 - it refuses to be iterated over
-                with contextlib.suppress(KeyError):
-                    manager.pools[key].close()
-        super().close()
+        for sock in self._pending:
+            sock.close()
+        self._selector.close()
 
-    def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
-        """The same for proxies. SOCKS brings connections of its own, which stay as they are."""
-        manager = super().proxy_manager_for(proxy, **kwargs)
-        if not proxy.lower().startswith("socks"):
-            manager.pool_classes_by_scheme = _POOLS
-        return manager
+    def _begin(self, address: Address) -> None:
+        family, kind, protocol, _, target = address
+        self._next_at = monotonic() + _NEXT_ADDRESS_SECONDS
+        self._handle.stage = f"connecting to {_shown(target)} (TCP)"
+        sock = socket.socket(family, kind, protocol)
+        try:
+            self._prepare(sock)
+            self._handle.adopt(sock.fileno())
+            sock.setblocking(False)
+            # `connect` and not `connect_ex`: guards of test suites replace it.
+            sock.connect(target)
+        except BlockingIOError:
+            pass
+        except OSError as exc:
+            if exc.errno not in _UNDER_WAY:
+                self._failed(sock, exc)
+                return
+        except BaseException:
+            sock.close()
+            raise
+        self._pending.add(sock)
+        self._selector.register(sock, selectors.EVENT_WRITE)
+
+    def _wait(self) -> socket.socket | None:
+        """Return a socket that has connected; None after a moment without one."""
+        if not self._pending:
+            return None
+        moment = _RECHECK_CONNECT_SECONDS
+        if self._waiting:
+            moment = max(0.0, min(moment, self._next_at - monotonic()))
+        for key, _ in self._selector.select(moment):
+            sock: Any = key.fileobj
+            code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+            self._selector.unregister(sock)
+            self._pending.discard(sock)
+            if not code:
+                return self._won(sock)
+            self._failed(sock, _os_error(code))
+        return None
+
+    def _won(self, sock: socket.socket) -> socket.socket:
+        self._handle.adopt(sock.fileno())
+        sock.setblocking(True)
+        return sock
+
+    def _failed(self, sock: socket.socket, error: OSError) -> None:
+        self._error = error
+        self._next_at = monotonic()
+        sock.close()
+
+
+def _alternate_families(addresses: Iterable[Address]) -> list[Address]:
+    """Put addresses of the other family in between (RFC 8305, section 4)."""
+    found = list(addresses)
+    first = [address for address in found if address[0] == found[0][0]]
+    others = [address for address in found if address[0] != found[0][0]]
+    mixed: list[Address] = []
+    while first or others:
+        mixed += first[:1] + others[:1]
+        del first[:1], others[:1]
+    return mixed
+
+
+def _shown(target: Any) -> str:
+    """Return an address as people write it."""
+    host, port = target[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _os_error(code: int) -> OSError:
+    # On Windows `os.strerror` does not know the codes of sockets, but this table does.
+    texts: dict[int, str] = getattr(socket, "errorTab", {})
+    return OSError(code, texts.get(code) or os.strerror(code))

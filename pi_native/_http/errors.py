@@ -1,13 +1,15 @@
-"""What goes wrong on the road, as errors of ours.
+"""The mapping from exceptions of requests, urllib3 and the system to errors of this package.
 
-They say what the operating system said, without the chain of wrappers that urllib3 and requests
-make of it: those hold the request, and so the key.
+An error says what the operating system said, without the chain of wrappers around it: those hold
+the request, and so the key.
 """
 
 from __future__ import annotations
 
 import http.client
+import ssl
 
+import attrs
 import requests
 import urllib3.exceptions
 
@@ -18,11 +20,12 @@ from ..errors import (
     PiNativeError,
     StreamTimeoutError,
 )
+from .route import Route
 
 TimeoutPair = tuple[float | None, float | None]
 """For connecting, and for each read; in seconds."""
 
-BAD_SETUP = (
+_BAD_SETTINGS = (
     requests.exceptions.InvalidURL,
     requests.exceptions.InvalidSchema,
     requests.exceptions.MissingSchema,
@@ -33,54 +36,93 @@ BAD_SETUP = (
 )
 
 
-def unusable(exc: Exception, url: str, where: str) -> PiNativeError:
-    """The failure of a request that requests would not send, to `where`, as `url` is private."""
-    if isinstance(_root(exc), urllib3.exceptions.InvalidHeader):
-        # Not ours, which requests looks at itself, but the answer's: it has two lengths.
-        return lost(exc, "headers", f"no answer from {where}")
-    if isinstance(exc, (requests.exceptions.InvalidSchema, requests.exceptions.MissingSchema)):
-        # Not quoted: what is no URL may hold a password anywhere.
-        words = 'a gateway\'s URL begins with "http://" or "https://"'
-        return ConfigurationError(f"cannot send to the base_url as it is: {words}")
-    words = _words(exc).replace(url, where)  # which may hold a password
-    return ConfigurationError(f"cannot send to {where!r}: {words}")
+@attrs.frozen
+class Failure:
+    """An exception while sending, and what is known about the request."""
+
+    exception: Exception
+    route: Route
+    url: str
+    connected: bool
+    timeout: TimeoutPair
+    took: float
 
 
-def timed_out(
-    exc: requests.exceptions.Timeout, timeout: TimeoutPair, took: float
-) -> StreamTimeoutError:
-    """The failure of a session's own timeout, after so many seconds."""
-    connect, read = timeout
-    # A TLS handshake is given the connect timeout, but urllib3 calls its end a read timeout.
-    too_soon = connect is not None and (read is None or connect <= took < read)
-    if isinstance(exc, requests.exceptions.ConnectTimeout) or too_soon:
-        return StreamTimeoutError("timed out while connecting", phase="connect", limit=connect)
-    return StreamTimeoutError(
-        "timed out while waiting for the response headers", phase="headers", limit=read
-    )
+def map_exception(failed: Failure) -> PiNativeError:
+    """Return the error for a request that got no response."""
+    exc = failed.exception
+    if isinstance(exc, _BAD_SETTINGS):
+        return _bad_settings(failed)
+    if isinstance(exc, requests.exceptions.Timeout):
+        return _timed_out(failed)
+    if failed.connected:
+        return connection_error(exc, "headers", f"no response from {failed.route}")
+    return connection_error(exc, "connect", f"cannot reach {failed.route}")
 
 
-def lost(exc: BaseException, phase: ConnectionPhase, what: str) -> GatewayConnectionError:
-    """The road's failure, with what really happened as its cause.
+def connection_error(
+    exc: BaseException, phase: ConnectionPhase, what: str
+) -> GatewayConnectionError:
+    """Return the error for a connection that failed, with the root of `exc` as its cause.
 
-    The cause comes without its frames, in which the request's head may stand, with the key.
+    The cause comes without its frames, which may hold the head of the request with the key.
     """
-    failure = GatewayConnectionError(f"{what}: {_words(exc)}", phase=phase)
+    failure = GatewayConnectionError(f"{what}: {_text(exc)}", phase=phase)
     root = _root(exc).with_traceback(None)
     root.__context__ = None
     failure.__cause__ = root
     return failure
 
 
-def _words(exc: BaseException) -> str:
+def is_dead_connection(failure: GatewayConnectionError) -> bool:
+    """Return True if the peer had closed the connection."""
+    dead = (ConnectionError, ssl.SSLEOFError, ssl.SSLZeroReturnError)
+    return isinstance(failure.__cause__, dead)
+
+
+def _bad_settings(failed: Failure) -> PiNativeError:
+    exc, origin = failed.exception, failed.route.origin
+    if isinstance(_root(exc), urllib3.exceptions.InvalidHeader):
+        # requests checks our headers itself; this one is the response's, which has two lengths.
+        return connection_error(exc, "headers", f"no response from {failed.route}")
+    if isinstance(exc, requests.exceptions.InvalidSchema) and "SOCKS" in str(exc):
+        return ConfigurationError(
+            f"cannot use the proxy {failed.route.proxy} ({failed.route.variable}): SOCKS support "
+            f"is missing: pip install 'requests[socks]'"
+        )
+    if isinstance(exc, (requests.exceptions.InvalidSchema, requests.exceptions.MissingSchema)):
+        # Not quoted: a text that is not a URL may hold a password anywhere.
+        words = 'a gateway\'s URL begins with "http://" or "https://"'
+        return ConfigurationError(f"cannot send to the base_url as it is: {words}")
+    words = _text(exc).replace(failed.url, origin)  # which may hold a password
+    return ConfigurationError(f"cannot send to {origin!r}: {words}")
+
+
+def _timed_out(failed: Failure) -> StreamTimeoutError:
+    """Return the error for a timeout of a session's own."""
+    connect, read = failed.timeout
+    # A TLS handshake gets the connect timeout, but urllib3 calls its end a read timeout.
+    too_soon = connect is not None and (read is None or connect <= failed.took < read)
+    if isinstance(failed.exception, requests.exceptions.ConnectTimeout) or too_soon:
+        return StreamTimeoutError(
+            f"timed out while connecting to {failed.route}", phase="connect", limit=connect
+        )
+    return StreamTimeoutError(
+        f"timed out while waiting for the response headers of {failed.route}",
+        phase="headers",
+        limit=read,
+    )
+
+
+def _text(exc: BaseException) -> str:
     root = _root(exc)
     if isinstance(root, http.client.IncompleteRead) and root.expected is None:
-        return "the connection was closed"  # its own words count the bytes of a single read
+        return "the connection was closed"  # its own text counts the bytes of a single read
     return str(root) or type(root).__name__
 
 
 def _root(exc: BaseException) -> BaseException:
-    """What really happened, inside of what urllib3 and requests made of it."""
+    """Return the exception inside of the wrappers of urllib3 and requests."""
     seen = {id(exc)}
     while (inner := _inside(exc)) is not None and id(inner) not in seen:
         seen.add(id(inner))

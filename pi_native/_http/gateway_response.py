@@ -1,4 +1,4 @@
-"""A gateway's answer, once its headers are in: the body is read piece by piece."""
+"""A response of the gateway whose head is in; its body is read chunk by chunk."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ import urllib3
 from .._protocol.chunked import Piece, whole
 from .._types.options import ResponseInfo
 from ..errors import PiNativeError, StreamProtocolError, StreamTimeoutError
-from .connection import direct_read
-from .errors import lost
+from .adapter import direct_read
+from .errors import connection_error
 
 if TYPE_CHECKING:
-    from .observer import Watch
+    from .observer import TransportObserver
 
-_READ_BYTES = 512 * 1024  # the fewer the reads of a busy stream, the fewer hand-overs to its reader
+_READ_BYTES = 512 * 1024  # fewer reads of a busy stream mean fewer wake-ups of its reader
 
 
 def _nothing() -> None:
@@ -29,11 +29,11 @@ def _nothing() -> None:
 
 
 class GatewayResponse:
-    """A gateway's answer: its headers are in, its body is read piece by piece."""
+    """A response: status and headers, and the body as an iterator."""
 
-    watch: Watch | None = None
+    observer: TransportObserver | None = None
     before_read: Callable[[], object] = staticmethod(_nothing)  # just before a read that may block
-    after_read: Callable[[], object] = staticmethod(_nothing)  # just after one that brought little
+    after_read: Callable[[], object] = staticmethod(_nothing)  # just after a short one
 
     def __init__(self, response: requests.Response) -> None:
         self._response = response
@@ -47,18 +47,18 @@ class GatewayResponse:
 
     @property
     def has_no_body(self) -> bool:
-        """Whether the headers say that nothing follows them."""
+        """True when the headers say that no body follows."""
         length = self.info.headers.get("content-length", "").strip()
         return self.info.status in (204, 205) or length == "0"
 
     def chunks(self) -> Iterator[bytes]:
-        """The body as it arrives. Raises `GatewayConnectionError` if it is cut short."""
+        """Yield the body as it arrives. Raises `GatewayConnectionError` if it is cut short."""
         chunks = (piece.body() for piece in self._pieces())
-        return chunks if self.watch is None else self.watch.read(chunks)
+        return chunks if self.observer is None else self.observer.read(chunks)
 
     def pieces(self) -> Iterator[Piece]:
-        """The same, where it stands in what arrives."""
-        return self._pieces() if self.watch is None else map(whole, self.chunks())
+        """Yield the body as it arrives, still between its framing."""
+        return self._pieces() if self.observer is None else map(whole, self.chunks())
 
     def _pieces(self) -> Iterator[Piece]:
         read = _reader(self._response.raw, self.before_read, self.after_read)
@@ -66,7 +66,7 @@ class GatewayResponse:
             yield piece
 
     def retry_after(self) -> float | None:
-        """The seconds that the answer asks to wait, from either form of `Retry-After`."""
+        """Return the seconds to wait, from either form of `Retry-After`; None without one."""
         value = self.info.headers.get("retry-after", "").strip()
         if value.isdecimal():
             return float(value)
@@ -79,27 +79,27 @@ class GatewayResponse:
         return max(0.0, (when - datetime.datetime.now(datetime.timezone.utc)).total_seconds())
 
     def sent_headers(self) -> dict[str, str]:
-        """The headers that went out, with what a session added."""
+        """Return the headers of the request, with those that a session added."""
         return dict(getattr(self._response.request, "headers", None) or {})
 
     @property
     def has_connection(self) -> bool:
-        """Whether its connection is still its own; the last read gives a kept one back."""
+        """True until the last read gives the connection back."""
         return getattr(self._response.raw, "connection", None) is not None
 
     def descriptor(self) -> int | None:
-        """The socket the body comes from, where there is one."""
+        """Return the descriptor of the socket that the body comes from; None without one."""
         try:
             return int(self._response.raw.fileno())
-        except Exception:  # noqa: BLE001 - a mock's body is anything at all
+        except Exception:  # noqa: BLE001 - the body of a mock may be anything
             return None
 
     def close(self) -> None:
-        """Let go: a connection whose body was read to the end is kept, any other is closed."""
+        """Keep the connection if the body was read to its end, else close it."""
         with contextlib.suppress(OSError, urllib3.exceptions.HTTPError):
             self._response.close()
-        if self.watch is not None:
-            self.watch.closed()
+        if self.observer is not None:
+            self.observer.closed()
 
 
 def _reader(
@@ -117,12 +117,12 @@ def _reader(
 
 
 def _reader_through(raw: Any) -> Callable[[], bytes]:
-    # read1 hands over each event as it comes, chunked or not; without an amount it can end
-    # silently before the body does. A stand-in's body may be any file.
+    # read1 returns each event as it comes, chunked or not; without an amount it can end before the
+    # body does. The body of a mock may be any file.
     if not hasattr(raw, "read1"):
         return functools.partial(raw.read, _READ_BYTES)
     if isinstance(raw, urllib3.response.BaseHTTPResponse):
-        # Decoding nothing costs two copies.
+        # Decoding a body that is not encoded costs two copies.
         decode = "content-encoding" in raw.headers
         return functools.partial(raw.read1, _READ_BYTES, decode_content=decode)
     return functools.partial(raw.read1, _READ_BYTES)
@@ -135,10 +135,10 @@ def _read_some(read: Callable[[], Piece | None]) -> Piece | None:
     except urllib3.exceptions.DecodeError as exc:
         failure = StreamProtocolError(f"the body cannot be decompressed: {exc}")
     except urllib3.exceptions.ReadTimeoutError:
-        # Only a session's own sockets have timeouts, as a last resort.
-        failure = StreamTimeoutError("timed out while reading the answer", phase="idle")
+        # Only the sockets of a given session have timeouts that end a read.
+        failure = StreamTimeoutError("timed out while reading the response", phase="idle")
     except Exception as exc:  # noqa: BLE001 - after a cut even AttributeError was seen
-        failure = lost(exc, "body", "the answer was cut short")
+        failure = connection_error(exc, "body", "the response was cut short")
     try:
         raise failure
     finally:

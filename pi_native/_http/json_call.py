@@ -1,10 +1,12 @@
-"""One question with one JSON answer, asked in the caller's own thread.
+"""One request with one JSON response, with the time limits of a turn.
 
-The deadlines are those of a turn: for the connection, the headers, the body, and all of it.
+The request runs in a worker thread of its own. So its caller can be interrupted with Ctrl-C, and is
+free when a limit passes, also while a host name is looked up or a socket ignores a shutdown.
 """
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,71 +21,111 @@ from .gateway_response import GatewayResponse
 from .timeouts import Timeouts
 from .transport import Transport
 
-_MAX_ANSWER_BYTES = 64 * 1024 * 1024
+_MAX_BODY_BYTES = 64 * 1024 * 1024
+_LOOK_SECONDS = 0.2  # a signal that comes just before a wait is noticed when the wait ends
+
+
+def get(base_url: str, path: str, headers: Mapping[str, str]) -> Request:
+    """Return a GET request for one of the gateway's pages."""
+    return Request("GET", base_url + path, dict(headers))
 
 
 def fetch_json(transport: Transport, request: Request, limits: Timeouts) -> dict[str, Any]:
-    """The JSON object that the gateway answers. Raises what a turn's stream would raise."""
-    return _Fetch(transport, limits).run(request)
+    """Return the JSON object of the response. Raises what the stream of a turn would raise."""
+    return _JsonCall(transport, request, limits).run()
 
 
-class _Fetch:
-    def __init__(self, transport: Transport, limits: Timeouts) -> None:
+class _JsonCall:
+    """One request, its worker thread and its time limits."""
+
+    def __init__(self, transport: Transport, request: Request, limits: Timeouts) -> None:
         self._transport = transport
+        self._request = request
         self._limits = limits
-        self._lifeline = SocketHandle()
+        self._handle = SocketHandle()
         self._clock = PhaseClock(self._expired)
+        self._done = threading.Event()
+        self._result: dict[str, Any] = {}
+        self._failure: BaseException | None = None
         self._timeout: StreamTimeoutError | None = None
-        self._total = timer_thread().timer()
 
-    def run(self, request: Request) -> dict[str, Any]:
-        limits, lifeline = self._limits, self._lifeline
-        self._clock.enter("connect", limits.connect)
-        lifeline.connect_timeout = limits.connect
-        lifeline.on_connecting = lambda: self._clock.enter("connect", limits.connect)
-        lifeline.on_connected = lambda: self._clock.enter("headers", limits.first_event)
-        if (total := limits.total) is not None:
-            self._total.start(total, lambda: self._expired("total", total))
+    def run(self) -> dict[str, Any]:
+        """Start the worker thread and wait for it."""
+        total = timer_thread().timer()
+        if (seconds := self._limits.total) is not None:
+            total.start(seconds, lambda: self._expired("total", seconds))
         try:
-            return self._ask(request)
-        except PiNativeError:
-            if self._timeout is None:
-                raise
+            self._start_worker()
+            while not self._done.wait(_LOOK_SECONDS):
+                pass
         finally:
             self._clock.close()
-            self._total.cancel()
-            lifeline.forget_callbacks()
-            lifeline.release()
-        raise self._timeout
+            total.cancel()
+            self._handle.cut()
+        try:
+            if (failure := self._timeout or self._failure) is not None:
+                raise failure
+            return self._result
+        finally:
+            del failure, self._failure, self._timeout
 
-    def _ask(self, request: Request) -> dict[str, Any]:
-        seam = self._transport.owns_sockets
-        answer = self._transport.send(
-            request,
-            self._lifeline,
-            connect_timeout=None if seam else self._limits.connect,
-            read_timeout=None if seam else self._limits.first_event,
+    def connecting(self) -> None:
+        """Enter the phase "connect"."""
+        self._clock.enter("connect", self._limits.connect)
+
+    def connected(self) -> None:
+        """Enter the phase "headers"."""
+        self._clock.enter("headers", self._limits.first_event)
+
+    def resending(self) -> None:
+        """Do nothing: attempts are not counted here."""
+
+    def _start_worker(self) -> None:
+        self.connecting()
+        worker = threading.Thread(target=self._work, name="gateway-call", daemon=True)
+        try:
+            worker.start()
+        except RuntimeError as exc:
+            raise PiNativeError(f"no thread for the request: {exc}") from exc
+
+    def _work(self) -> None:
+        try:
+            self._result = self._ask()
+        except BaseException as exc:  # noqa: BLE001 - raised by the caller
+            self._failure = exc
+        finally:
+            self._handle.release()
+            self._done.set()
+
+    def _ask(self) -> dict[str, Any]:
+        owns_sockets = self._transport.owns_sockets
+        response = self._transport.send(
+            self._request,
+            self._handle,
+            connect_timeout=self._limits.connect,
+            read_timeout=None if owns_sockets else self._limits.first_event,
+            progress=self,
         )
         try:
+            if not owns_sockets and (descriptor := response.descriptor()) is not None:
+                self._handle.adopt(descriptor)
             self._clock.enter("first_event", self._limits.first_event)
-            return self._read(answer)
+            return self._read(response)
         finally:
-            answer.close()
+            response.close()
 
-    def _read(self, answer: GatewayResponse) -> dict[str, Any]:
-        info = answer.info
+    def _read(self, response: GatewayResponse) -> dict[str, Any]:
+        info = response.info
         ok = 200 <= info.status <= 299
-        body = _collect(answer, _MAX_ANSWER_BYTES if ok else MAX_BODY_BYTES)
-        if self._timeout is not None:
-            raise self._timeout
+        body = _collect(response, _MAX_BODY_BYTES if ok else MAX_BODY_BYTES)
         if not ok:
             raise refusal(
                 info.status,
-                answer.reason,
+                response.reason,
                 info.headers,
                 body,
                 request_id=info.request_id,
-                retry_after=answer.retry_after(),
+                retry_after=response.retry_after(),
             )
         return _object(body)
 
@@ -91,12 +133,13 @@ class _Fetch:
         self._timeout = StreamTimeoutError(
             f"the gateway did not answer in time ({phase})", phase=phase, limit=limit
         )
-        self._lifeline.cut()
+        self._done.set()
+        self._handle.cut()
 
 
-def _collect(answer: GatewayResponse, limit: int) -> bytes:
+def _collect(response: GatewayResponse, limit: int) -> bytes:
     body = bytearray()
-    for data in answer.chunks():
+    for data in response.chunks():
         body += data
         if len(body) > limit:
             break
@@ -108,12 +151,7 @@ def _object(body: bytes) -> dict[str, Any]:
     try:
         parsed = parse_json(text)
     except (ValueError, RecursionError) as exc:
-        raise StreamProtocolError(f"the answer is not JSON ({exc}): {quote(text)}") from None
+        raise StreamProtocolError(f"the response is not JSON ({exc}): {quote(text)}") from None
     if not isinstance(parsed, dict):
-        raise StreamProtocolError(f"the answer is not a JSON object: {quote(text)}")
+        raise StreamProtocolError(f"the response is not a JSON object: {quote(text)}")
     return parsed
-
-
-def get(base_url: str, path: str, headers: Mapping[str, str]) -> Request:
-    """A GET of one of the gateway's own pages."""
-    return Request("GET", base_url + path, dict(headers))

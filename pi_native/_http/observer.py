@@ -1,12 +1,12 @@
-"""What may look on while a transport works. `pi_native.testing.record` does; nothing else here.
+"""The interface for code that watches a transport, such as `pi_native.testing.record`.
 
-A transport that nobody looks at asks once an exchange whether somebody does, and never a chunk.
+A transport without an observer asks for one once per exchange, and never per chunk.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 if TYPE_CHECKING:
     from .._protocol.request import Request
@@ -14,24 +14,21 @@ if TYPE_CHECKING:
     from .gateway_response import GatewayResponse
 
 
-class Watch(Protocol):
-    """Looks on at one exchange. What it does must not raise: it is no part of the turn."""
+class TransportObserver(Protocol):
+    """Watches one exchange. Its methods must not raise: the turn would fail."""
 
     def failed(self, error: Exception) -> None:
-        """There is no answer."""
+        """Note that there is no response."""
 
-    def answered(self, answer: GatewayResponse) -> None:
-        """The answer's headers are in."""
+    def answered(self, response: GatewayResponse) -> None:
+        """Note the head of the response."""
 
     def read(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
-        """Hand the body through, as it is."""
+        """Yield the chunks of the body unchanged."""
 
     def closed(self) -> None:
-        """Nothing more is read. Called at least once for an exchange that has an answer."""
+        """Note the end. Called at least once for an exchange that has a response."""
 
 
-class Tap(Protocol):
-    """Looks on at every exchange of a transport."""
-
-    def sending(self, request: Request, lifeline: SocketHandle) -> Watch | None:
-        """A request is about to be sent; what is returned looks on at what becomes of it."""
+Observe: TypeAlias = "Callable[[Request, SocketHandle], TransportObserver | None]"
+"""Called for each request that is about to be sent; returns its observer, or None."""

@@ -1,132 +1,150 @@
-"""One HTTP exchange, through requests: what is sent goes to the gateway and nowhere else.
+"""Sending one request through requests, to the gateway and nowhere else.
 
-What requests does by default, and is kept from doing here: `~/.netrc` replaces an Authorization
-header unless `auth=` is a callable; a proxy from the environment is used even for loopback; cookies
-are kept and sent back; a redirect is followed with the body, and even when it is not, its own body
-is read to the end, however long it is.
+Defaults of requests that are turned off here: `~/.netrc` replaces an Authorization header unless
+`auth=` is a callable; the environment's proxy is used even for loopback; cookies are kept and sent
+back; a redirect is followed with the body, and if not, its own body is read to the end.
 """
 
 from __future__ import annotations
 
-import ipaddress
 import logging
 import os
-import time
 from http.cookiejar import DefaultCookiePolicy
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 import requests
 from requests.auth import AuthBase
 
-from ..errors import ConnectionPhase, GatewayConnectionError, PiNativeError
-from .connection import CancellableAdapter, SocketHandle
-from .errors import BAD_SETUP, TimeoutPair, lost, timed_out, unusable
+from .._threads.clock import monotonic
+from ..errors import GatewayConnectionError, PiNativeError
+from .adapter import CancellableAdapter, Sending, in_this_thread
+from .connection import RECHECK_SECONDS, SendProgress, SocketHandle
+from .errors import Failure, TimeoutPair, is_dead_connection, map_exception
 from .gateway_response import GatewayResponse
+from .route import Route, find_route, is_loopback, origin, request_settings
 
 if TYPE_CHECKING:
     from .._protocol.request import Request
-    from .observer import Tap
+    from .observer import Observe
+
+__all__ = ["Transport", "is_loopback", "shared_transport"]
 
 _log = logging.getLogger("pi_native")
 _IDLE_CONNECTIONS = 16
+_RESEND_SECONDS = 0.5  # a request that waited for longer may have reached the model, and be billed
+_CONNECT_MARGIN = 1.0  # seconds; the turn's own timer is to end the wait
 
 
 class Transport:
-    """Sends requests through the caller's session, or through one of its own.
+    """Sends requests through the caller's session, or through a private one.
 
-    Its own session is made on first use, and anew in a forked child: a socket has one owner. The
-    parent's is kept there, unused; its locks may have been copied in a locked state.
+    The private session is made on first use, and once more in a forked child: a socket belongs to
+    one process. The child keeps the parent's session unused; its locks may be held there.
     """
 
-    def __init__(self, session: requests.Session | None = None, *, tap: Tap | None = None) -> None:
-        self.tap = tap
+    def __init__(
+        self, session: requests.Session | None = None, *, observe: Observe | None = None
+    ) -> None:
+        self.observe = observe
         self._given = session
         self._own: dict[int, requests.Session] = {}  # by process
 
     @property
     def owns_sockets(self) -> bool:
-        """Whether a lifeline reaches the sockets from their birth on."""
+        """True when a `SocketHandle` has the socket from the start."""
         return self._given is None
 
     def send(
         self,
         request: Request,
-        lifeline: SocketHandle,
+        handle: SocketHandle,
         *,
         connect_timeout: float | None = None,
         read_timeout: float | None = None,
+        progress: SendProgress | None = None,
     ) -> GatewayResponse:
-        """Send it and wait for the answer's headers.
+        """Send a request and return the response once its head is in.
 
-        The timeouts, in seconds, are only for a session whose sockets a lifeline does not reach.
-        Raises `ConfigurationError` and `GatewayConnectionError`.
+        The timeouts are in seconds. A private session's sockets are cut by `handle` instead, and
+        the timeouts only end what no cut ends. Raises `ConfigurationError`,
+        `GatewayConnectionError` and `StreamTimeoutError`.
         """
         timeout = connect_timeout, read_timeout
-        tap = self.tap
-        watch = None if tap is None else tap.sending(request, lifeline)
-        if watch is None:
-            return self._send_anew(request, lifeline, timeout)
+        if self.owns_sockets:
+            margin = None if connect_timeout is None else connect_timeout + _CONNECT_MARGIN
+            timeout = margin, RECHECK_SECONDS
+        observer = None if self.observe is None else self.observe(request, handle)
+        if observer is None:
+            return self._send(request, handle, timeout, progress)
         try:
-            answer = self._send_anew(request, lifeline, timeout)
+            response = self._send(request, handle, timeout, progress)
         except PiNativeError as exc:
-            watch.failed(exc)
+            observer.failed(exc)
             raise
-        answer.watch = watch
-        watch.answered(answer)
-        return answer
+        response.observer = observer
+        observer.answered(response)
+        return response
 
-    def _send_anew(
-        self, request: Request, lifeline: SocketHandle, timeout: TimeoutPair
-    ) -> GatewayResponse:
-        """Send it; again, if a kept connection had been closed before."""
-        while True:
-            try:
-                return self._send(request, lifeline, timeout)
-            except GatewayConnectionError as exc:
-                if not _was_stale(exc, lifeline):
-                    raise
-                _log.debug("a kept connection was closed by the gateway; connecting anew")
+    def close(self) -> None:
+        """Close the connections of the private session. A given session is left open."""
+        session = self._own.pop(os.getpid(), None)
+        if session is not None:
+            session.close()
 
     def _send(
-        self, request: Request, lifeline: SocketHandle, timeout: TimeoutPair
+        self,
+        request: Request,
+        handle: SocketHandle,
+        timeout: TimeoutPair,
+        progress: SendProgress | None,
+    ) -> GatewayResponse:
+        """Send a request; once more for each kept connection that turns out to be dead."""
+        while True:
+            sending = Sending(handle, progress)
+            try:
+                return self._send_once(request, sending, timeout)
+            except GatewayConnectionError as exc:
+                if not _may_resend(exc, sending):
+                    raise
+            _log.debug("a kept connection was closed by the gateway; connecting again")
+            if progress is not None:
+                progress.resending()
+
+    def _send_once(
+        self, request: Request, sending: Sending, timeout: TimeoutPair
     ) -> GatewayResponse:
         session = self._given or self._session()
-        where = _origin(request.url)
-        began = time.monotonic()
-        failure: PiNativeError
+        began = monotonic()
+        route = Route(origin(request.url))
         try:
-            with lifeline.running():
-                return GatewayResponse(_send(session, request, timeout))
-        except BAD_SETUP as exc:
-            failure = unusable(exc, request.url, where)
-        except requests.exceptions.Timeout as exc:
-            failure = timed_out(exc, timeout, time.monotonic() - began)
-        except Exception as exc:  # noqa: BLE001 - the error is ours, whatever an adapter raises
-            phase: ConnectionPhase = "headers" if lifeline.connected else "connect"
-            what = "no answer from" if lifeline.connected else "cannot reach"
-            failure = lost(exc, phase, f"{what} {where}")
-        # Not where it was caught: requests' exception would be its context, and holds the request.
+            prepared = _prepare(session, request)
+            settings = request_settings(session, str(prepared.url))
+            route = find_route(str(prepared.url), settings)
+            with in_this_thread(sending):
+                return GatewayResponse(_response(session, prepared, timeout, settings))
+        except PiNativeError:
+            raise
+        except Exception as exc:  # noqa: BLE001 - an adapter may raise anything
+            took = monotonic() - began
+            failed = Failure(exc, route, request.url, sending.connected, timeout, took)
+            failure = map_exception(failed)
+            del failed
+        # Raised outside of the handler: the exception of requests would be its context, and that
+        # holds the request with the key.
         try:
             raise failure
         finally:
             del failure  # else it holds its frame, which holds it
 
-    def close(self) -> None:
-        """Close the connections of its own session; the caller's is the caller's."""
-        session = self._own.pop(os.getpid(), None)
-        if session is not None:
-            session.close()
-
     def _session(self) -> requests.Session:
         process = os.getpid()
         # No lock, which a fork could copy while it is held: `setdefault` is atomic, and a session
-        # that was made in vain has not connected to anything.
+        # that loses has not connected to anything.
         return self._own.get(process) or self._own.setdefault(process, _PrivateSession())
 
 
 class _PrivateSession(requests.Session):
-    """A session that keeps nothing of what a gateway says but the connection."""
+    """A session that keeps connections, and nothing else of a response."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -140,26 +158,21 @@ _shared = Transport()
 
 
 def shared_transport() -> Transport:
-    """The process's transport, for calls that bring no session."""
+    """Return the process's transport, for calls without a session."""
     return _shared
 
 
-def is_loopback(url: str) -> bool:
-    """Whether a URL's host is this machine itself, by name or by address."""
-    try:
-        host = (urlsplit(url).hostname or "").rstrip(".").lower()
-    except ValueError:
+def _may_resend(exc: GatewayConnectionError, sending: Sending) -> bool:
+    """Return True if a kept connection was dead before the gateway can have worked on this."""
+    if not sending.reused or sending.handle.is_cut or sending.sent_at is None:
         return False
-    if host == "localhost" or host.endswith(".localhost"):
+    if sending.send_failed:
         return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+    return is_dead_connection(exc) and monotonic() - sending.sent_at <= _RESEND_SECONDS
 
 
 class _Redirected(Exception):
-    """Carries a redirect's answer out of requests, before its body is read."""
+    """Carries the response of a redirect out of requests, before its body is read."""
 
     def __init__(self, response: requests.Response) -> None:
         super().__init__()
@@ -172,13 +185,13 @@ def _stop_at_redirect(response: requests.Response, *_args: Any, **_kwargs: Any) 
 
 
 class _KeepAuthorization(AuthBase):
-    """An `auth=` that does nothing: that there is one keeps netrc and the session's own away."""
+    """An `auth=` that changes nothing; its presence turns off netrc and the session's own auth."""
 
     def __call__(self, prepared: requests.PreparedRequest) -> requests.PreparedRequest:
         return prepared
 
 
-def _send(session: requests.Session, request: Request, timeout: TimeoutPair) -> requests.Response:
+def _prepare(session: requests.Session, request: Request) -> requests.PreparedRequest:
     prepared = session.prepare_request(
         requests.Request(
             request.method,
@@ -188,11 +201,17 @@ def _send(session: requests.Session, request: Request, timeout: TimeoutPair) -> 
             auth=_auth_for(session, request),
         )
     )
-    # Not with the request: its hooks would take the place of the session's.
+    # Not with the request: its hooks would replace the session's.
     prepared.register_hook("response", _stop_at_redirect)  # type: ignore[no-untyped-call]
-    settings = session.merge_environment_settings(prepared.url, {}, True, None, None)
-    if is_loopback(request.url):
-        settings["proxies"] = {}
+    return prepared
+
+
+def _response(
+    session: requests.Session,
+    prepared: requests.PreparedRequest,
+    timeout: TimeoutPair,
+    settings: dict[str, Any],
+) -> requests.Response:
     try:
         return session.send(prepared, timeout=timeout, allow_redirects=False, **settings)
     except _Redirected as redirected:
@@ -202,16 +221,3 @@ def _send(session: requests.Session, request: Request, timeout: TimeoutPair) -> 
 def _auth_for(session: requests.Session, request: Request) -> _KeepAuthorization | None:
     has_bearer = any(name.lower() == "authorization" for name in request.headers)
     return _KeepAuthorization() if has_bearer or isinstance(session, _PrivateSession) else None
-
-
-def _was_stale(exc: GatewayConnectionError, lifeline: SocketHandle) -> bool:
-    """Whether a connection from the turn before had been closed when this request met it."""
-    return lifeline.reused and not lifeline.is_cut and isinstance(exc.__cause__, ConnectionError)
-
-
-def _origin(url: str) -> str:
-    try:
-        parts = urlsplit(url)
-    except ValueError:
-        return "no URL"  # which is not shown: a password may stand in it
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"

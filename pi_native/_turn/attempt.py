@@ -94,11 +94,22 @@ class Attempt:
         if not self._transport.owns_sockets:
             return self._send_through_session(request)
         turn.clock.enter("connect", limits.connect)
-        turn.lifeline.connect_timeout = limits.connect
-        turn.lifeline.on_connecting = lambda: turn.clock.enter("connect", limits.connect)
-        turn.lifeline.on_connected = lambda: turn.clock.enter("headers", limits.first_event)
         turn.check()
-        return self._transport.send(request, turn.lifeline)
+        return self._transport.send(
+            request, turn.lifeline, connect_timeout=limits.connect, progress=self
+        )
+
+    def connecting(self) -> None:
+        """Enter the phase "connect"."""
+        self._turn.clock.enter("connect", self._limits.connect)
+
+    def connected(self) -> None:
+        """Enter the phase "headers"."""
+        self._turn.clock.enter("headers", self._limits.first_event)
+
+    def resending(self) -> None:
+        """Count the request that replaces the one on a dead connection."""
+        self._turn.meter.begin_attempt()
 
     def _send_through_session(self, request: Request) -> GatewayResponse:
         # Its sockets come into reach with the headers. Until then only its own timeouts end the

@@ -182,7 +182,6 @@ class Turn:
             self._total.cancel()
         unlisten, self._unlisten = self._unlisten, _nothing
         unlisten()
-        self.lifeline.forget_callbacks()
         self.lifeline.release()
         self.meter.stop(None)
         # Before readers learn of it: the program may be over once they have.

@@ -36,7 +36,7 @@ class FakeGateway:
         ...     print(client.complete("fake/parrot", "Hi").text, gateway.last_request.model)
         ...     client.complete("fake/parrot", "Hi")
         Traceback (most recent call last):
-        pi_native.errors.GatewayConnectionError: the answer was cut short
+        pi_native.errors.GatewayConnectionError: the response was cut short
 
     Each turn takes the next entry of the script; past its end, `default` answers. A request that a
     real gateway would turn down (bearer, route, body, model) is turned down and takes no entry.

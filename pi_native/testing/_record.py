@@ -48,18 +48,18 @@ def record(client: Client, path: str | os.PathLike[str]) -> Iterator[None]:
     no turn fails for it. Raises RuntimeError if the client is already being recorded.
     """
     transport = client._transport
-    if transport.tap is not None:
+    if transport.observe is not None:
         raise RuntimeError("this client is already being recorded; end that block first")
     redactor = Redactor()
     redactor.learn_key(client._api_key)
     redactor.learn_url(client.base_url)
     with open(path, "wb") as file:
         recorder = _Recorder(file, client.base_url, redactor)
-        transport.tap = recorder
+        transport.observe = recorder.sending
         try:
             yield
         finally:
-            transport.tap = None
+            transport.observe = None
             recorder.finish()
 
 

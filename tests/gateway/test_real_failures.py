@@ -384,5 +384,5 @@ class TestTheGatewayGoesAway:
         assert client.complete("mock/text", "hi").text == "Hello from the mock."
         gateway.process.kill()
         gateway.process.wait()
-        with pytest.raises(GatewayConnectionError, match=r"cannot reach|no answer"):
+        with pytest.raises(GatewayConnectionError, match=r"cannot reach|no response"):
             client.complete("mock/text", "hi")

@@ -41,11 +41,12 @@ USERS = {
     "IPython": {"_notebook.display"},
     "opentelemetry": {"_turn.telemetry"},
     "yaml": {"_models_yml"},
-    "urllib3": {"_http.connection", "_http.errors", "_http.gateway_response"},
+    "urllib3": {"_http.adapter", "_http.errors", "_http.gateway_response"},
     "requests": {
-        "_http.connection",
+        "_http.adapter",
         "_http.errors",
         "_http.gateway_response",
+        "_http.route",
         "_http.transport",
     },
 }

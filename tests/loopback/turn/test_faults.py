@@ -124,10 +124,10 @@ def test_a_broken_stream_fails_with_what_had_arrived(
 
 
 BROKEN_HEADS = {
-    "reset": (b"", GatewayConnectionError, "no answer"),
-    "garbage": (b"SSH-2.0-OpenSSH_9.2\r\n\r\n", GatewayConnectionError, "no answer"),
+    "reset": (b"", GatewayConnectionError, "no response"),
+    "garbage": (b"SSH-2.0-OpenSSH_9.2\r\n\r\n", GatewayConnectionError, "no response"),
     "half a head": (b"HTTP/1.1 200 OK\r\nContent-", GatewayConnectionError, None),
-    "binary": (b"\x16\x03\x01\x00\xff" * 20 + b"\r\n\r\n", GatewayConnectionError, "no answer"),
+    "binary": (b"\x16\x03\x01\x00\xff" * 20 + b"\r\n\r\n", GatewayConnectionError, "no response"),
     "a page of HTML": (
         b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n\r\n<html>Welcome to the proxy</html>",
         StreamProtocolError,
@@ -145,7 +145,7 @@ BROKEN_HEADS = {
     "two lengths": (
         OK + b"Content-Length: 5\r\nContent-Length: 6\r\n\r\ndata:",
         GatewayConnectionError,
-        "no answer",
+        "no response",
     ),
     "a redirect": (
         b"HTTP/1.1 307 Moved\r\nLocation: http://127.0.0.1:9/\r\nContent-Length: 0\r\n\r\n",

@@ -8,6 +8,7 @@ import http.client
 import io
 import os
 import socket
+import ssl
 import traceback
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -18,10 +19,12 @@ import urllib3
 from requests.adapters import BaseAdapter
 
 from pi_native._http import transport as _http
+from pi_native._http.adapter import current_sending
 from pi_native._http.connection import SocketHandle
 from pi_native._http.gateway_response import GatewayResponse
 from pi_native._http.transport import Transport, is_loopback, shared_transport
 from pi_native._protocol.request import Request
+from pi_native._threads.clock import monotonic
 from pi_native.errors import (
     ConfigurationError,
     GatewayConnectionError,
@@ -83,13 +86,13 @@ def send(
     *answers: requests.Response | BaseException,
     url: str = URL,
     headers: dict[str, str] | None = None,
-    lifeline: SocketHandle | None = None,
+    handle: SocketHandle | None = None,
     **timeouts: float | None,
 ) -> GatewayResponse:
     """Send a request through a session that gives these answers."""
     transport = Transport(session_of(Adapter(*answers)))
     made = Request("GET", url, BEARER if headers is None else headers)
-    return transport.send(made, lifeline or SocketHandle(), **timeouts)
+    return transport.send(made, handle or SocketHandle(), **timeouts)
 
 
 def failure_of(
@@ -321,13 +324,13 @@ def test_a_body_that_cannot_be_unpacked() -> None:
 @pytest.mark.parametrize(
     ("error", "words"),
     [
-        (ConnectionResetError(104, "reset"), "the answer was cut short: [Errno 104] reset"),
+        (ConnectionResetError(104, "reset"), "the response was cut short: [Errno 104] reset"),
         (urllib3.exceptions.ProtocolError("broken", EOFError("early")), "cut short: early"),
-        (urllib3.exceptions.ProtocolError("broken"), "the answer was cut short: broken"),
+        (urllib3.exceptions.ProtocolError("broken"), "the response was cut short: broken"),
         (urllib3.exceptions.IncompleteRead(3, 5), "(3 bytes read, 5 more expected)"),
-        (http.client.IncompleteRead(b""), "the answer was cut short: the connection was closed"),
+        (http.client.IncompleteRead(b""), "the response was cut short: the connection was closed"),
         (AttributeError("'NoneType' object has no attribute 'readline'"), "cut short: 'NoneType'"),
-        (ValueError(), "the answer was cut short: ValueError"),
+        (ValueError(), "the response was cut short: ValueError"),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
 )
@@ -498,12 +501,11 @@ def test_a_road_that_is_closed(error: Exception) -> None:
 
 def test_a_road_that_closes_behind_the_request() -> None:
     """Once connected, there is no answer."""
-    lifeline = SocketHandle()
-    lifeline.now_connected(reused=False)
-    failure = failure_of(
-        ConnectionResetError(104, "reset"), kind=GatewayConnectionError, lifeline=lifeline
-    )
-    assert str(failure).startswith("no answer from http://gateway.invalid:4000: ")
+    adapter = Reusing(ConnectionResetError(104, "reset"), reused=(False,))
+    with pytest.raises(GatewayConnectionError) as caught:
+        resend(adapter)
+    failure = caught.value
+    assert str(failure).startswith("no response from http://gateway.invalid:4000: ")
     assert failure.phase == "headers"
 
 
@@ -562,7 +564,7 @@ def test_an_answer_with_a_bad_header_is_no_fault_of_the_callers() -> None:
     """What urllib3 says of the answer's header is told as an answer that did not come."""
     error = requests.exceptions.InvalidHeader(urllib3.exceptions.InvalidHeader("two lengths"))
     failure = failure_of(error, kind=GatewayConnectionError)
-    assert str(failure) == "no answer from http://gateway.invalid:4000: two lengths"
+    assert str(failure) == "no response from http://gateway.invalid:4000: two lengths"
     assert failure.phase == "headers"
 
 
@@ -600,50 +602,100 @@ def test_an_interrupt_while_sending_goes_through(error: BaseException) -> None:
     assert caught.value is error
 
 
-# A kept connection that was closed meanwhile
+# A kept connection that is dead
+
+
+class Steps:
+    """Counts the steps of a request."""
+
+    def __init__(self) -> None:
+        self.seen: list[str] = []
+
+    def connecting(self) -> None:
+        """Note it."""
+        self.seen.append("connecting")
+
+    def connected(self) -> None:
+        """Note it."""
+        self.seen.append("connected")
+
+    def resending(self) -> None:
+        """Note it."""
+        self.seen.append("resending")
 
 
 class Reusing(Adapter):
-    """Sends through connections that are kept, or new, as told."""
+    """Sends through connections that are kept or new, and whose sending may fail."""
 
-    def __init__(self, lifeline: SocketHandle, *answers: Any, reused: tuple[bool, ...]) -> None:
+    def __init__(
+        self, *answers: Any, reused: tuple[bool, ...], waited: float = 0.0, sends: bool = True
+    ) -> None:
         super().__init__(*answers)
-        self._lifeline = lifeline
         self._reused = list(reused)
+        self._waited = waited
+        self._sends = sends
 
     def send(self, request: requests.PreparedRequest, **settings: Any) -> requests.Response:
-        """GatewayResponse, or raise."""
-        self._lifeline.now_connected(reused=self._reused.pop(0))
+        """Return the next answer, or raise it."""
+        sending = current_sending()
+        sending.connected_now(reused=self._reused.pop(0))
+        sending.sent_at = monotonic() - self._waited
+        sending.send_failed = not self._sends
         return super().send(request, **settings)
 
 
-def test_a_stale_connection_is_replaced() -> None:
-    """A request that met a closed connection is sent again, until it meets a new one."""
-    lifeline = SocketHandle()
-    gone = ConnectionResetError(104, "reset")
-    adapter = Reusing(lifeline, gone, gone, response(201), reused=(True, True, False))
-    answer = Transport(session_of(adapter)).send(Request("GET", URL, BEARER), lifeline)
-    assert answer.info.status == 201
+def resend(
+    adapter: Adapter, handle: SocketHandle | None = None, steps: Steps | None = None
+) -> GatewayResponse:
+    """Send a request through the adapter."""
+    transport = Transport(session_of(adapter))
+    return transport.send(
+        Request("GET", URL, BEARER), handle or SocketHandle(), progress=steps or Steps()
+    )
+
+
+RESET = ConnectionResetError(104, "reset")
+
+
+def test_a_dead_connection_is_replaced() -> None:
+    """A request on a dead connection is sent again until it has a new one; each time is counted."""
+    adapter = Reusing(RESET, RESET, response(201), reused=(True, True, False))
+    steps = Steps()
+    assert resend(adapter, steps=steps).info.status == 201
     assert len(adapter.sent) == 3
+    assert steps.seen.count("resending") == 2
+
+
+def test_a_connection_that_dies_after_half_a_second_is_not_replaced() -> None:
+    """A request that has waited may have reached the model, which is billed: it is not repeated."""
+    adapter = Reusing(RESET, response(201), reused=(True, False), waited=0.6)
+    with pytest.raises(GatewayConnectionError):
+        resend(adapter)
+    assert len(adapter.sent) == 1
+
+
+@pytest.mark.parametrize(
+    "error", [RESET, OSError(5, "other"), ssl.SSLError("bad record")], ids=repr
+)
+def test_a_request_that_could_not_be_sent_is_sent_again(error: Exception) -> None:
+    """If sending on a kept connection failed, it does not matter how long it took."""
+    adapter = Reusing(error, response(201), reused=(True, False), waited=60, sends=False)
+    assert resend(adapter).info.status == 201
 
 
 @pytest.mark.parametrize(
     ("error", "reused", "cut"),
-    [
-        (ConnectionResetError(104, "reset"), False, False),
-        (ConnectionResetError(104, "reset"), True, True),
-        (OSError(5, "something else"), True, False),
-    ],
+    [(RESET, False, False), (RESET, True, True), (OSError(5, "something else"), True, False)],
     ids=["new", "cancelled", "other"],
 )
-def test_other_failures_are_not_tried_again(error: Exception, reused: bool, cut: bool) -> None:
-    """A new connection's, a cancelled call's, and any other failure stand."""
-    lifeline = SocketHandle()
+def test_other_failures_are_not_sent_again(error: Exception, reused: bool, cut: bool) -> None:
+    """The failure of a new connection, a cancelled one, and any other failure is raised."""
+    handle = SocketHandle()
     if cut:
-        lifeline.cut()
-    adapter = Reusing(lifeline, error, response(201), reused=(reused, False))
+        handle.cut()
+    adapter = Reusing(error, response(201), reused=(reused, False))
     with pytest.raises(GatewayConnectionError):
-        Transport(session_of(adapter)).send(Request("GET", URL, BEARER), lifeline)
+        resend(adapter, handle)
     assert len(adapter.sent) == 1
 
 
@@ -737,11 +789,11 @@ def test_there_is_one_shared_transport() -> None:
     assert shared_transport().owns_sockets
 
 
-# Who looks on
+# Observers
 
 
-class Watch:
-    """Notes what it is told."""
+class Observer:
+    """Notes what it receives."""
 
     def __init__(self) -> None:
         self.seen: list[object] = []
@@ -750,12 +802,12 @@ class Watch:
         """Note it."""
         self.seen.append(error)
 
-    def answered(self, answer: GatewayResponse) -> None:
+    def answered(self, response: GatewayResponse) -> None:
         """Note it."""
-        self.seen.append(answer.info.status)
+        self.seen.append(response.info.status)
 
     def read(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
-        """Note each piece, and hand it on."""
+        """Note each chunk, and yield it."""
         for chunk in chunks:
             self.seen.append(chunk)
             yield chunk
@@ -765,46 +817,40 @@ class Watch:
         self.seen.append("closed")
 
 
-class Tap:
-    """Gives each request the same watch, or none."""
+def observed(adapter: Adapter, observer: Observer | None) -> tuple[Transport, list[str]]:
+    """Return a transport with this observer, and the list of the URLs that it was asked for."""
+    urls: list[str] = []
 
-    def __init__(self, watch: Watch | None) -> None:
-        self.watch = watch
-        self.urls: list[str] = []
+    def observe(request: Request, _: SocketHandle) -> Observer | None:
+        urls.append(request.url)
+        return observer
 
-    def sending(self, request: Request, _: SocketHandle) -> Watch | None:
-        """Note it."""
-        self.urls.append(request.url)
-        return self.watch
+    return Transport(session_of(adapter), observe=observe), urls
 
 
-def test_a_tap_sees_an_exchange_through() -> None:
-    """Whoever looks on is told of the answer, of each piece, and of the end."""
-    watch = Watch()
-    tap = Tap(watch)
-    adapter = Adapter(response(201, raw=InPieces(b"a", b"b")))
-    answer = Transport(session_of(adapter), tap=tap).send(
-        Request("GET", URL, BEARER), SocketHandle()
-    )
+def test_an_observer_receives_the_whole_exchange() -> None:
+    """It receives the head, each chunk and the end."""
+    observer = Observer()
+    transport, urls = observed(Adapter(response(201, raw=InPieces(b"a", b"b"))), observer)
+    answer = transport.send(Request("GET", URL, BEARER), SocketHandle())
     assert list(answer.chunks()) == [b"a", b"b"]
     answer.close()
-    assert tap.urls == [URL]
-    assert watch.seen == [201, b"a", b"b", "closed"]
+    assert urls == [URL]
+    assert observer.seen == [201, b"a", b"b", "closed"]
 
 
-def test_a_tap_sees_a_failure() -> None:
-    """Whoever looks on is told of the very error that the call raises."""
-    watch = Watch()
-    transport = Transport(session_of(Adapter(OSError("no"))), tap=Tap(watch))
+def test_an_observer_receives_the_failure() -> None:
+    """It receives the same error that the call raises."""
+    observer = Observer()
+    transport, _ = observed(Adapter(OSError("no")), observer)
     with pytest.raises(GatewayConnectionError) as caught:
         transport.send(Request("GET", URL, BEARER), SocketHandle())
-    assert watch.seen == [caught.value]
+    assert observer.seen == [caught.value]
 
 
-def test_a_tap_may_look_away() -> None:
-    """Without a watch an exchange goes on as if nobody had asked."""
-    tap = Tap(None)
-    transport = Transport(session_of(Adapter(response(raw=b"ab"))), tap=tap)
+def test_an_exchange_may_have_no_observer() -> None:
+    """Without an observer the exchange takes its usual course."""
+    transport, urls = observed(Adapter(response(raw=b"ab")), None)
     answer = transport.send(Request("GET", URL, BEARER), SocketHandle())
-    assert (b"".join(answer.chunks()), answer.watch, tap.urls) == (b"ab", None, [URL])
+    assert (b"".join(answer.chunks()), answer.observer, urls) == (b"ab", None, [URL])
     answer.close()

@@ -1,0 +1,401 @@
+"""The classes under requests that hand every socket to the attempt that uses it.
+
+This is the only file that relies on private names of urllib3, http.client and PySocks. They are
+checked when it is imported, and setup.cfg has an upper bound for each library.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import functools
+import importlib.metadata
+import platform
+import socket
+import ssl
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import requests
+import urllib3
+from requests.adapters import HTTPAdapter
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.exceptions import NameResolutionError, NewConnectionError
+from urllib3.poolmanager import PoolManager
+from urllib3.util.connection import allowed_gai_family
+from urllib3.util.ssl_ import create_urllib3_context
+from urllib3.util.ssltransport import SSLTransport
+
+from .._protocol.chunked import Piece
+from .._threads.clock import monotonic, since_boot
+from .connection import (
+    RECHECK_SECONDS,
+    SendProgress,
+    SocketHandle,
+    open_connection,
+    receive_into,
+    send_all,
+)
+from .response import ChunkedResponse
+
+# A router or firewall that forgets an idle connection does not say so. Keep-alive packets find out
+# on a connection in use; one that was idle for longer is not used again.
+MAX_IDLE_SECONDS = 60.0
+_KEEP_ALIVE = {"TCP_KEEPIDLE": 60, "TCP_KEEPALIVE": 60, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
+
+
+class Sending:
+    """One request on its way, and what happened to it so far."""
+
+    def __init__(self, handle: SocketHandle, progress: SendProgress | None = None) -> None:
+        self.handle = handle
+        self.progress = progress
+        self.connected = False
+        self.reused = False
+        self.send_failed = False
+        self.sent_at: float | None = None
+
+    def begin_connecting(self) -> None:
+        """Note that a new connection is about to be opened."""
+        self.connected = False
+        if self.progress is not None:
+            self.progress.connecting()
+
+    def connected_now(self, *, reused: bool) -> None:
+        """Note that the connection can take the request."""
+        self.connected, self.reused = True, reused
+        if self.progress is not None:
+            self.progress.connected()
+
+
+_thread = threading.local()
+
+
+@contextlib.contextmanager
+def in_this_thread(sending: Sending) -> Iterator[None]:
+    """Let connections that this thread uses within the block belong to `sending`."""
+    _thread.sending = sending
+    try:
+        yield
+    finally:
+        _thread.sending = None
+
+
+def current_sending() -> Sending:
+    """Return what this thread sends; outside of `in_this_thread` an object of no consequence."""
+    sending: Sending | None = getattr(_thread, "sending", None)
+    return sending or Sending(SocketHandle())
+
+
+# Connections
+
+
+class CancellableConnection:
+    """Mixed into urllib3's connections: gives their sockets to the handle of the attempt."""
+
+    response_class: Any
+    _owner: Sending | None = None
+    _opened_for: Sending | None = None
+    _idle_since: float | None = None
+
+    @property
+    def is_connected(self) -> bool:
+        """False for a connection that is closed, or was idle for too long."""
+        idle = 0.0 if self._idle_since is None else since_boot() - self._idle_since
+        return idle <= MAX_IDLE_SECONDS and super().is_connected  # type: ignore[misc]
+
+    def hand_back(self: Any) -> None:
+        """Let go of the attempt. A cancel of it must not reach the next one's connection."""
+        owner, self._owner, self._opened_for = self._owner, None, None
+        self.response_class = ChunkedResponse
+        self._idle_since = since_boot()
+        if owner is not None:
+            owner.handle.release()
+            if owner.send_failed:  # the peer waits for the rest of a request
+                self.close()
+
+    def _belong_to(self: Any, sending: Sending) -> None:
+        self._owner = sending
+        self.response_class = functools.partial(ChunkedResponse, handle=sending.handle)
+
+    def _new_conn(self: Any) -> socket.socket:
+        sending = self._opened_for = current_sending()
+        self._belong_to(sending)
+        sending.begin_connecting()
+        try:
+            sock: socket.socket = self._open(sending.handle)
+        except socket.gaierror as exc:
+            raise NameResolutionError(self.host, self, exc) from exc
+        except OSError as exc:
+            raise NewConnectionError(self, f"cannot connect: {exc}") from exc
+        sys.audit("http.client.connect", self, self.host, self.port)
+        sock.settimeout(self.timeout)
+        sending.handle.stage = f"opening the connection to {self.host}:{self.port} (proxy, TLS)"
+        return sock
+
+    def _open(self: Any, handle: SocketHandle) -> Any:
+        return self._connect_to(self._dns_host.strip("[]"), self.port, handle)
+
+    def _connect_to(self: Any, host: str, port: int, handle: SocketHandle) -> socket.socket:
+        handle.stage = f"looking up {host}"
+        found: Any = socket.getaddrinfo(host, port, allowed_gai_family(), socket.SOCK_STREAM)
+        handle.check()
+        return open_connection(found, self._prepare, handle)
+
+    def _prepare(self: Any, sock: socket.socket) -> None:
+        for option in self.socket_options or ():
+            sock.setsockopt(*option)
+        _keep_alive(sock)
+        if self.source_address:
+            sock.bind(self.source_address)
+
+    def request(self: Any, *args: Any, **kwargs: Any) -> None:
+        """Send the request over a new or a kept connection."""
+        sending = self._owner or current_sending()
+        if self.sock is None:
+            self.connect()
+            sending = self._owner or sending
+        elif self._owner is None:
+            self._belong_to(sending)
+            sending.handle.adopt(self.sock.fileno())
+        sending.connected_now(reused=self._opened_for is not sending)
+        # A send through TLS in TLS cannot be continued after a timeout.
+        self.sock.settimeout(None if isinstance(self.sock, SSLTransport) else RECHECK_SECONDS)
+        try:
+            super().request(*args, **kwargs)  # type: ignore[misc]
+        except BaseException:
+            sending.send_failed = True
+            raise
+        finally:
+            sending.sent_at = monotonic()
+
+    def send(self: Any, data: Any) -> None:
+        """Send bytes. A TLS peer that has closed is a broken pipe, as without TLS.
+
+        urllib3 then reads the response that may be there already, for example a 413.
+        """
+        if self.sock is None or self._owner is None or not isinstance(data, bytes):
+            super().send(data)  # type: ignore[misc]
+            return
+        sys.audit("http.client.send", self, data)
+        try:
+            if isinstance(self.sock, SSLTransport):
+                self.sock.sendall(data)
+            else:
+                send_all(self.sock, data, self._owner.handle)
+        except (ssl.SSLEOFError, ssl.SSLZeroReturnError) as exc:
+            raise BrokenPipeError(errno.EPIPE, "the peer closed the TLS connection") from exc
+
+
+def _keep_alive(sock: socket.socket) -> None:
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in _KEEP_ALIVE.items():
+        option = getattr(socket, name, None)
+        if option is not None:
+            with contextlib.suppress(OSError):  # not on every system that has the name
+                sock.setsockopt(socket.IPPROTO_TCP, option, value)
+
+
+class _TLSSocket(ssl.SSLSocket):
+    """A TLS socket whose handshake looks whether the connection was cut."""
+
+    def do_handshake(self, block: bool = False) -> None:
+        handle, timeout = current_sending().handle, self.gettimeout()
+        self.settimeout(RECHECK_SECONDS)
+        try:
+            while True:
+                try:
+                    super().do_handshake(block)
+                    return
+                except TimeoutError:
+                    handle.check()
+        finally:
+            self.settimeout(timeout)
+
+
+class _Connection(CancellableConnection, HTTPConnection):
+    pass
+
+
+class _TLSConnection(CancellableConnection, HTTPSConnection):
+    def connect(self) -> None:
+        """Connect with a TLS context of its own."""
+        if self.ssl_context is None:
+            self.ssl_context = create_urllib3_context(cert_reqs=ssl.CERT_REQUIRED)
+            self.ssl_context.sslsocket_class = _TLSSocket
+        super().connect()
+
+
+# SOCKS
+
+
+class _SocksConnection(CancellableConnection, HTTPConnection):
+    """A connection through a SOCKS proxy, on a socket of ours."""
+
+    def __init__(self, *args: Any, _socks_options: dict[str, Any], **kwargs: Any) -> None:
+        self._socks = _socks_options
+        super().__init__(*args, **kwargs)
+
+    def _open(self: Any, handle: SocketHandle) -> Any:
+        options = self._socks
+        host, port = options["proxy_host"], int(options["proxy_port"] or 1080)
+        sock = self._connect_to(host.strip("[]"), port, handle)
+        handle.stage = f"waiting for the SOCKS proxy {host}:{port}"
+        return _negotiate(sock, options, (self.host, self.port), handle)
+
+
+class _SocksTLSConnection(_SocksConnection, _TLSConnection):
+    pass
+
+
+def _negotiate(
+    sock: socket.socket, options: dict[str, Any], target: tuple[str, int], handle: SocketHandle
+) -> socket.socket:
+    """Have the SOCKS proxy behind `sock` connect to the target. PySocks speaks the protocol."""
+    negotiator = _socks_socket_class()(sock.family, sock.type, sock.proto, fileno=sock.detach())
+    try:
+        negotiator.handle = handle
+        negotiator.set_proxy(
+            options["socks_version"],
+            options["proxy_host"],
+            int(options["proxy_port"] or 1080),
+            options["rdns"],
+            options["username"],
+            options["password"],
+        )
+        negotiator.settimeout(RECHECK_SECONDS)
+        negotiator.connect(target)
+        return socket.socket(sock.family, sock.type, sock.proto, fileno=negotiator.detach())
+    except BaseException:
+        negotiator.close()
+        raise
+
+
+@functools.cache
+def _socks_socket_class() -> Any:
+    import socks  # type: ignore[import-untyped]  # the extra requests[socks]
+
+    class Connected(socket.socket):
+        def connect(self, address: Any) -> None:
+            """Do nothing: the socket is connected to the proxy already."""
+
+    class Negotiator(socks.socksocket, Connected):  # type: ignore[misc]
+        """Asks the proxy over a connected socket; a cut ends the wait for its answer."""
+
+        handle: SocketHandle
+
+        def recv_into(self, buffer: Any, *_: Any) -> int:
+            return receive_into(super(), buffer, self.handle)
+
+    return Negotiator
+
+
+# Pools and the adapter
+
+
+class _Pool:
+    """Mixed into urllib3's pools: gives connections back without a warning when it is full."""
+
+    def _put_conn(self: Any, conn: Any) -> None:
+        if conn is not None:
+            conn.hand_back()
+            if self.pool is not None and self.pool.full():
+                conn.close()
+                return
+        super()._put_conn(conn)  # type: ignore[misc]
+
+
+class _HTTPPool(_Pool, HTTPConnectionPool):
+    ConnectionCls = _Connection
+
+
+class _HTTPSPool(_Pool, HTTPSConnectionPool):
+    ConnectionCls = _TLSConnection
+
+
+class _SocksHTTPPool(_Pool, HTTPConnectionPool):
+    ConnectionCls = _SocksConnection
+
+
+class _SocksHTTPSPool(_Pool, HTTPSConnectionPool):
+    ConnectionCls = _SocksTLSConnection
+
+
+_POOLS = {"http": _HTTPPool, "https": _HTTPSPool}
+_SOCKS_POOLS = {"http": _SocksHTTPPool, "https": _SocksHTTPSPool}
+
+
+class CancellableAdapter(HTTPAdapter):
+    """An adapter for requests whose connections can be cut, direct ones and through proxies."""
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        """Build the pools from the classes above."""
+        super().init_poolmanager(*args, **kwargs)
+        self.poolmanager.pool_classes_by_scheme = _POOLS
+
+    def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
+        """Build the pools for a proxy from the classes above."""
+        manager = super().proxy_manager_for(proxy, **kwargs)
+        is_socks = proxy.lower().startswith("socks")
+        manager.pool_classes_by_scheme = _SOCKS_POOLS if is_socks else _POOLS
+        return manager
+
+    def close(self) -> None:
+        """Close the kept connections now; urllib3 waits until the last response is collected."""
+        for manager in (self.poolmanager, *self.proxy_manager.values()):
+            for key in manager.pools.keys():  # noqa: SIM118 - it cannot be iterated over
+                with contextlib.suppress(KeyError):
+                    manager.pools[key].close()
+        super().close()
+
+
+# Reading
+
+
+def direct_read(
+    raw: Any, before_read: Callable[[], object], after_read: Callable[[], object]
+) -> Callable[[int], Piece | None] | None:
+    """Return a function that reads a chunked body without urllib3; None for other bodies.
+
+    urllib3 takes a third of the time per event when events come one by one. A read through urllib3
+    must follow, as only that gives the connection back. `before_read()` is called just before a
+    read that may block.
+    """
+    response = getattr(raw, "_original_response", None)
+    if not isinstance(response, ChunkedResponse) or not response.chunked or _is_encoded(raw):
+        return None
+    response.before_read = before_read
+    response.after_read = after_read
+    return response.read_piece
+
+
+def _is_encoded(raw: Any) -> bool:
+    return "content-encoding" in raw.headers
+
+
+def check_private_names() -> None:
+    """Raise `ImportError` if a library lacks a name that this package relies on."""
+    urllib3_version = importlib.metadata.version("urllib3")
+    connection = HTTPConnection("localhost")
+    needed: list[tuple[str, str, object, tuple[str, ...]]] = [
+        ("urllib3", urllib3_version, connection, ("_new_conn", "_dns_host", "socket_options")),
+        ("urllib3", urllib3_version, connection, ("is_connected", "source_address")),
+        ("urllib3", urllib3_version, HTTPConnectionPool, ("_put_conn", "ConnectionCls")),
+        ("urllib3", urllib3_version, PoolManager(), ("pool_classes_by_scheme", "pools")),
+        ("urllib3", urllib3_version, urllib3.HTTPResponse(), ("_original_response",)),
+        ("requests", requests.__version__, HTTPAdapter, ("init_poolmanager", "proxy_manager_for")),
+        ("Python", platform.python_version(), HTTPConnection, ("response_class", "send")),
+    ]
+    for library, version, owner, names in needed:
+        for name in names:
+            if not hasattr(owner, name):
+                raise ImportError(
+                    f"pi_native does not work with {library} {version}, which has no {name}: "
+                    f"install a version of {library} that the requirements of pi_native allow"
+                )
+
+
+check_private_names()
