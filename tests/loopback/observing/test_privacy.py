@@ -242,14 +242,15 @@ def test_a_failure_while_sending_does_not_show_the_key(
     monkeypatch: pytest.MonkeyPatch, session: requests.Session, via: str
 ) -> None:
     """When the very write of the headers fails, in whose frames the key stands, none is shown."""
-    sendall = socket.socket.sendall
+    name = "sendall" if via == "session" else "send"
+    original = getattr(socket.socket, name)
 
-    def broken(sock: socket.socket, data: Any, *flags: int) -> None:
+    def broken(sock: socket.socket, data: Any, *flags: int) -> Any:
         if bytes(data[:5]) == b"POST ":
             raise OSError(113, "No route to host")
-        sendall(sock, data, *flags)
+        return original(sock, data, *flags)
 
-    monkeypatch.setattr(socket.socket, "sendall", broken, raising=False)
+    monkeypatch.setattr(socket.socket, name, broken, raising=False)
     given = session if via == "session" else None
     with Peer(answers()) as peer, Client(peer.url, KEY, max_retries=0, session=given) as client:
         exc = fail("", client)
