@@ -11,7 +11,7 @@ import pi_native
 
 def on_config(config: Any) -> Any:
     """Set the values of the site that have their home elsewhere."""
-    config["copyright"] = f"pi_native {pi_native.__version__}"
+    config["site_name"] += f" {pi_native.__version__}"
     repository = _repository(Path(config["config_file_path"]).parent / "setup.cfg")
     if repository is not None:
         config["repo_url"] = repository
