@@ -66,7 +66,7 @@ class Example:
 
     @property
     def is_test_file(self) -> bool:
-        """Whether the block is a file for pytest."""
+        """True for a block that is a file for pytest."""
         return "\ndef test_" in self.source
 
 
