@@ -12,6 +12,10 @@
 
 import os as _os
 
+from ._batch.batch import Batch
+from ._batch.progress import Progress
+from ._batch.result import BatchResult
+from ._batch.rules.budget import Budget
 from ._client import Client, stream_pi_native
 from ._config import Setting
 from ._conversation import Conversation
@@ -97,7 +101,10 @@ __all__ = [
     "AssistantMessageEventStream",
     "AuthGatewayError",
     "AuthenticationError",
+    "Batch",
+    "BatchResult",
     "Block",
+    "Budget",
     "BudgetError",
     "Client",
     "ConfigurationError",
@@ -126,6 +133,7 @@ __all__ = [
     "ModelCost",
     "ModelInfo",
     "PiNativeError",
+    "Progress",
     "ProviderError",
     "RateLimitError",
     "RedactedThinkingContent",

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import attrs
 
@@ -28,14 +28,21 @@ from .errors import ConfigurationError
 
 if TYPE_CHECKING:
     import threading
+    from concurrent.futures import Executor
 
     import requests
     from typing_extensions import Self
+
+    from ._batch.batch import Batch
+    from ._batch.progress import Progress
+    from ._batch.rules.budget import Budget
 
 
 _CONNECT_SECONDS = 10.0
 
 T = TypeVar("T")
+R = TypeVar("R")
+Item = TypeVar("Item")
 Prompt = str | Message | Sequence[Message] | Context
 
 
@@ -58,7 +65,7 @@ def stream_pi_native(
     _expect(context, Context, "context")
     options = StreamOptions() if options is None else options
     _expect(options, StreamOptions, "options")
-    _expect_signal(options.signal)
+    expect_signal(options.signal)
     transport = shared_transport() if options.session is None else Transport(options.session)
     return start_call(model, context, options, transport)
 
@@ -215,6 +222,104 @@ class Client:
         turn = self.stream(model, prompt, system=system, tools=tools, signal=signal, **options)
         return turn._result_alone().raise_for_error()
 
+    def map(
+        self,
+        model: str | Model,
+        prompts: Iterable[Prompt],
+        *,
+        system: str | Sequence[str] | None = None,
+        tools: Sequence[Tool] | None = None,
+        executor: Executor | None = None,
+        concurrency: int = 8,
+        ordered: bool = True,
+        retries: int = 4,
+        patience: float = 600.0,
+        budget: float | Budget | None = None,
+        save: str | os.PathLike[str] | None = None,
+        on_error: Literal["raise", "keep"] = "raise",
+        progress: bool | Callable[[Progress], object] = False,
+        signal: AbortSignal | threading.Event | None = None,
+        **options: Any,
+    ) -> Batch[str]:
+        """Make a turn for each prompt, several at once; return a `Batch` of their results.
+
+        `model`, `system`, `tools` and `options` are those of `complete`; `prompts` is read as turns
+        are started, so that it may be a generator.
+
+        * `executor`: any `concurrent.futures.Executor`; None: threads of this process.
+          `concurrency`: at most so many turns are in flight; refusals make it fewer for a while.
+        * `ordered`: results come in the order of the prompts; False: as they are finished.
+        * `retries`: how often a failed turn is sent again. Refusals do not count: refused turns are
+          sent again until none was answered for `patience` seconds.
+        * `budget`: US dollars, or a `Budget`. No turn starts beyond it.
+        * `save`: a file that keeps the answers; the next call with it sends only what is missing.
+        * `on_error`: "raise" ends the batch with the first failed turn's error, "keep" makes it a
+          result with an `error`.
+        * `progress`: True shows it on the screen; a function is called with each `Progress`.
+        * `signal` cancels the batch.
+
+        Raises `ConfigurationError`, `TypeError` and `OSError` for bad arguments, before any turn.
+
+            >>> batch = Client().map("acme/parrot", ["Why?", "Why not?"], save="answers.jsonl")
+            >>> [result.value for result in batch]
+            ['Because of the air.', 'Because of the air.']
+        """
+        from ._batch.calls import BatchOptions, map_prompts  # a later room; see test_layers.py
+
+        settings = BatchOptions(
+            executor=executor,
+            concurrency=concurrency,
+            ordered=ordered,
+            retries=retries,
+            patience=patience,
+            budget=budget,
+            on_error=on_error,
+            progress=progress,
+            signal=signal,
+        )
+        return map_prompts(self, model, prompts, settings, save, system, tools, options)
+
+    def map_tasks(
+        self,
+        task: Callable[[Client, Item], R],
+        items: Iterable[Item],
+        *,
+        executor: Executor | None = None,
+        concurrency: int = 8,
+        ordered: bool = True,
+        retries: int = 4,
+        patience: float = 600.0,
+        budget: float | Budget | None = None,
+        on_error: Literal["raise", "keep"] = "raise",
+        progress: bool | Callable[[Progress], object] = False,
+        signal: AbortSignal | threading.Event | None = None,
+    ) -> Batch[R]:
+        """Call `task(client, item)` for each item, several at once; return a `Batch` of the values.
+
+        The arguments are those of `map`. A task may make several turns with the client that it is
+        given; when one of them is refused, the task runs again from its start. For workers in other
+        processes the task must be a function of a module.
+
+            >>> def shout(client, word):
+            ...     return client.complete("acme/parrot", word).text.upper()
+            >>> [result.value for result in Client().map_tasks(shout, ["Why?"])]
+            ['BECAUSE OF THE AIR.']
+        """
+        from ._batch.calls import BatchOptions, map_items
+
+        settings = BatchOptions(
+            executor=executor,
+            concurrency=concurrency,
+            ordered=ordered,
+            retries=retries,
+            patience=patience,
+            budget=budget,
+            on_error=on_error,
+            progress=progress,
+            signal=signal,
+        )
+        return map_items(self, task, items, settings)
+
     def models(self) -> list[ModelInfo]:
         """The models that the gateway offers."""
         answer = self._ask("/v1/models", ModelList)
@@ -289,7 +394,7 @@ class Client:
         keep: Callable[[AssistantMessage], object] | None = None,
     ) -> AssistantMessageEventStream:
         settings = StreamOptions(**{"api_key": self._api_key, **self._defaults, **options})
-        _expect_signal(settings.signal)
+        expect_signal(settings.signal)
         transport = self._transport_for(settings)
         try:
             chosen = self._model(model)
@@ -330,7 +435,7 @@ def _expect(value: object, kind: type, name: str) -> None:
         raise TypeError(f"{name} must be a {kind.__name__}, not {type(value).__name__}")
 
 
-def _expect_signal(signal: object) -> None:
+def expect_signal(signal: object) -> None:
     if signal is None or isinstance(signal, AbortSignal) or hasattr(signal, "is_set"):
         return
     kind = type(signal).__name__

@@ -1,0 +1,1 @@
+"""Many turns with one client: pacing, order, resume, budget and progress."""

@@ -1,0 +1,165 @@
+"""From the arguments of `map` and `map_tasks` to a batch, all checked before the first turn."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Executor
+from typing import TYPE_CHECKING, Any, Literal
+
+import attrs
+
+from .._client import Client, context_of, expect_signal
+from .._http.timeouts import resolve_timeouts
+from .._protocol.request import turn_request
+from .._types.base import WireObject
+from .._types.messages import AssistantMessage
+from .._types.options import StreamOptions
+from .._types.request import Context, Model, Tool
+from ..errors import ConfigurationError
+from .attempt_client import ClientHandle
+from .batch import Batch
+from .display import make_display
+from .executors import check_executor
+from .flights import Flights
+from .progress import Progress
+from .rules.budget import Account, Budget, as_budget
+from .rules.driver import Driver
+from .run import Plan, Run
+from .saving.keys import KeyMaker
+from .saving.save_file import SaveFile
+from .source import PromptSource, Source, TaskSource
+
+if TYPE_CHECKING:
+    import threading
+
+    from .._threads.abort import AbortSignal
+
+OnError = Literal["raise", "keep"]
+
+
+@attrs.frozen(kw_only=True)
+class BatchOptions:
+    """The arguments that `map` and `map_tasks` share. Raises `ConfigurationError`, `TypeError`."""
+
+    executor: Executor | None = None
+    concurrency: int = 8
+    ordered: bool = True
+    retries: int = 4
+    patience: float = 600.0
+    budget: float | Budget | None = None
+    on_error: OnError = "raise"
+    progress: bool | Callable[[Progress], object] = False
+    signal: AbortSignal | threading.Event | None = None
+
+    def __attrs_post_init__(self) -> None:
+        _expect_count("concurrency", self.concurrency, 1)
+        _expect_count("retries", self.retries, 0)
+        if not _is_number(self.patience) or not self.patience >= 0:
+            raise ConfigurationError(
+                f"patience must be a number of seconds, 0 or more, not {self.patience!r:.60}"
+            )
+        if self.on_error not in ("raise", "keep"):
+            raise ConfigurationError(f'on_error must be "raise" or "keep", not {self.on_error!r}')
+        expect_signal(self.signal)
+        if self.executor is not None:
+            check_executor(self.executor)
+
+
+def map_prompts(
+    client: Client,
+    model: str | Model,
+    prompts: Iterable[Any],
+    settings: BatchOptions,
+    save: str | os.PathLike[str] | None,
+    system: str | Sequence[str] | None,
+    tools: Sequence[Tool] | None,
+    options: Mapping[str, Any],
+) -> Batch[Any]:
+    """Return the batch of `Client.map`."""
+    _expect_many(prompts, "prompts")
+    if "max_retries" in options:
+        raise ConfigurationError("a batch has retries=..., and no max_retries")
+    shared = context_of([], system, tools)
+    keys = _checked_keys(client, model, shared, options)
+    source = PromptSource(
+        prompts, lambda prompt: context_of(prompt, system, tools), model, options, keys
+    )
+    source.check_all()
+    if save is not None:
+        source.save = SaveFile(save, keys.call)
+    return _start(client, source, settings, source.save)
+
+
+def map_items(
+    client: Client,
+    task: Callable[[Client, Any], Any],
+    items: Iterable[Any],
+    settings: BatchOptions,
+) -> Batch[Any]:
+    """Return the batch of `Client.map_tasks`."""
+    if not callable(task):
+        raise TypeError(f"task must be a function of a client and an item, not {task!r:.60}")
+    _expect_many(items, "items")
+    return _start(client, TaskSource(items, task), settings, None)
+
+
+def _start(
+    client: Client, source: Source, settings: BatchOptions, save: SaveFile | None
+) -> Batch[Any]:
+    try:
+        account = Account(as_budget(settings.budget))
+        driver = Driver(settings.concurrency, settings.retries, settings.patience, account)
+        plan = Plan(
+            source=source,
+            driver=driver,
+            account=account,
+            flights=Flights(settings.executor, settings.concurrency, ClientHandle(client), save),
+            concurrency=settings.concurrency,
+            ordered=settings.ordered,
+            keep_errors=settings.on_error == "keep",
+            save=save,
+            signal=settings.signal,
+            display=make_display(settings.progress),
+            value_of=_text_of,
+        )
+    except BaseException:
+        if save is not None:
+            save.close()
+        raise
+    return Batch(Run(plan), account)
+
+
+def _checked_keys(
+    client: Client, model: str | Model, shared: Context, options: Mapping[str, Any]
+) -> KeyMaker:
+    """Return the key maker of a call, after a check of its model and options."""
+    settings = StreamOptions(**{**client._defaults, **options})
+    resolve_timeouts(settings, os.environ)
+    chosen = client._model(model)
+    turn_request(chosen, shared, settings)
+    return KeyMaker(chosen, shared, StreamOptions(**options), into=None)
+
+
+def _text_of(message: AssistantMessage) -> str:
+    return message.text
+
+
+def _expect_many(values: object, name: str) -> None:
+    one = isinstance(values, (str, bytes, Mapping, WireObject))
+    if one or not isinstance(values, Iterable):
+        kind = type(values).__name__
+        raise TypeError(f"{name} must be an iterable with one entry a turn, not one {kind}")
+
+
+def _expect_count(name: str, value: object, least: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise ConfigurationError(
+            f"{name} must be a whole number, {least} or more, not {value!r:.60}"
+        )
+
+
+def _is_number(value: object) -> bool:
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return number and not math.isnan(value)  # type: ignore[arg-type]

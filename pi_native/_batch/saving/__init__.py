@@ -1,0 +1,1 @@
+"""The save file of a batch, by which a rerun resumes."""

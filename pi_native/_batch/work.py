@@ -1,0 +1,136 @@
+"""What a worker runs: one attempt at one prompt, or one run of a task. It can be pickled.
+
+The driver and the worker share no state. In the same process a unit carries the caller's context
+variables and a signal that cancels it; a pickle leaves both behind.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import pickle
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import attrs
+
+from .._client import Client
+from .._threads.abort import AbortSignal
+from .._types.messages import AssistantMessage, Usage
+from .._types.request import Context, Model
+from ..errors import PiNativeError
+from .attempt_client import AttemptClient, ClientHandle
+
+
+@attrs.define(eq=False)
+class Outcome:
+    """How one unit ended: a message or a task's value, or an error, or cancelled."""
+
+    value: Any = None
+    message: AssistantMessage | None = None
+    error: BaseException | None = None
+    usage: Usage | None = None
+    attempts: int = 0
+    seconds: float = 0.0
+    cancelled: bool = False
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = {a.name: getattr(self, a.name) for a in attrs.fields(Outcome)}
+        if self.error is not None:
+            state["error"] = _picklable(self.error)
+        return state
+
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        for name, value in state.items():
+            setattr(self, name, value)
+
+
+@attrs.frozen(eq=False)
+class TurnCall:
+    """One turn: `client.complete` with a context."""
+
+    model: str | Model
+    context: Context
+    options: Mapping[str, Any]
+
+    def run(self, client: Client) -> tuple[Any, AssistantMessage | None]:
+        """Make the turn; return no value, and the message."""
+        stream = client._start_turn(self.model, self.context, self.options)
+        return None, stream._result_alone().raise_for_error()
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A key that was given as an option stays here, as the client's own key does.
+        options = {name: value for name, value in self.options.items() if name != "api_key"}
+        return {"model": self.model, "context": self.context, "options": options}
+
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        for name, value in state.items():
+            object.__setattr__(self, name, value)
+
+
+@attrs.frozen(eq=False)
+class TaskCall:
+    """One run of a task of the caller with one item."""
+
+    task: Callable[[Client, Any], Any]
+    item: Any
+
+    def run(self, client: Client) -> tuple[Any, AssistantMessage | None]:
+        """Run the task; return its value, and no message."""
+        return self.task(client, self.item), None
+
+
+@attrs.define(eq=False)
+class WorkUnit:
+    """One attempt. `index` and `attempt` make units of equal prompts differ."""
+
+    index: int
+    attempt: int
+    handle: ClientHandle
+    call: TurnCall | TaskCall
+    signal: AbortSignal | None = None
+    variables: contextvars.Context | None = None
+
+    def __getstate__(self) -> tuple[Any, ...]:
+        return self.index, self.attempt, self.handle, self.call
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        self.index, self.attempt, self.handle, self.call = state
+        self.signal = self.variables = None
+
+
+def run_unit(unit: WorkUnit) -> Outcome:
+    """Run one unit to its end; what it raises is in the outcome."""
+    if unit.variables is None:
+        return _run(unit)
+    return unit.variables.run(_run, unit)
+
+
+def _run(unit: WorkUnit) -> Outcome:
+    started = time.monotonic()
+    outcome = Outcome()
+    client = AttemptClient(unit.handle.client, unit.signal)
+    try:
+        unit.handle.check_key()
+        outcome.value, outcome.message = unit.call.run(client)
+    except KeyboardInterrupt:  # a terminal sends Ctrl-C to worker processes as well
+        outcome.cancelled = True
+    except Exception as exc:  # noqa: BLE001 - it belongs to the prompt, not to the worker
+        outcome.error = exc
+        outcome.cancelled = _is_cancel(exc, unit.signal)
+    outcome.attempts, outcome.usage = client.finish()
+    outcome.seconds = time.monotonic() - started
+    return outcome
+
+
+def _is_cancel(error: BaseException, signal: AbortSignal | None) -> bool:
+    return signal is not None and signal.aborted and isinstance(error, PiNativeError)
+
+
+def _picklable(error: BaseException) -> BaseException:
+    """Return the error, or its text in a `RuntimeError`: one that cannot be read breaks a pool."""
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception:  # noqa: BLE001 - it comes from the error's own methods
+        return RuntimeError(f"{type(error).__name__}: {error}")
+    return error
