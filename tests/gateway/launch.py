@@ -67,7 +67,7 @@ def running_gateway() -> Iterator[Gateway]:
     bun = find_bun()
     with tempfile.TemporaryDirectory() as home, open(Path(home, "stderr"), "w+b") as stderr:
         process = subprocess.Popen(
-            [bun, "server.ts"],
+            [bun, "--preload", "./natives.ts", "server.ts"],
             cwd=HERE,
             env=_environment(home),
             stdin=subprocess.PIPE,

@@ -163,7 +163,7 @@ const gateway = startAuthGateway({
 	storage: storage as any,
 	bind: "127.0.0.1:0",
 	bearerTokens: [token],
-	version: "18.2.3",
+	version: "18.2.11",
 	resolveModel: (id) => models.find((model) => `${model.provider}/${model.id}` === id) as any,
 	listModels: () => models as any,
 });
