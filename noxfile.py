@@ -66,7 +66,17 @@ def test_all(session: nox.Session) -> None:
     with session.chdir("tests/gateway"):
         session.run("npm", "ci", "--no-audit", "--no-fund", "--loglevel=error", external=True)
     session.run(
-        *("python", "-m", "pytest", *TESTS, "-m", "", "--cov", "--cov-report=term"),
+        *(
+            "python",
+            "-m",
+            "pytest",
+            *TESTS,
+            "-m",
+            "",
+            "--hypothesis-profile=thorough",
+            "--cov",
+            "--cov-report=term",
+        ),
         *session.posargs,
         env={
             "PI_NATIVE_REQUIRE_GATEWAY": "1",
