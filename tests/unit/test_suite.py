@@ -19,6 +19,7 @@ FILES = {
 PRIVATE = {
     "conftest.py": "closes the pooled connections before it looks for open sockets",
     "loopback/conftest.py": "shortens the wait before a retry",
+    "loopback/batch/test_map.py": "shortens the wait before a retry",
     "loopback/cancel/test_cancel.py": "not converted yet",
     "loopback/cancel/test_real_threads.py": "not converted yet",
     "loopback/cli/test_cli.py": "not converted yet",
