@@ -1,12 +1,12 @@
-"""A deadline is an abort made by a clock: one watchdog thread keeps all the clocks of a process.
+"""Timers: one thread per process runs the functions of all time limits.
 
-Sockets have no timeouts of their own here. A socket timeout counts from the last byte, so that
-keep-alives hide a stall, and it cannot bound DNS, TLS and several reads together; a timer that cuts
-the connection can. Moving a deadline is two assignments: the timer stays where it is in the
-watchdog's heap, and is put back when it comes up too early.
+A socket has no time limit of its own here. A socket timeout counts from the last byte, so
+keep-alives hide a stall, and it cannot bound a look-up, a TLS handshake and several reads together.
+A timer that cuts the connection can.
 
-The watchdog is also the one who takes a lock that a signal handler or a finaliser must not wait
-for (`soon`). Its inbox is a `SimpleQueue`, the one queue whose `put` may interrupt itself.
+The thread takes timers and actions from a `SimpleQueue`, the one queue whose `put` may run on top
+of itself, as in a signal handler. No code of the user runs in this thread: it would delay every
+time limit of the process.
 """
 
 from __future__ import annotations
@@ -17,104 +17,113 @@ import logging
 import os
 import queue
 import threading
-import time
 from collections.abc import Callable
 
 from ..errors import TimeoutPhase
 from . import abort as _abort
+from .clock import monotonic
 from .real_threads import require_real_threads
 
 _log = logging.getLogger("pi_native")
 _NEVER = float("inf")
-_POLL_SECONDS = 0.02  # a plain threading.Event is to be noticed within 50 ms
+_POLL_SECONDS = 0.02  # a plain threading.Event is noticed within 50 ms
 _COMPACT_FROM = 256
-# A process that was stopped (Ctrl-Z, a paused container), or whose interpreter was held up, finds
-# its deadline passed, and the answer, which has come meanwhile, unread. So before a phase that
-# comes up so late is over, the worker gets a moment to read.
+_LONGEST_WAIT = 3600.0  # a lock cannot be waited for longer than threading.TIMEOUT_MAX
+
+# A process that was stopped (Ctrl-Z, a paused container) finds its limits exceeded and the response
+# unread. So a lenient timer that is late by this much gives the worker thread a moment to read.
 _LATE_SECONDS = 0.5
 _MOMENT_SECONDS = 1.0
-_LONGEST_WAIT = 3600.0  # a lock refuses to be waited for longer than threading.TIMEOUT_MAX
+
+Action = Callable[[], object]
 
 
 class Timer:
-    """Runs a function once, in the watchdog's thread, unless it is moved or cancelled before.
+    """Runs a function once in the timer thread, unless it is moved or cancelled before.
 
-    A lenient one that comes up late gives whoever may move it a moment to do so.
+    A timer that is moved to a later time stays where it is in the thread's heap, and is queued
+    again when it comes up too early: a turn moves its timer with every event.
     """
 
-    __slots__ = ("_fire", "_inbox", "_not_before", "_queued_for", "lenient", "when")
+    __slots__ = ("_action", "_had_moment", "_inbox", "_lenient", "_lock", "_queued_for", "when")
 
-    def __init__(self, inbox: queue.SimpleQueue[Timer | Callable[[], object]]) -> None:
+    def __init__(self, inbox: queue.SimpleQueue[Timer | Action], *, lenient: bool = False) -> None:
         self._inbox = inbox
-        self.lenient = False
-        self._not_before = 0.0
-        self._fire: Callable[[], object] | None = None
-        self._queued_for = _NEVER
+        self._lenient = lenient
+        # Makes a move and a queueing one step each. No callback runs while it is held.
+        self._lock = threading.Lock()
+        self._action: Action | None = None
         self.when = _NEVER
-
-    def start(self, seconds: float, fire: Callable[[], object]) -> None:
-        """Run `fire()` in `seconds` from now, instead of what was planned before."""
-        self._fire = fire
-        self.postpone(seconds)
-
-    def postpone(self, seconds: float) -> None:
-        """Count again from now."""
-        self._not_before = 0.0
-        self.when = when = time.monotonic() + seconds
-        if when < self._queued_for:
-            self._queued_for = when
-            self._inbox.put(self)
-
-    def cancel(self) -> None:
-        """Forget what was planned. It may be running at this moment."""
-        self._fire = None
+        self._queued_for = _NEVER
+        self._had_moment = False
 
     @property
     def cancelled(self) -> bool:
-        """Whether nothing is planned."""
-        return self._fire is None
+        """True when nothing is planned."""
+        return self._action is None
 
-    def queue(self) -> float:
-        """Note that it is going to be queued, and return for when."""
-        # Cleared before `when` is read: whoever moves the timer meanwhile sees it and queues it.
-        self._queued_for = _NEVER
-        self._queued_for = when = max(self.when, self._not_before)
-        return when
+    def start(self, seconds: float, action: Action) -> None:
+        """Run `action()` in `seconds` from now, instead of an earlier plan."""
+        self._plan(seconds, action)
 
-    def tidy_away(self) -> bool:
-        """Note that it is not queued any more; returns whether it was started meanwhile."""
-        self._queued_for = _NEVER
-        return self._fire is not None
+    def postpone(self, seconds: float) -> None:
+        """Run the planned action in `seconds` from now."""
+        self._plan(seconds, None)
 
-    def come_up(self, now: float) -> bool:
-        """Run if due; returns whether the timer must be queued again."""
-        self._queued_for = _NEVER
-        if self._fire is None:
-            return False
-        when = self.when
-        if when > now:
-            return True
-        if self.lenient and now - when > _LATE_SECONDS and self._not_before < when:
-            self._not_before = now + _MOMENT_SECONDS
-            return True
-        fire, self._fire = self._fire, None
-        if fire is not None:
-            _run(fire)
-        return False
+    def cancel(self) -> None:
+        """Drop the plan. Its action may be running at this moment."""
+        with self._lock:
+            self._action = None
+
+    def _plan(self, seconds: float, action: Action | None) -> None:
+        with self._lock:
+            self._action = action or self._action
+            self._had_moment = False
+            self.when = monotonic() + seconds
+            must_queue = self.when < self._queued_for
+            if must_queue:
+                self._queued_for = self.when
+        if must_queue:
+            self._inbox.put(self)
+
+    # The timer thread's side.
+
+    def queue(self) -> float | None:
+        """Return the time to queue the timer for; None if nothing is planned."""
+        with self._lock:
+            return self._queue()
+
+    def come_up(self, queued_for: float, now: float) -> tuple[Action | None, float | None]:
+        """Return the action to run now, if it is due, and the time to queue the timer for."""
+        with self._lock:
+            if queued_for != self._queued_for:
+                return None, None  # an entry for another time has replaced this one
+            if self._lenient and not self._had_moment and now - self.when > _LATE_SECONDS:
+                self._had_moment = True
+                self.when = now + _MOMENT_SECONDS
+            if self.when > now:
+                return None, self._queue()
+            action, self._action = self._action, None
+            self._queued_for = _NEVER
+            return action, None
+
+    def _queue(self) -> float | None:
+        self._queued_for = _NEVER if self._action is None else self.when
+        return None if self._action is None else self.when
 
 
 class TimerThread:
-    """The thread that all timers run in. It starts with the first one and then stays, asleep."""
+    """The thread that all timers run in. It starts with the first timer and then stays."""
 
     def __init__(self) -> None:
-        self._inbox: queue.SimpleQueue[Timer | Callable[[], object]] = queue.SimpleQueue()
+        self._inbox: queue.SimpleQueue[Timer | Action] = queue.SimpleQueue()
         self._heap: list[tuple[float, int, Timer]] = []
         self._order = itertools.count()
         self._starting = threading.Lock()
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Have the thread running. Called before `soon` can be needed, as that must not block."""
+        """Start the thread. Called before `soon` can be needed, as that must not block."""
         if self._thread is not None:
             return
         require_real_threads()
@@ -124,88 +133,91 @@ class TimerThread:
                 thread.start()
                 self._thread = thread
 
-    def timer(self) -> Timer:
-        """A new timer, not started yet."""
+    def timer(self, *, lenient: bool = False) -> Timer:
+        """Return a timer that is not started yet."""
         self.start()
-        return Timer(self._inbox)
+        return Timer(self._inbox, lenient=lenient)
 
-    def call_later(self, seconds: float, fire: Callable[[], object]) -> Timer:
-        """Run `fire()` in `seconds`; the timer can be moved or cancelled."""
+    def call_later(self, seconds: float, action: Action) -> Timer:
+        """Run `action()` in `seconds`; the timer can be moved or cancelled."""
         timer = self.timer()
-        timer.start(seconds, fire)
+        timer.start(seconds, action)
         return timer
 
-    def soon(self, action: Callable[[], object]) -> None:
-        """Run `action()` in the watchdog's thread. Never blocks, wherever it is called from."""
+    def soon(self, action: Action) -> None:
+        """Run `action()` in the timer thread. Never blocks, also in a signal handler."""
         self._inbox.put(action)
 
     def _run(self) -> None:
         while True:
-            self._take_in(self._wait())
-            self._fire_due()
+            item = self._next_item()
+            if isinstance(item, Timer):
+                self._queue(item)
+                self._compact()
+            elif item is not None:
+                _call(item)
+            self._run_due()
 
-    def _wait(self) -> Timer | Callable[[], object] | None:
-        if not self._heap:
-            return self._inbox.get()
+    def _next_item(self) -> Timer | Action | None:
+        """Return the next item of the inbox; None when a timer is due."""
+        wait = _LONGEST_WAIT
+        if self._heap:
+            wait = min(wait, max(0.0, self._heap[0][0] - monotonic()))
         try:
-            wait = max(0.0, self._heap[0][0] - time.monotonic())
-            return self._inbox.get(timeout=min(wait, _LONGEST_WAIT))
+            return self._inbox.get(timeout=wait)
         except queue.Empty:
             return None
 
-    def _take_in(self, item: Timer | Callable[[], object] | None) -> None:
-        if isinstance(item, Timer):
-            self._queue(item)
-            self._compact()
-        elif item is not None:
-            _run(item)
-
     def _queue(self, timer: Timer) -> None:
-        heapq.heappush(self._heap, (timer.queue(), next(self._order), timer))
+        self._push(timer, timer.queue())
+
+    def _push(self, timer: Timer, when: float | None) -> None:
+        if when is not None:
+            heapq.heappush(self._heap, (when, next(self._order), timer))
 
     def _compact(self) -> None:
-        # A finished turn leaves its timers behind, due in minutes; many short turns would pile up.
+        # A finished turn leaves its timers behind, due in minutes; many short turns would add up.
         if len(self._heap) >= _COMPACT_FROM and not len(self._heap) & (len(self._heap) - 1):
-            entries, self._heap = self._heap, []
-            for entry in entries:
-                if not entry[2].cancelled or entry[2].tidy_away():
-                    self._heap.append(entry)
-            heapq.heapify(self._heap)
-
-    def _fire_due(self) -> None:
-        now = time.monotonic()
-        while self._heap and self._heap[0][0] <= now:
-            timer = heapq.heappop(self._heap)[2]
-            if timer.come_up(now):
+            timers = {id(entry[2]): entry[2] for entry in self._heap}
+            self._heap = []
+            for timer in timers.values():
                 self._queue(timer)
 
+    def _run_due(self) -> None:
+        now = monotonic()
+        while self._heap and self._heap[0][0] <= now:
+            queued_for, _, timer = heapq.heappop(self._heap)
+            action, again = timer.come_up(queued_for, now)
+            self._push(timer, again)
+            if action is not None:
+                _call(action)
 
-def _run(action: Callable[[], object]) -> None:
+
+def _call(action: Action) -> None:
     try:
         action()
-    except Exception:  # noqa: BLE001 - one broken callback must not stop every stream's clock
-        _log.exception("a deadline's callback raised")
+    except BaseException:  # noqa: BLE001 - not even SystemExit may end this thread
+        _log.exception("the action of a timer raised")
 
 
 _timer_thread = TimerThread()
 
 
 def timer_thread() -> TimerThread:
-    """The process's watchdog."""
+    """Return the process's timer thread."""
     return _timer_thread
 
 
 class PhaseClock:
-    """One deadline that is moved along with the phases of a call."""
+    """One time limit, which moves along with the phases of a call."""
 
     def __init__(self, expired: Callable[[TimeoutPhase, float], object]) -> None:
-        self._timer = timer_thread().timer()
-        self._timer.lenient = True
+        self._timer = timer_thread().timer(lenient=True)
         self._expired = expired
         self._limit: float | None = None
 
     def enter(self, phase: TimeoutPhase, limit: float | None) -> None:
-        """Leave the phase before, and give this one `limit` seconds; None is no limit."""
+        """Leave the earlier phase, and give this one `limit` seconds; None is no limit."""
         self._limit = limit
         if limit is None:
             self._timer.cancel()
@@ -218,27 +230,27 @@ class PhaseClock:
             self._timer.postpone(self._limit)
 
     def stop(self) -> None:
-        """No phase has a limit any more."""
+        """Leave the phase without entering another."""
         self._timer.cancel()
 
     def close(self) -> None:
-        """Stop for good, and let go of what would have been told."""
+        """Stop for good, and let go of the callback."""
         self._timer.cancel()
         self._expired = lambda _phase, _limit: None
 
 
-def watch_event(event: threading.Event, then: Callable[[], object]) -> Callable[[], None]:
-    """Run `then()` soon after a plain event is set; returns a function that stops looking.
+def watch_event(event: threading.Event, then: Action) -> Callable[[], None]:
+    """Run `then()` soon after a plain event is set; return a function that stops watching.
 
-    A `threading.Event` tells nobody when it is set, so it is looked at every 20 ms.
+    A `threading.Event` has no listeners, so it is looked at every 20 ms.
     """
     return _EventWatch(event, then).stop
 
 
 class _EventWatch:
-    def __init__(self, event: threading.Event, then: Callable[[], object]) -> None:
+    def __init__(self, event: threading.Event, then: Action) -> None:
         self._event = event
-        self._then: Callable[[], object] | None = then
+        self._then: Action | None = then
         self._timer = timer_thread().timer()
         self._timer.start(_POLL_SECONDS, self._look)
 
@@ -257,11 +269,11 @@ class _EventWatch:
 
 
 def _renew_after_fork() -> None:
-    # The thread did not come along, and the inbox may have been copied in mid-operation.
+    # The child has no timer thread, and the inbox may have been copied in the middle of a step.
     global _timer_thread
     _timer_thread = TimerThread()
 
 
-_abort.set_clock(lambda seconds, fire: timer_thread().call_later(seconds, fire))
+_abort.set_clock(lambda seconds, action: timer_thread().call_later(seconds, action))
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_renew_after_fork)

@@ -7,14 +7,18 @@ import gc
 import logging
 import pickle
 import signal
+import sys
 import threading
+import time
+import types
 import weakref
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
 from pi_native import AbortController, AbortError, AbortSignal
-from pi_native._threads.abort import as_exception
+from pi_native._threads.abort import _Waiter, as_exception
 
 from ...programs import run
 from ..races import race
@@ -290,11 +294,11 @@ def test_a_derived_signal_is_not_kept_alive() -> None:
     source = AbortController()
     derived = AbortSignal.any([source.signal])
     gone = weakref.ref(derived)
-    before = len(source.signal._listeners)
+    before = len(source.signal._entries)
     del derived
     gc.collect()
     assert gone() is None
-    assert len(source.signal._listeners) == before - 1
+    assert len(source.signal._entries) == before - 1
     source.abort()
     assert source.signal.aborted
 
@@ -361,7 +365,7 @@ def test_many_derived_signals_leave_nothing_behind() -> None:
     for _ in range(1000):
         AbortSignal.any([source.signal, AbortController().signal])
     gc.collect()
-    assert len(source.signal._listeners) < 10
+    assert len(source.signal._entries) < 10
 
 
 def test_a_dropped_derived_signal_misses_nothing_it_needs() -> None:
@@ -438,22 +442,124 @@ def test_abort_from_a_signal_handler() -> None:
     assert heard == ["heard"]
 
 
-def test_abort_on_top_of_a_wait_that_holds_its_lock() -> None:
-    """A handler may abort in the very instant in which the wait below it holds the event's lock."""
+def run_with(
+    act: Callable[[], object], at: int, functions: tuple[str, ...], run: Callable[[], object]
+) -> bool:
+    """Run `run()`, and `act()` before the line number `at` of these functions; return if it ran."""
+    lines = 0
+
+    def trace(frame: types.FrameType, event: str, _: object) -> Any:
+        nonlocal lines
+        if frame.f_code.co_name not in functions or not frame.f_code.co_filename.endswith(
+            "abort.py"
+        ):
+            return None
+        if event == "line":
+            lines += 1
+            if lines == at:
+                act()
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        run()
+    finally:
+        sys.settrace(before)
+    return lines >= at
+
+
+def test_abort_on_top_of_every_line_of_wait() -> None:
+    """A signal handler that aborts anywhere within `wait` ends that wait."""
+    line = 1
+    while True:
+        controller = AbortController()
+        woken: list[bool] = []
+        ran = run_with(
+            lambda c=controller: c.abort("handler"),  # type: ignore[misc]
+            line,
+            ("wait", "_wait_for"),
+            lambda c=controller, w=woken: w.append(c.signal.wait(0.05)),  # type: ignore[misc]
+        )
+        if not ran:
+            break
+        assert woken == [True]
+        line += 1
+    assert line > 5
+
+
+def test_an_interrupt_at_any_line_of_abort_leaves_no_thread_waiting() -> None:
+    """If Ctrl-C comes after the decision, waiting threads are woken and listeners called.
+
+    Only the listener that the interrupt stops may be missing.
+    """
+    line = 1
+    while True:
+        controller = AbortController()
+        heard: list[int] = []
+        for number in range(3):
+            controller.signal.add_listener(functools.partial(heard.append, number))
+        woken = threading.Lock()
+        woken.acquire()
+        controller.signal._entries[_Waiter()] = woken.release
+
+        def interrupt() -> None:
+            raise KeyboardInterrupt
+
+        abort = functools.partial(controller.abort, "enough")
+        try:
+            ran = run_with(interrupt, line, ("_abort", "_publish", "_call"), abort)
+        except KeyboardInterrupt:
+            ran = True
+        if not ran:
+            break
+        if controller.signal.aborted:
+            missing = 3 - len(heard) + (not woken.acquire(blocking=False))
+            assert missing <= 1, f"line {line}"
+            assert controller.signal.wait(0)
+        line += 1
+    assert line > 10
+
+
+@pytest.mark.parametrize("raised", [SystemExit, KeyboardInterrupt])
+def test_a_listener_that_ends_the_program_does_not_silence_the_others(
+    raised: type[BaseException],
+) -> None:
+    """`SystemExit` of a listener reaches the caller of `abort()` after the others have run."""
     controller = AbortController()
+    heard: list[str] = []
 
-    class Interrupted(threading.Event):
-        def wait(self, timeout: float | None = None) -> bool:
-            with self._cond:  # type: ignore[attr-defined]  # as the real one does
-                controller.abort("handler")
-            return super().wait(timeout)
+    def leave() -> None:
+        raise raised
 
-    controller.signal._event = Interrupted()
-    waiter = threading.Thread(target=controller.signal.wait, args=(10,), daemon=True)
+    controller.signal.add_listener(lambda: heard.append("before"))
+    controller.signal.add_listener(leave)
+    controller.signal.add_listener(leave)
+    controller.signal.add_listener(lambda: heard.append("after"))
+    with pytest.raises(raised):
+        controller.abort()
+    assert heard == ["before", "after"]
+
+
+def test_threads_that_wait_are_woken_before_listeners_run() -> None:
+    """A slow listener does not hold up a thread that waits for the signal."""
+    controller = AbortController()
+    woken = threading.Event()
+    entered = threading.Event()
+
+    def wait() -> None:
+        entered.set()
+        controller.signal.wait(20)
+        woken.set()
+
+    controller.signal.add_listener(lambda: woken.wait(20))
+    waiter = threading.Thread(target=wait)
     waiter.start()
-    waiter.join(10)
-    assert not waiter.is_alive()
-    assert controller.signal.reason == "handler"
+    assert entered.wait(20)
+    began = time.monotonic()
+    controller.abort()
+    waiter.join(20)
+    assert time.monotonic() - began < 10
 
 
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs POSIX timers")

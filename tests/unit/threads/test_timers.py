@@ -16,6 +16,7 @@ import pytest
 
 from pi_native import AbortSignal
 from pi_native._threads import timers as _deadlines
+from pi_native._threads.clock import monotonic
 from pi_native._threads.timers import PhaseClock, Timer, TimerThread, timer_thread, watch_event
 
 from ...conftest import wait_until
@@ -202,8 +203,16 @@ def test_a_timer_that_is_moved_before_the_watchdog_took_it_is_not_lost() -> None
     assert fired.event.wait(2)
 
 
+def come_up(timer: Timer, now: float) -> float | None:
+    """Let a queued timer come up at `now`; return the time that it is queued for again."""
+    action, again = timer.come_up(timer._queued_for, now)
+    if action is not None:
+        action()
+    return again
+
+
 def test_a_timer_is_queued_again_for_its_new_time() -> None:
-    """A timer that comes up too early asks to be queued again; due or cancelled, it does not."""
+    """A timer that comes up too early is queued again; a due or cancelled one is not."""
     inbox: queue.SimpleQueue[Timer | Callable[[], object]] = queue.SimpleQueue()
     fired = Fired()
     timer = Timer(inbox)
@@ -212,62 +221,71 @@ def test_a_timer_is_queued_again_for_its_new_time() -> None:
     assert inbox.get_nowait() is timer
     timer.postpone(20)
     assert inbox.empty()
-    assert timer.come_up(time.monotonic() + 11)
+    assert come_up(timer, monotonic() + 11) == timer.when
     assert fired.times == []
     timer.postpone(5)
     assert inbox.get_nowait() is timer
-    assert not timer.come_up(time.monotonic() + 30)
+    assert come_up(timer, monotonic() + 30) is None
     assert len(fired.times) == 1
-    assert not timer.come_up(time.monotonic() + 30)
+    assert come_up(timer, monotonic() + 30) is None
     assert len(fired.times) == 1
 
 
-def lenient_timer(fired: Fired) -> Timer:
-    """A timer as the phases of a call have, due in ten seconds."""
+def test_an_entry_that_was_replaced_is_ignored() -> None:
+    """A timer that was moved to an earlier time runs once, though two entries come up."""
+    fired = Fired()
     timer = Timer(queue.SimpleQueue())
-    timer.lenient = True
+    timer.start(600, fired)
+    late = timer.when
+    timer.start(10, fired)
+    assert timer.come_up(late, late + 1) == (None, None)
+    assert come_up(timer, late + 1) is None
+    assert len(fired.times) == 1
+
+
+def lenient_timer(fired: Fired, *, lenient: bool = True) -> Timer:
+    """Return a timer as the phases of a call have, due in ten seconds."""
+    timer = Timer(queue.SimpleQueue(), lenient=lenient)
     timer.start(10, fired)
     return timer
 
 
 def test_a_lenient_timer_that_comes_up_late_gives_a_moment_once() -> None:
-    """Late, it is queued again for a second later, and runs if nobody has moved it by then."""
+    """A late one is queued again for a second later, and then runs if it was not moved."""
     fired = Fired()
     timer = lenient_timer(fired)
     late = timer.when + 60
-    assert timer.come_up(late)
-    assert timer.queue() == late + 1
+    assert come_up(timer, late) == late + 1
     assert fired.times == []
-    assert not timer.come_up(late + 1.5)
+    assert come_up(timer, late + 1.5) is None
     assert len(fired.times) == 1
 
 
 def test_a_lenient_timer_that_comes_up_in_time_runs() -> None:
-    """What is not very late gives no moment."""
+    """A timer that is a little late runs at once."""
     fired = Fired()
     timer = lenient_timer(fired)
-    assert not timer.come_up(timer.when + 0.4)
+    assert come_up(timer, timer.when + 0.4) is None
     assert len(fired.times) == 1
 
 
-def test_a_lenient_timer_that_is_moved_in_its_moment_starts_afresh() -> None:
-    """Moved, even to within the moment, it is due when it says, and lenient again."""
+def test_a_lenient_timer_that_is_moved_in_its_moment_is_lenient_again() -> None:
+    """A move, even to a time within the moment, counts, and the next lateness is forgiven too."""
     fired = Fired()
     timer = lenient_timer(fired)
-    assert timer.come_up(timer.when + 60)
+    assert come_up(timer, timer.when + 60)
     timer.postpone(0.2)
     assert timer.queue() == timer.when
-    assert timer.come_up(timer.when - 0.1)
-    assert timer.come_up(timer.when + 60)
+    assert come_up(timer, timer.when - 0.1)
+    assert come_up(timer, timer.when + 60)
     assert fired.times == []
 
 
 def test_other_timers_are_not_lenient() -> None:
     """A limit of the whole turn, or a caller's, is over when it is over."""
     fired = Fired()
-    timer = lenient_timer(fired)
-    timer.lenient = False
-    assert not timer.come_up(timer.when + 60)
+    timer = lenient_timer(fired, lenient=False)
+    assert come_up(timer, timer.when + 60) is None
     assert len(fired.times) == 1
 
 
@@ -281,6 +299,75 @@ def test_a_broken_callback_does_not_stop_the_others(caplog: pytest.LogCaptureFix
         assert after.wait()
     assert "ZeroDivisionError" in caplog.text
     assert "IndexError" in caplog.text
+
+
+@pytest.mark.parametrize("raised", [SystemExit, KeyboardInterrupt, GeneratorExit])
+def test_no_exception_ends_the_timer_thread(
+    raised: type[BaseException], caplog: pytest.LogCaptureFixture
+) -> None:
+    """After an action that raises SystemExit or the like, other timers still run."""
+    dog, after = TimerThread(), Fired()
+
+    def broken() -> None:
+        raise raised
+
+    with caplog.at_level(logging.ERROR, logger="pi_native"):
+        dog.soon(broken)
+        dog.call_later(0.001, broken)
+        dog.call_later(0.02, after)
+        assert after.wait()
+    assert caplog.text.count(f"{raised.__name__}") >= 2
+
+
+@pytest.mark.parametrize("raised", [SystemExit, KeyboardInterrupt, ValueError])
+def test_a_listener_of_a_timeout_that_raises_harms_no_other_timeout(
+    raised: type[BaseException], caplog: pytest.LogCaptureFixture
+) -> None:
+    """The exception of a listener is logged; the other listeners and timeouts are not affected."""
+    signal = AbortSignal.timeout(0.001)
+    heard = Fired()
+
+    def broken() -> None:
+        raise raised
+
+    with caplog.at_level(logging.ERROR, logger="pi_native"):
+        signal.add_listener(broken)
+        signal.add_listener(heard)
+        assert heard.wait()
+        assert AbortSignal.timeout(0.001).wait(LEFT)
+        assert wait_until(lambda: raised.__name__ in caplog.text)
+
+
+def test_a_slow_listener_of_a_timeout_delays_no_other_timeout() -> None:
+    """While a listener of one timeout blocks, other timeouts and timers run."""
+    signal, entered, leave = AbortSignal.timeout(0.001), Fired(), threading.Event()
+
+    def slow() -> None:
+        entered()
+        leave.wait(LEFT)
+
+    signal.add_listener(slow)
+    try:
+        assert entered.wait()
+        assert entered.threads[0].name != "stream-timer"
+        assert AbortSignal.timeout(0.001).wait(LEFT)
+        fired = Fired()
+        timer_thread().call_later(0.001, fired)
+        assert fired.wait()
+    finally:
+        leave.set()
+
+
+def test_a_timeout_aborts_where_no_thread_can_be_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A timeout signal still aborts when the process has as many threads as it may have."""
+    timer_thread().start()
+
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    signal = AbortSignal.timeout(0.01)
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    assert signal.wait(LEFT)
 
 
 @pytest.mark.parametrize("seconds", [9e12, 1e297], ids=["MAX_SAFE_INTEGER ms", "1e300 ms"])
