@@ -1,5 +1,7 @@
-"""The real gateway as fixtures. Without node's modules the tests are skipped, or fail if
-PI_NATIVE_REQUIRE_GATEWAY=1 says that this machine must have them."""
+"""Fixtures of the real gateway.
+
+Without the node modules the tests are skipped, or fail if PI_NATIVE_REQUIRE_GATEWAY=1 is set.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,7 @@ PATIENCE_SECONDS = 30.0
 
 
 class Upstream:
-    """What the gateway, and the fake provider behind it, have seen since the test began."""
+    """The requests that the gateway and the fake provider received since the start of the test."""
 
     def __init__(self, control: str, session: requests.Session) -> None:
         self._url = f"{control}/upstream"
@@ -27,7 +29,7 @@ class Upstream:
         self._session.delete(self._url, timeout=PATIENCE_SECONDS).raise_for_status()
 
     def seen(self, after: int | None = None, seconds: float = PATIENCE_SECONDS) -> dict[str, Any]:
-        """All of it; given a version, as soon as there is another one."""
+        """Return the record; given a version, wait for another version."""
         answer = self._session.get(self._url, params={"after": after}, timeout=seconds)
         answer.raise_for_status()
         seen: dict[str, Any] = answer.json()
@@ -35,7 +37,7 @@ class Upstream:
 
     @property
     def calls(self) -> list[dict[str, Any]]:
-        """The gateway's calls to the fake provider."""
+        """The calls of the gateway to the fake provider."""
         calls: list[dict[str, Any]] = self.seen()["upstream"]
         return calls
 
@@ -46,7 +48,7 @@ class Upstream:
         return requests
 
     def wait_until(self, holds: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
-        """What was seen, as soon as `holds` is true of it; a failure if that takes too long."""
+        """Return the record as soon as `holds` is true of it; fail after PATIENCE_SECONDS."""
         deadline = time.monotonic() + PATIENCE_SECONDS
         seen = self.seen()
         while not holds(seen):
@@ -58,7 +60,7 @@ class Upstream:
         return seen
 
     def wait_for_calls(self, count: int, state: str) -> None:
-        """Wait until there were `count` calls to the fake provider, each in `state` now."""
+        """Wait until the fake provider has had `count` calls, all of them in `state`."""
         self.wait_until(
             lambda seen: [call["state"] for call in seen["upstream"]] == [state] * count
         )
@@ -66,7 +68,7 @@ class Upstream:
 
 @pytest.fixture(scope="session")
 def gateway() -> Iterator[Gateway]:
-    """The real gateway, one for the whole run."""
+    """Run one real gateway for all tests."""
     try:
         with running_gateway() as gateway:
             yield gateway
@@ -78,6 +80,7 @@ def gateway() -> Iterator[Gateway]:
 
 @pytest.fixture
 def upstream(gateway: Gateway) -> Iterator[Upstream]:
+    """Return an empty record of requests."""
     with requests.Session() as session:
         session.trust_env = False
         yield Upstream(gateway.control, session)
@@ -85,13 +88,14 @@ def upstream(gateway: Gateway) -> Iterator[Upstream]:
 
 @pytest.fixture
 def client(gateway: Gateway) -> Iterator[Client]:
+    """Return a client of the gateway that retries nothing."""
     with Client(gateway.url, gateway.token, max_retries=0) as client:
         yield client
 
 
 @pytest.fixture
 def model(gateway: Gateway) -> Callable[[str], Model]:
-    """A model of the gateway, for the low-level call."""
+    """Return a function from a name to a model of the gateway, for the low-level call."""
 
     def model(name: str) -> Model:
         provider, _, model_id = name.partition("/")
@@ -102,7 +106,7 @@ def model(gateway: Gateway) -> Callable[[str], Model]:
 
 @pytest.fixture
 def options(gateway: Gateway) -> Callable[..., StreamOptions]:
-    """Options for the low-level call, with the gateway's key."""
+    """Return a function that makes options for the low-level call, with the key of the gateway."""
 
     def options(**given: Any) -> StreamOptions:
         return StreamOptions(**{"api_key": gateway.token, **given})
@@ -112,7 +116,7 @@ def options(gateway: Gateway) -> Callable[..., StreamOptions]:
 
 @pytest.fixture(autouse=True)
 def _own_settings(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever runs the tests may have settings of their own."""
+    """Remove the settings of the user who runs the tests."""
     for name in list(os.environ):
         if name.startswith(("PI_STREAM_", "PI_OPENAI_STREAM_", "PI_NATIVE_BASE", "PI_NATIVE_API")):
             monkeypatch.delenv(name)
@@ -120,10 +124,10 @@ def _own_settings(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def _no_worker_is_left() -> Iterator[None]:
-    """No worker outlives its test."""
+    """Fail a test that leaves a worker thread."""
     yield
     deadline = time.monotonic() + PATIENCE_SECONDS
     for thread in threading.enumerate():
         if thread.name.startswith("pi-native-"):
             thread.join(max(0.0, deadline - time.monotonic()))
-            assert not thread.is_alive(), f"{thread.name} is left over"
+            assert not thread.is_alive(), f"{thread.name} still runs"

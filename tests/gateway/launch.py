@@ -18,18 +18,18 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 START_SECONDS = 60.0
 
-# What a program needs to start at all. Nothing else of our environment is for the gateway: it
-# would take provider keys and deadlines from it, and logs and an identity from the home directory.
+# The variables that a program needs to start. The gateway gets no other: it would read provider
+# keys and timeouts from them, and an identity from the home directory.
 PASSED_ON = ("PATH", "SYSTEMROOT", "TEMP", "TMP", "TMPDIR", "LD_LIBRARY_PATH")
 
 
 class GatewayUnavailableError(Exception):
-    """The real gateway cannot be run on this machine; the text says why and what helps."""
+    """The real gateway cannot run on this machine; the text says why, and what to do."""
 
 
 @dataclass(frozen=True)
 class Gateway:
-    """Where a running gateway is, and who may talk to it."""
+    """A running gateway: its address, its token and its process."""
 
     url: str
     token: str = field(repr=False)
@@ -38,7 +38,7 @@ class Gateway:
 
 
 def find_bun() -> Path:
-    """The first bun that runs: npm may have left its postinstall script, and so a stub, undone."""
+    """Return a bun that runs; where npm skipped its postinstall script, the first one is a stub."""
     modules = HERE / "node_modules"
     if not modules.is_dir():
         raise GatewayUnavailableError("node_modules is missing: run `npm ci` in tests/gateway")
@@ -55,15 +55,15 @@ def find_bun() -> Path:
 
 def _runs(binary: Path) -> bool:
     try:
-        asked = subprocess.run([binary, "--version"], capture_output=True, timeout=60, check=False)
+        done = subprocess.run([binary, "--version"], capture_output=True, timeout=60, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return False
-    return asked.returncode == 0
+    return done.returncode == 0
 
 
 @contextmanager
 def running_gateway() -> Iterator[Gateway]:
-    """A gateway of its own, stopped at the end of the block."""
+    """Start a gateway, and stop it at the end of the block."""
     bun = find_bun()
     with tempfile.TemporaryDirectory() as home, open(Path(home, "stderr"), "w+b") as stderr:
         process = subprocess.Popen(
@@ -76,7 +76,7 @@ def running_gateway() -> Iterator[Gateway]:
             text=True,
         )
         try:
-            yield _greeting(process, stderr.name)
+            yield _first_line(process, stderr.name)
         finally:
             _stop(process)
 
@@ -86,24 +86,24 @@ def _environment(home: str) -> dict[str, str]:
     return {**passed_on, "HOME": home, "USERPROFILE": home}
 
 
-def _greeting(process: subprocess.Popen[str], stderr: str) -> Gateway:
-    """Its one line of output. One that is silent for too long is killed, which ends the wait."""
+def _first_line(process: subprocess.Popen[str], stderr: str) -> Gateway:
+    """Read the one line that the gateway prints; kill a gateway that prints none in time."""
     assert process.stdout is not None
-    impatience = threading.Timer(START_SECONDS, process.kill)
-    impatience.start()
+    watch = threading.Timer(START_SECONDS, process.kill)
+    watch.start()
     try:
         line = process.stdout.readline()
     finally:
-        impatience.cancel()
-        impatience.join()
+        watch.cancel()
+        watch.join()
     if not line:
-        complaint = Path(stderr).read_text(encoding="utf-8", errors="replace")[-2000:]
-        raise RuntimeError(f"the gateway did not start:\n{complaint}")
+        errors = Path(stderr).read_text(encoding="utf-8", errors="replace")[-2000:]
+        raise RuntimeError(f"the gateway did not start:\n{errors}")
     return Gateway(**json.loads(line), process=process)
 
 
 def _stop(process: subprocess.Popen[str]) -> None:
-    """Closing its stdin ends it; one that does not obey is killed."""
+    """Close its stdin, which ends it; kill it after 10 s."""
     assert process.stdin is not None
     assert process.stdout is not None
     process.stdin.close()

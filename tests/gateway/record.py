@@ -1,8 +1,8 @@
-"""Record what the real gateway answers: writes tests/data anew.
+"""Record the responses of the real gateway: write tests/data again.
 
     python tests/gateway/record.py
 
-Nothing of pi_native is imported here: the transcripts are what pi_native is checked against.
+It imports nothing of pi_native, because pi_native is checked against these transcripts.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ USAGE = {
 
 
 def message(content: list[Any], **more: Any) -> dict[str, Any]:
+    """Return an assistant message with that content."""
     return {
         "role": "assistant",
         "content": content,
@@ -52,7 +53,7 @@ def message(content: list[Any], **more: Any) -> dict[str, Any]:
 
 
 def every_block() -> list[dict[str, Any]]:
-    """A turn with each kind of block, known and unknown, as a first-party model may send it."""
+    """Return the events of a turn with each type of block, known and unknown."""
     text = {"type": "text", "text": "Found it.", "textSignature": "ts"}
     thinking = {"type": "thinking", "thinking": "Hm.", "thinkingSignature": "s", "itemId": "i-1"}
     redacted = {"type": "redactedThinking", "data": "b3BhcXVl"}
@@ -101,7 +102,7 @@ def every_block() -> list[dict[str, Any]]:
 
 
 def aborted() -> list[dict[str, Any]]:
-    """A turn that was aborted on the gateway's side of the wire."""
+    """Return the events of a turn that the gateway aborted."""
     said = message([{"type": "text", "text": "I was about"}])
     gone = {**said, "stopReason": "aborted", "errorMessage": "Request was aborted"}
     return [
@@ -113,7 +114,7 @@ def aborted() -> list[dict[str, Any]]:
 
 
 def broken() -> list[dict[str, Any]]:
-    """A turn in which the gateway itself breaks after some text."""
+    """Return the events of a turn in which the gateway itself fails after some text."""
     return [*aborted()[:3], {"fail": "the provider's stream broke inside the gateway"}]
 
 
@@ -153,14 +154,14 @@ CALLS: dict[str, tuple[str, str, Any]] = {
     "no credential": (
         "POST",
         "/v1/pi/stream",
-        {"modelId": "nobody/keyless", "context": {"messages": []}},
+        {"modelId": "unknown/keyless", "context": {"messages": []}},
     ),
     "not JSON": ("POST", "/v1/pi/stream", "{"),
 }
 
 
 def turn(gateway: Gateway, session: requests.Session, model: str, prompt: str) -> bytes:
-    """One turn's body as it was sent, chunked encoding taken off; an endless one is cut by us."""
+    """Return the body of a turn without the chunked encoding; cut an endless one."""
     user = {"role": "user", "content": prompt, "timestamp": 1_700_000_000_000}
     body = {"modelId": model, "context": {"messages": [user]}, "options": {}, "stream": True}
     url = f"{gateway.url}/v1/pi/stream"
@@ -172,6 +173,7 @@ def turn(gateway: Gateway, session: requests.Session, model: str, prompt: str) -
 
 
 def call(gateway: Gateway, session: requests.Session, method: str, path: str, body: Any) -> Any:
+    """Send a request, and return the status, the headers and the body of the response."""
     data = body if isinstance(body, str) else json.dumps(body) if body is not None else None
     headers = {"Content-Type": "application/json"}
     answer = session.request(method, gateway.url + path, data=data, headers=headers, timeout=60)
@@ -179,6 +181,7 @@ def call(gateway: Gateway, session: requests.Session, method: str, path: str, bo
 
 
 def main() -> None:
+    """Write the transcripts and the other calls."""
     with running_gateway() as gateway, requests.Session() as session:
         session.trust_env = False
         session.headers.update({"Accept": "text/event-stream", "Accept-Encoding": "identity"})

@@ -7,7 +7,7 @@ export const seen = { gateway: [] as object[], upstream: [] as UpstreamCall[], u
 let version = 0;
 let news = Promise.withResolvers<void>();
 
-/** There is more to see: whoever waits for that looks again. */
+/** Announce a change: the waiting requests look again. */
 export function tell(): void {
 	version++;
 	news.resolve();

@@ -55,7 +55,7 @@ const mocks: Record<string, MockHandler> = {
 	},
 	thinking: { content: [{ type: "thinking", thinking: "Let me see.", thinkingSignature: "sig-1" }, "Seen."] },
 	echo: (context, options) => ({ content: [JSON.stringify({ context, options: wireOptions(options) })] }),
-	error: { stopReason: "error", errorMessage: "the mock provider is unwell", content: ["So far "] },
+	error: { stopReason: "error", errorMessage: "the mock provider failed", content: ["So far "] },
 	length: { stopReason: "length", content: ["cut sho"] },
 	slow: { delayMs: 60_000, content: ["too late"] },
 	broken: () => {
@@ -102,16 +102,16 @@ const provider = (id: string) =>
 
 const models = [
 	...Object.entries(mocks).map(([id, handler]) => createMockModel({ id, handler })),
-	createMockModel({ id: "keyless", provider: "nobody" }),
+	createMockModel({ id: "keyless", provider: "unknown" }),
 	Object.assign(scripted, { api: "script" }),
 	...fakes.map(provider),
 ];
 
 // ---- the gateway ---------------------------------------------------------------------------------
 
-/** What the gateway keeps credentials in; here nothing is kept, and nobody is known as "nobody". */
+/** The credentials of the gateway: one key for each provider except "unknown". */
 const storage = {
-	getApiKey: async (name: string) => (name === "nobody" ? undefined : "upstream-key"),
+	getApiKey: async (name: string) => (name === "unknown" ? undefined : "upstream-key"),
 	getOAuthAccountIdentity: () => undefined,
 	recordObservedUsage: (usage: object) => {
 		seen.usage.push(usage);

@@ -1,4 +1,4 @@
-"""Turns that fail, are called off, or take too long, with the real gateway on the other side."""
+"""Turns that fail, are cancelled, or take too long, at the real gateway."""
 
 from __future__ import annotations
 
@@ -34,11 +34,12 @@ SAID = {"type": "text_start", "contentIndex": 0, "partial": message([{"type": "t
 
 
 def script(*events: dict[str, Any]) -> str:
-    """For openai/events: these events, and then nothing more unless one of them is terminal."""
+    """Return a prompt for openai/events: these events, then silence unless one is terminal."""
     return json.dumps(events)
 
 
 def only_deltas(events: list[Any]) -> str:
+    """Return the text of the deltas."""
     return "".join(event.delta for event in events if event.type == "text_delta")
 
 
@@ -51,18 +52,18 @@ class TestProviderFailures:
         assert isinstance(last, ErrorEvent)
         assert last.reason == result.stop_reason == "error"
         assert result == last.error
-        assert result.error_message == "the mock provider is unwell"
+        assert result.error_message == "the mock provider failed"
         assert result.text == "So far "
 
     def test_complete_raises_it(self, client):
-        """`complete` raises a `ProviderError` with the failed message, and what it had said."""
-        with pytest.raises(ProviderError, match="the mock provider is unwell") as caught:
+        """`complete` raises a `ProviderError` with the failed message and its text so far."""
+        with pytest.raises(ProviderError, match="the mock provider failed") as caught:
             client.complete("mock/error", "hi")
         assert caught.value.message.text == "So far "
 
     @pytest.mark.parametrize("name", ["fake/die", "fake/cut"])
     def test_a_provider_that_dies_is_a_failed_turn(self, client, name):
-        """A provider that goes away mid-stream leaves what it said, and an error message."""
+        """A provider that disconnects mid-stream gives a failed message with its text so far."""
         with client.stream(name, "hi") as stream:
             events = list(stream)
             result = stream.result()
@@ -75,7 +76,7 @@ class TestProviderFailures:
 
     @pytest.mark.parametrize("name", ["fake/die", "fake/cut"])
     def test_it_is_not_tried_again(self, gateway, upstream, name):
-        """Once content has come the turn is never repeated, whatever the client may retry."""
+        """After content has arrived, the turn is not retried, also by a client with retries."""
         with (
             Client(gateway.url, gateway.token, max_retries=3) as client,
             pytest.raises(ProviderError, match="closed"),
@@ -85,7 +86,7 @@ class TestProviderFailures:
 
     @pytest.mark.parametrize("status", [429, 500])
     def test_a_refusal_has_the_providers_status(self, client, upstream, status):
-        """When the provider refuses, the failed message says with which status."""
+        """The failed message has the status of the provider's error response."""
         with client.stream(f"fake/{status}", "hi") as stream:
             events = list(stream)
         assert [event.type for event in events] == ["start", "error"]
@@ -95,13 +96,13 @@ class TestProviderFailures:
         assert len(upstream.calls) == 2, "the gateway itself tries once more"
 
     def test_complete_raises_the_refusal(self, client):
-        """`complete` makes a 429 of the provider's a `ProviderError` with that status."""
+        """`complete` raises a `ProviderError` with status 429 for a 429 of the provider."""
         with pytest.raises(ProviderError) as caught:
             client.complete("fake/429", "hi")
         assert caught.value.message.error_status == 429
 
     def test_a_client_may_retry_it(self, gateway, upstream):
-        """A client that may retry asks the gateway again, and shows one turn only."""
+        """A client with retries sends the request again, and the caller sees one turn."""
         with (
             Client(gateway.url, gateway.token, max_retries=1) as client,
             client.stream("fake/429", "hi") as stream,
@@ -110,7 +111,7 @@ class TestProviderFailures:
         assert len(upstream.requests) == 2
 
     def test_the_gateway_may_break(self, client):
-        """An error event without a message gets one, which names what broke."""
+        """An error event without a message gets one that names the failure."""
         with client.stream("mock/broken", "hi") as stream:
             (event,) = stream
             result = stream.result()
@@ -120,13 +121,13 @@ class TestProviderFailures:
         assert (result.stop_reason, result.provider, result.model) == ("error", "mock", "broken")
 
     def test_the_gateway_may_break_late(self, client):
-        """The same after some content: the events before it are delivered."""
+        """After a late failure the events before it are delivered."""
         with client.stream("openai/events", script(START, SAID, {"fail": "broken late"})) as stream:
             assert [event.type for event in stream] == ["start", "text_start", "error"]
         assert stream.result().error_message == "broken late"
 
     def test_a_provider_may_abort(self, client):
-        """A turn aborted on the provider's side is an aborted message."""
+        """A turn that the provider aborts gives a message with stop reason `aborted`."""
         gone = message([], stopReason="aborted", errorMessage="Request was aborted")
         event = {"type": "error", "reason": "aborted", "error": gone}
         with client.stream("openai/events", script(START, event)) as stream:
@@ -137,14 +138,14 @@ class TestProviderFailures:
 
 class TestRefusals:
     def test_an_unknown_model(self, client):
-        """A model that the gateway does not know is an `InvalidRequestError` with status 404."""
+        """An unknown model raises an `InvalidRequestError` with status 404."""
         with pytest.raises(InvalidRequestError, match="Unknown model: no/such") as caught:
             client.complete("no/such", "hi")
         assert (caught.value.status, caught.value.code) == (404, "invalid_request_error")
         assert not caught.value.retryable
 
     def test_a_wrong_token(self, gateway):
-        """A wrong token is an `AuthenticationError` with status 401, which does not name it."""
+        """A wrong token raises an `AuthenticationError`, status 401, that does not contain it."""
         with (
             Client(gateway.url, "a-wrong-token") as client,
             pytest.raises(AuthenticationError) as caught,
@@ -164,20 +165,20 @@ class TestRefusals:
                 stream.result()
 
     def test_no_credential(self, client):
-        """A provider that the gateway has no credential for is a 401 with the reason."""
+        """A provider without a credential at the gateway gives a 401 with the reason."""
         with pytest.raises(AuthenticationError, match="No credential available") as caught:
-            client.complete("nobody/keyless", "hi")
+            client.complete("unknown/keyless", "hi")
         assert caught.value.code == "authentication_error"
 
     def test_a_malformed_context(self, client):
-        """What the gateway cannot make sense of is a 400 that says why."""
+        """A malformed context gives a 400 with the reason."""
         context = Context([UserMessage("hi")], extra={"tools": {"not": "a list"}})
         with pytest.raises(InvalidRequestError, match="must be an array") as caught:
             client.complete("mock/text", context)
         assert caught.value.status == 400
 
     def test_a_refusal_is_not_retried(self, gateway, upstream):
-        """A request that was refused for good is sent once."""
+        """A request that fails with a permanent error is sent once."""
         with (
             Client(gateway.url, gateway.token, max_retries=3) as client,
             pytest.raises(InvalidRequestError),
@@ -186,16 +187,16 @@ class TestRefusals:
         assert len(upstream.requests) == 1
 
     def test_the_connection_serves_on(self, client, upstream):
-        """A refusal does not cost the connection."""
+        """After an error response the connection is reused."""
         for _ in range(3):
             with pytest.raises(InvalidRequestError):
                 client.complete("no/such", "hi")
         assert len({request["port"] for request in upstream.requests}) == 1
 
 
-class TestCallingOff:
+class TestCancelling:
     def test_abort_stops_the_provider(self, client, upstream):
-        """Aborting ends the turn with an `aborted` message, and the gateway hangs up."""
+        """`abort()` gives an `aborted` message, and the gateway disconnects the provider."""
         controller = AbortController()
         with client.stream("fake/forever", "hi", signal=controller.signal) as stream:
             text = next(stream.text_stream)
@@ -218,7 +219,7 @@ class TestCallingOff:
         upstream.wait_for_calls(1, "hung up")
 
     def test_closing_stops_the_provider(self, client, upstream):
-        """`close()` hangs up."""
+        """`close()` disconnects, and the gateway disconnects the provider."""
         stream = client.stream("fake/forever", "hi")
         next(stream.text_stream)
         stream.close()
@@ -226,13 +227,13 @@ class TestCallingOff:
         upstream.wait_for_calls(1, "hung up")
 
     def test_leaving_the_block_stops_the_provider(self, client, upstream):
-        """Leaving the `with` block hangs up."""
+        """Leaving the `with` block does the same as `close()`."""
         with client.stream("fake/forever", "hi") as stream:
             next(stream.text_stream)
         upstream.wait_for_calls(1, "hung up")
 
     def test_dropping_the_stream_stops_the_provider(self, client, upstream):
-        """A stream that nobody holds any more hangs up, with a warning."""
+        """A stream without a reference is closed, with a warning."""
 
         def read_one_event_and_forget():
             next(client.stream("fake/forever", "hi"))
@@ -243,7 +244,7 @@ class TestCallingOff:
         upstream.wait_for_calls(1, "hung up")
 
     def test_complete_can_be_aborted(self, client, upstream):
-        """Aborting frees one who waits in `complete`."""
+        """An abort ends the wait of a thread in `complete`."""
         controller, running = AbortController(), threading.Event()
         other = threading.Thread(target=lambda: running.wait() and controller.abort())
         other.start()
@@ -260,7 +261,7 @@ class TestCallingOff:
 
     @pytest.mark.parametrize("name", ["fake/silent", "mock/slow"])
     def test_abort_while_nothing_comes(self, client, upstream, name):
-        """The headers' end comes with the first event; until then an abort is an `AbortError`."""
+        """The headers end with the first event; before that, an abort raises an `AbortError`."""
         controller = AbortController()
         with client.stream(name, "hi", signal=controller.signal) as stream:
             upstream.wait_until(lambda seen: seen["gateway"])
@@ -274,7 +275,7 @@ class TestCallingOff:
             upstream.wait_for_calls(1, "hung up")
 
     def test_abort_before_the_call(self, client, upstream):
-        """A signal that was set before sends nothing."""
+        """With a signal that is already aborted, no request is sent."""
         controller = AbortController()
         controller.abort("too late")
         with pytest.raises(AbortError):
@@ -282,25 +283,28 @@ class TestCallingOff:
         assert upstream.requests == []
 
     def test_an_abort_costs_one_connection(self, client, upstream):
-        """After an abort the client's next turn is a turn like any other."""
+        """After an abort the next turn of the client succeeds."""
         with client.stream("fake/forever", "hi") as stream:
             next(stream.text_stream)
         assert client.complete("fake/tokens", "and now?").text == "and now?"
         assert len({request["port"] for request in upstream.requests}) == 2
 
 
-class TestDeadlines:
-    """The gateway gets the deadlines, too, and obeys them with providers that it calls itself. The
-    mock and scripted models do not, so that with these it is always our side that gives up."""
+class TestTimeouts:
+    """Timeouts of the client, with the mock and scripted models.
+
+    The gateway receives the timeouts, too, and applies them to real providers only. So with these
+    models the timeout of the client passes first.
+    """
 
     def test_the_headers_do_not_come(self, client):
-        """A gateway that has nothing to send yet sends no whole headers: the wait is bounded."""
+        """The wait for the headers is limited: the gateway sends them with the first event."""
         with pytest.raises(StreamTimeoutError) as caught:
             client.complete("mock/slow", "hi", stream_first_event_timeout_ms=300)
         assert (caught.value.phase, caught.value.limit) == ("headers", 0.3)
 
     def test_the_first_event_does_not_come(self, client):
-        """`start` and an admission are no progress: the first-event deadline passes after them."""
+        """`start` and `inference_admission` do not end the wait for the first event."""
         # Two events, because the gateway keeps a start back until another event follows.
         with client.stream(
             "openai/events", script(START, ADMITTED), stream_first_event_timeout_ms=1000
@@ -311,7 +315,7 @@ class TestDeadlines:
         assert caught.value.phase == "first_event"
 
     def test_the_next_event_does_not_come(self, client):
-        """After progress, the idle deadline counts."""
+        """After progress, the idle timeout applies."""
         with client.stream(
             "openai/events", script(START, SAID), stream_idle_timeout_ms=1000
         ) as stream:
@@ -320,10 +324,10 @@ class TestDeadlines:
                 next(stream)
         assert caught.value.phase == "idle"
 
-    def test_a_deadline_stops_the_provider(self, client, upstream):
-        """When our first-event deadline passes, the gateway hangs up on its provider.
+    def test_a_timeout_stops_the_provider(self, client, upstream):
+        """When the first-event timeout of the client passes, the gateway disconnects the provider.
 
-        It has the same deadline, but tries once more before it says so.
+        The gateway has the same timeout, but retries once before it reports it.
         """
         with pytest.raises(StreamTimeoutError):
             client.complete("fake/silent", "hi", stream_first_event_timeout_ms=500)
@@ -333,8 +337,8 @@ class TestDeadlines:
             )
         )
 
-    def test_a_deadline_from_the_environment(self, client, upstream, monkeypatch):
-        """Deadlines of the environment are ours alone: the provider is hung up on by them."""
+    def test_a_timeout_from_the_environment(self, client, upstream, monkeypatch):
+        """A timeout from the environment ends the turn, and with it the call of the provider."""
         monkeypatch.setenv("PI_STREAM_IDLE_TIMEOUT_MS", "1000")
         with client.stream("fake/stall", "hi") as stream:
             with pytest.raises(StreamTimeoutError) as caught:
@@ -344,16 +348,16 @@ class TestDeadlines:
         upstream.wait_for_calls(1, "hung up")
 
     def test_the_whole_turn(self, client, upstream):
-        """A turn that goes on for ever ends with its total deadline, and so does the provider."""
+        """An endless turn ends with the total timeout, and so does the call of the provider."""
         with pytest.raises(StreamTimeoutError) as caught:
             client.complete("fake/forever", "hi", total_timeout_ms=500)
         assert caught.value.phase == "total"
         assert caught.value.partial.text.startswith("token 0 ")
         upstream.wait_for_calls(1, "hung up")
 
-    def test_the_gateways_own_deadline(self, client):
-        """When only the gateway has a deadline, a silent provider is a failed message."""
-        # Told in `extra`, the deadline is not ours.
+    def test_the_timeout_of_the_gateway(self, client):
+        """If only the gateway has a timeout, a silent provider gives a failed message."""
+        # Passed in `extra`, the timeout does not apply to the client.
         with client.stream("fake/silent", "hi", extra={"streamFirstEventTimeoutMs": 300}) as stream:
             result = stream.result()
         assert result.stop_reason == "error"
@@ -363,12 +367,12 @@ class TestDeadlines:
 class TestTheGatewayGoesAway:
     @pytest.fixture
     def mortal(self, gateway: Gateway):  # noqa: ARG002  # skips where there is none
-        """A gateway that a test may kill."""
+        """Run a gateway that the test may kill."""
         with running_gateway() as mortal, Client(mortal.url, mortal.token, max_retries=0) as client:
             yield mortal, client
 
     def test_in_the_middle_of_a_turn(self, mortal):
-        """A gateway that dies mid-stream is a `GatewayConnectionError`, with what had come."""
+        """A gateway killed mid-stream raises a `GatewayConnectionError` with the text so far."""
         gateway, client = mortal
         with client.stream("fake/forever", "hi") as stream:
             text = next(stream.text_stream)
@@ -379,7 +383,7 @@ class TestTheGatewayGoesAway:
         assert caught.value.partial.text.startswith(text)
 
     def test_before_a_turn(self, mortal):
-        """A gateway that is gone cannot be reached, also when a connection to it was kept."""
+        """After the gateway was killed, a turn fails to connect, also with a kept connection."""
         gateway, client = mortal
         assert client.complete("mock/text", "hi").text == "Hello from the mock."
         gateway.process.kill()

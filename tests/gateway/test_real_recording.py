@@ -1,4 +1,4 @@
-"""A recording of the real gateway, played by the fake one."""
+"""A recording of the real gateway, replayed by the fake one."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MODELS = ["fake/tokens", "fake/thinking", "fake/tools", "fake/mixed", "mock/erro
 
 
 def turns(client: Client) -> list[Any]:
-    """What a caller sees of a turn with each model, of pages, and of a refusal."""
+    """Return the results of a turn with each model, of the other calls, and of an error."""
     seen: list[Any] = []
     for model in MODELS:
         with client.stream(model, "The weather in Oslo and Rome.") as stream:
@@ -32,7 +32,7 @@ def turns(client: Client) -> list[Any]:
 def test_a_recording_of_the_real_gateway_is_what_it_was(
     gateway: Gateway, client: Client, tmp_path: Path
 ) -> None:
-    """Every event, message, page and error comes again, and the token stands nowhere."""
+    """A replay gives the same events, messages and errors, and the file has no token."""
     path = tmp_path / "real.jsonl"
     with record(client, path):
         original = turns(client)
@@ -46,7 +46,7 @@ def test_a_recording_of_the_real_gateway_is_what_it_was(
 def test_an_aborted_turn_of_the_real_gateway_is_aborted_again(
     client: Client, tmp_path: Path
 ) -> None:
-    """An endless turn that was left can be left again, and ends no other way."""
+    """The replay of a cancelled endless turn is endless until it is cancelled."""
     path = tmp_path / "real.jsonl"
 
     def leave(client: Client) -> str:

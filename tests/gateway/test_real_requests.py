@@ -1,4 +1,4 @@
-"""What of a request arrives at the real gateway, and at the provider behind it."""
+"""Requests as the real gateway and the provider behind it receive them."""
 
 from __future__ import annotations
 
@@ -76,12 +76,13 @@ OPTIONS: dict[str, Any] = {
 
 
 def camel(name: str) -> str:
+    """Return the name in camel case."""
     first, *rest = name.split("_")
     return first + "".join(word.capitalize() for word in rest)
 
 
 def echo(client: Client, prompt: Any, **options: Any) -> dict[str, Any]:
-    """The context and the options as a model behind the gateway gets them."""
+    """Return the context and the options that a model behind the gateway receives."""
     said: dict[str, Any] = json.loads(client.complete("mock/echo", prompt, **options).text)
     return said
 
@@ -89,24 +90,24 @@ def echo(client: Client, prompt: Any, **options: Any) -> dict[str, Any]:
 class TestOptions:
     @pytest.mark.parametrize("name", OPTIONS)
     def test_an_option_arrives(self, client, name):
-        """Each option that the gateway lets through arrives under its wire name, unchanged."""
+        """Each option that the gateway accepts arrives unchanged under its wire name."""
         assert echo(client, "hi", **{name: OPTIONS[name]})["options"][camel(name)] == OPTIONS[name]
 
     def test_all_options_arrive_together(self, client):
-        """All options of one request arrive, and the gateway adds no others but its own."""
+        """All options of one request arrive together."""
         arrived = echo(client, "hi", headers={"x-mine": "1"}, **OPTIONS)["options"]
         assert arrived.pop("headers") == {"x-mine": "1"}
         assert arrived.pop("cursorExternalToolExecutor") is True
         assert arrived == {camel(name): value for name, value in OPTIONS.items()}
 
     def test_absent_options_stay_absent(self, client, upstream):
-        """A request without options sends none but those that the client itself was given."""
+        """A request without options sends only the options of the client."""
         client.complete("mock/echo", "hi")
         (request,) = upstream.requests
         assert json.loads(request["body"])["options"] == {}
 
     def test_an_unknown_option_is_sent_and_dropped(self, client, upstream):
-        """An option that only `extra` can name crosses the wire; the gateway ignores it."""
+        """An unknown option in `extra` is sent, and the gateway ignores it."""
         options = echo(client, "hi", extra={"brandNew": {"x": 1}, "topK": 7})["options"]
         (request,) = upstream.requests
         assert json.loads(request["body"])["options"] == {"brandNew": {"x": 1}, "topK": 7}
@@ -114,7 +115,7 @@ class TestOptions:
         assert options["topK"] == 7
 
     def test_they_reach_the_provider(self, client, upstream):
-        """The provider is asked with the caller's temperature, limit, tools and tool choice."""
+        """The provider receives the temperature, limit, tools and tool choice of the caller."""
         client.complete(
             "fake/tokens",
             "hi",
@@ -133,7 +134,7 @@ class TestOptions:
 
 class TestSecrets:
     def test_the_key_is_in_the_header_alone(self, client, gateway, upstream):
-        """The bearer token is in the Authorization header, and nowhere in the body."""
+        """The bearer token is in the Authorization header and not in the body."""
         client.complete("fake/tokens", "hi", extra={"apiKey": gateway.token})
         (request,) = upstream.requests
         assert request["headers"]["authorization"] == f"Bearer {gateway.token}"
@@ -158,12 +159,12 @@ class TestHeaders:
         assert headers["accept-encoding"] == "identity"
 
     def test_a_models_headers_arrive(self, client, upstream):
-        """The headers of the model go with its request."""
+        """The headers of the model are sent with its request."""
         client.complete(Model("text", "mock", headers={"x-omp-slot": "slot-1"}), "hi")
         assert upstream.requests[0]["headers"]["x-omp-slot"] == "slot-1"
 
     def test_tokens_are_booked_to_the_installation(self, gateway, upstream):
-        """The gateway books a turn's tokens to the app, the installation and the host named."""
+        """The gateway counts the tokens of a turn for the given app, installation and host."""
         named = {"app": "tests", "install_id": INSTALL_ID, "hostname": "host-1"}
         with Client(gateway.url, gateway.token, **named) as client:
             client.complete("fake/tokens", "hi")
@@ -174,7 +175,7 @@ class TestHeaders:
         assert (usage["usage"]["input"], usage["usage"]["output"]) == (11, 7)
 
     def test_the_client_names_its_app(self, client, upstream):
-        """A client says which app it is, and neither host nor installation unasked."""
+        """A client sends the name of the app, and by default neither host nor installation."""
         client.complete("mock/text", "hi")
         headers = upstream.requests[0]["headers"]
         names = {name for name in headers if name.startswith("x-omp-")}
@@ -193,7 +194,7 @@ class TestHeaders:
 
 class TestContext:
     def test_a_conversation_arrives_unchanged(self, client):
-        """System prompt, tools and messages of every role arrive as they were written."""
+        """System prompt, tools and messages of every role arrive unchanged."""
         context = Context(
             [
                 UserMessage("hello", attribution="user"),
@@ -206,7 +207,7 @@ class TestContext:
         assert echo(client, context)["context"] == to_wire(context)
 
     def test_unknown_fields_arrive(self, client):
-        """What this version does not know goes along: fields, and nulls."""
+        """Unknown fields and nulls arrive."""
         prompt = UserMessage("hi", extra={"tomorrow": {"a": None}})
         assert echo(client, prompt)["context"]["messages"][0]["tomorrow"] == {"a": None}
 
@@ -214,11 +215,11 @@ class TestContext:
         "text", ["", "\ud83d", "a\0b", "\u2028\u2029", "👩\u200d👩\u200d👧", '"\\/', "x" * 300_000]
     )
     def test_any_text_arrives(self, client, text):
-        """A prompt arrives to the character: empty, very long, half an emoji."""
+        """Any prompt arrives unchanged: empty, very long, half an emoji."""
         assert echo(client, text)["context"]["messages"][0]["content"] == text
 
     def test_an_image_reaches_the_provider(self, client, upstream):
-        """An image in the history is at the provider what it was, byte for byte."""
+        """An image in the history reaches the provider byte for byte."""
         look = UserMessage([TextContent("what is this?"), ImageContent(PIXEL, "image/png")])
         assert client.complete("fake/tokens", look).text == "what is this?"
         (call,) = upstream.calls
@@ -227,7 +228,7 @@ class TestContext:
         assert image["image_url"]["url"] == f"data:image/png;base64,{PIXEL}"
 
     def test_an_image_in_a_tool_result_arrives(self, client):
-        """A tool may answer with a picture."""
+        """An image in a tool result arrives."""
         call = ToolCall("call_1", "look", {})
         seen = ToolResultMessage("call_1", "look", [ImageContent(PIXEL, "image/png", detail="low")])
         asked = client.complete("mock/text", "hi")
@@ -241,7 +242,7 @@ class TestHistory:
         "name", ["fake/tokens", "fake/thinking", "fake/tools", "fake/mixed", "mock/thinking"]
     )
     def test_an_answer_goes_back_as_it_came(self, client, name):
-        """A message that is sent back as history arrives as the JSON that the gateway had sent."""
+        """A message in the history arrives as the JSON that the gateway sent."""
         raw: list[str] = []
         with client.stream(name, "go", on_sse_event=lambda event: raw.append(event.data)) as stream:
             answer = stream.result()
@@ -252,13 +253,13 @@ class TestHistory:
         assert list(arrived) == list(sent["message"])
 
     def test_so_does_one_with_every_block(self, client):
-        """Known and unknown blocks and fields, explicit nulls included, go back unchanged."""
+        """Known and unknown blocks and fields, with explicit nulls, are sent back unchanged."""
         answer = client.complete("openai/events", json.dumps(every_block()))
         arrived = echo(client, [answer, UserMessage("go on")])["context"]["messages"][0]
         assert arrived == every_block()[-1]["message"]
 
     def test_so_does_a_snapshot(self, client):
-        """The partial message of an aborted turn can be history, too."""
+        """The partial message of an aborted turn can be part of the history."""
         with client.stream("fake/forever", "go") as stream:
             assert next(stream.text_stream)
         partial = stream.partial
@@ -266,7 +267,7 @@ class TestHistory:
         assert arrived["context"]["messages"][1] == to_wire(partial)
 
     def test_tools_are_called_and_answered(self, client, upstream):
-        """Over two turns a tool is called, its result sent back, and the provider sees both."""
+        """Over two turns a tool is called, its result is sent, and the provider receives both."""
         history: list[Any] = [UserMessage("Oslo and Rome?")]
         answer = client.complete("fake/mixed", history, tools=[WEATHER])
         history.append(answer)
@@ -290,7 +291,7 @@ class TestHistory:
         assert [message["content"] for message in messages[2:4]] == ["rain in Oslo", "rain in Rome"]
 
     def test_a_long_conversation_is_kept_word_for_word(self, client):
-        """Ten turns on, the first answer is still what it was."""
+        """After ten turns the first answer is still sent unchanged."""
         history: list[Any] = []
         for n in range(10):
             history.append(UserMessage(f"turn {n}"))

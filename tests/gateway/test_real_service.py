@@ -1,4 +1,4 @@
-"""What the real gateway says about itself."""
+"""The calls about the gateway itself: health, models, usage, credentials."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ pytestmark = pytest.mark.gateway
 
 
 def test_health(client):
-    """`health()` says that the gateway is up, and its version."""
+    """`health()` returns that the gateway is up, and its version."""
     assert (client.health().ok, client.health().version) == (True, "18.2.11")
 
 
@@ -22,7 +22,7 @@ def test_health_needs_no_key(gateway):
 
 
 def test_models(client):
-    """`models()` lists each model under the name that a turn takes, with what it can do."""
+    """`models()` lists each model by the name that a turn takes, with its abilities."""
     models = {model.id: model for model in client.models()}
     fake = models["fake/tokens"]
     assert (fake.owned_by, fake.api, fake.display_name) == (
@@ -36,14 +36,14 @@ def test_models(client):
 
 
 def test_every_model_listed_is_known(client):
-    """A turn with a listed name finds its model."""
+    """A turn with a listed name succeeds."""
     names = [model.id for model in client.models()]
     assert len(names) == len(set(names)) > 20
     assert client.complete("mock/text", "hi").model in {name.partition("/")[2] for name in names}
 
 
 def test_usage(client):
-    """`usage()` gives each provider's limits, as of now."""
+    """`usage()` returns the current limits of each provider."""
     usage = client.usage()
     (report,) = usage.reports
     assert report["provider"] == "fake"
@@ -57,7 +57,7 @@ def test_usage(client):
 
 
 def test_check_credentials(client):
-    """`check_credentials()` tells good, bad and unknowable credentials apart."""
+    """`check_credentials()` distinguishes valid, invalid and unverifiable credentials."""
     works, broken, unknown = client.check_credentials().credentials
     assert (works.id, works.provider, works.ok, works.reason) == (1, "fake", True, None)
     assert works.email == "someone@example.com"
@@ -67,7 +67,7 @@ def test_check_credentials(client):
 
 @pytest.mark.parametrize("name", ["models", "usage", "check_credentials"])
 def test_all_else_needs_the_key(gateway, name):
-    """With a wrong key every other call is an `AuthenticationError`."""
+    """With a wrong key every other call raises an `AuthenticationError`."""
     with (
         Client(gateway.url, "a-wrong-token") as client,
         pytest.raises(AuthenticationError) as caught,
@@ -77,13 +77,13 @@ def test_all_else_needs_the_key(gateway, name):
 
 
 def test_all_calls_share_one_connection(client, upstream):
-    """These calls and turns go over the same connection."""
+    """These calls and turns use one connection."""
     client.health(), client.models(), client.usage(), client.complete("mock/text", "hi")
     assert len({request["port"] for request in upstream.requests}) == 1
 
 
 def test_a_gateway_ends_with_its_starter(gateway):  # noqa: ARG001  # skips where there is none
-    """Closing its stdin, as the end of the test run does, ends the gateway by itself."""
+    """Closing its stdin ends the gateway."""
     with running_gateway() as other:
         assert other.process.poll() is None
     assert other.process.returncode == 0

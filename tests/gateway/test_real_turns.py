@@ -1,4 +1,4 @@
-"""Turns that go well, through the real gateway: what streams, in which order, and how it ends."""
+"""Successful turns through the real gateway: the events, their order, and the result."""
 
 from __future__ import annotations
 
@@ -29,30 +29,31 @@ SENTENCE = "The quick brown fox jumps over the lazy dog."
 
 
 def kinds(events: list[Any]) -> list[str]:
-    """The events' types in order, each run of the same type once."""
+    """Return the types of the events in order, without repetitions."""
     return [kind for kind, _ in groupby(event.type for event in events)]
 
 
 def deltas(events: list[Any], kind: str = "text_delta") -> list[str]:
+    """Return the deltas of one type."""
     return [event.delta for event in events if event.type == kind]
 
 
 class TestText:
     def test_events_come_in_order(self, client):
-        """A text turn is a start, one block's start, deltas and end, and a done."""
+        """A text turn has a start, the start, deltas and end of one block, and a done."""
         with client.stream("fake/tokens", SENTENCE) as stream:
             events = list(stream)
         assert kinds(events) == ["start", "text_start", "text_delta", "text_end", "done"]
         assert deltas(events) == [word + " " for word in SENTENCE.split()[:-1]] + ["dog."]
 
     def test_deltas_join_to_the_final_text(self, client):
-        """What was streamed is what the block's end and the message say."""
+        """The deltas join to the text of the block's end and of the message."""
         with client.stream("fake/tokens", SENTENCE) as stream:
             events = list(stream)
         assert "".join(deltas(events)) == events[-2].content == events[-1].message.text == SENTENCE
 
     def test_the_result_is_the_done_message(self, client):
-        """`result()` gives the message of the `done` event, with its usage and cost."""
+        """`result()` returns the message of the `done` event, with its usage and cost."""
         with client.stream("fake/tokens", SENTENCE) as stream:
             *_, done = stream
             result = stream.result()
@@ -68,7 +69,7 @@ class TestText:
         )
 
     def test_the_snapshots_grow_with_the_deltas(self, client):
-        """Each event's snapshot holds at least the text that was streamed so far."""
+        """The snapshot of each event has at least the text that was streamed so far."""
         said = ""
         with client.stream("fake/tokens", SENTENCE) as stream:
             for event in stream:
@@ -79,13 +80,13 @@ class TestText:
         assert stream.partial.text == SENTENCE
 
     def test_text_stream_is_the_text(self, client):
-        """`text_stream` gives the words as they come, and nothing else."""
+        """`text_stream` yields the text of the answer, and nothing else."""
         with client.stream("fake/thinking", "?") as stream:
             pieces = list(stream.text_stream)
         assert pieces == ["This ", "is ", "the ", "answer."]
 
-    def test_nobody_has_to_iterate(self, model, options):
-        """The low-level call gives the same message to one who only asks for the result."""
+    def test_the_result_needs_no_iteration(self, model, options):
+        """`result()` of the low-level call returns the message without an iteration."""
         context = Context([UserMessage(SENTENCE)])
         with stream_pi_native(model("fake/tokens"), context, options()) as stream:
             assert stream.result().text == SENTENCE
@@ -93,7 +94,7 @@ class TestText:
             assert not stream.truncated
 
     def test_the_response_is_known(self, model, options):
-        """Status, headers and request id of the gateway's answer are on the stream."""
+        """The stream has the status, the headers and the request id of the response."""
         infos: list[Any] = []
         given = options(on_response=infos.append)
         with stream_pi_native(model("mock/text"), Context([UserMessage("hi")]), given) as stream:
@@ -103,26 +104,26 @@ class TestText:
         assert stream.response.request_id == stream.response.headers["X-Request-Id"]
 
     def test_a_start_may_be_ahead(self, client):
-        """A fast model's `start` holds the whole text already; the turn is right all the same."""
+        """A turn is correct if its `start` already has the whole text."""
         with client.stream("mock/text", "hi") as stream:
             events = list(stream)
         assert isinstance(events[0], StartEvent)
         assert events[0].partial.text == stream.result().text == "Hello from the mock."
 
     def test_a_length_stop_is_no_failure(self, client):
-        """A turn that ran out of tokens is a message with stop reason `length`."""
+        """A turn that reaches the token limit gives a message with stop reason `length`."""
         result = client.complete("mock/length", "hi")
         assert (result.stop_reason, result.text) == ("length", "cut sho")
 
     def test_a_turn_may_be_empty(self, client):
-        """A turn of one `done` event, which the gateway may send unchunked, is read."""
+        """A turn of one `done` event is read; the gateway may send it without chunks."""
         script = [{"type": "done", "reason": "stop", "message": message([])}]
         with client.stream("openai/events", json.dumps(script)) as stream:
             assert [event.type for event in stream] == ["done"]
         assert stream.result().content == []
 
     def test_characters_survive_in_halves(self, client):
-        """A text streamed in UTF-16 units, emoji cut in two, is put together again."""
+        """A text that is streamed in UTF-16 units, with emoji cut in two, is joined."""
         with client.stream("fake/units", UNICODE) as stream:
             events = list(stream)
         assert "\ud83d" in deltas(events)
@@ -137,7 +138,7 @@ class TestText:
         assert "😀" in pieces
 
     def test_a_long_turn_arrives_whole(self, client):
-        """A turn of 1,500 words, 20 MB of events, comes through complete."""
+        """A turn of 1,500 words, 20 MB of events, arrives complete."""
         text = " ".join(f"word-{n}" for n in range(1500))
         with client.stream("fake/tokens", text) as stream:
             assert "".join(stream.text_stream) == stream.result().text == text
@@ -145,7 +146,7 @@ class TestText:
 
 class TestThinking:
     def test_thinking_comes_before_text(self, client):
-        """Reasoning is a block of its own, streamed before the text's."""
+        """Reasoning is a separate block, streamed before the text."""
         with client.stream("fake/thinking", "?") as stream:
             events = list(stream)
         assert kinds(events) == [
@@ -185,7 +186,7 @@ class TestToolCalls:
         assert stream.result().stop_reason == "toolUse"
 
     def test_the_arguments_grow(self, client):
-        """Snapshots show the arguments as far as the gateway has read them."""
+        """Snapshots have the arguments as far as the gateway has parsed them."""
         sizes, raw = [], []
         with client.stream("fake/tools", "write") as stream:
             for event in stream:
@@ -198,7 +199,7 @@ class TestToolCalls:
         assert all(later.startswith(sooner) for sooner, later in pairwise(raw))
 
     def test_blocks_of_every_sort_in_one_turn(self, client):
-        """Thinking, text and two tool calls keep their places and their numbers."""
+        """Thinking, text and two tool calls keep their order and their indexes."""
         with client.stream("fake/mixed", "Oslo and Rome") as stream:
             events = list(stream)
         result = stream.result()
@@ -220,21 +221,21 @@ class TestToolCalls:
 
 class TestEverythingElse:
     def test_every_kind_of_event_and_block_survives(self, client):
-        """What a provider sent is what the events are on the wire: known or not, with nulls."""
+        """The events have all that a provider sent: known or unknown, with nulls."""
         script = every_block()
         with client.stream("openai/events", json.dumps(script)) as stream:
             assert [to_wire(event) for event in stream] == script
             assert to_wire(stream.result()) == script[-1]["message"]
 
     def test_an_image_comes_as_an_event(self, client):
-        """A picture that the model made is in its `image_end` event and in the message."""
+        """An image from the model is in its `image_end` event and in the message."""
         with client.stream("openai/events", json.dumps(every_block())) as stream:
             (end,) = [event for event in stream if isinstance(event, ImageEndEvent)]
         assert (end.content.mime_type, end.content.data) == ("image/png", "aGVsbG8=")
         assert end.content in stream.result().content
 
-    def test_an_unknown_event_is_handed_on(self, client):
-        """An event that this version does not know reaches the caller as it came."""
+    def test_an_unknown_event_is_delivered(self, client):
+        """An event of an unknown type reaches the caller unchanged."""
         with client.stream("openai/events", json.dumps(every_block())) as stream:
             (unknown,) = [event for event in stream if isinstance(event, UnknownEvent)]
         assert unknown.data == every_block()[1]
@@ -242,13 +243,13 @@ class TestEverythingElse:
 
 class TestManyAtOnce:
     def test_forty_streams_do_not_mix(self, client):
-        """Forty turns at once each get their own words."""
+        """Each of forty concurrent turns gets its own text."""
         texts = [" ".join(f"{n}-{word}" for word in range(20)) for n in range(40)]
         streams = [client.stream("fake/tokens", text) for text in texts]
         assert [stream.result().text for stream in streams] == texts
 
     def test_forty_streams_run_side_by_side(self, client, upstream):
-        """Forty endless turns are under way at the same time, and all end when they are closed."""
+        """Forty endless turns run at the same time, and each ends when it is closed."""
         streams = [client.stream("fake/forever", str(n)) for n in range(40)]
         for stream in streams:
             assert next(stream.text_stream) == "token 0 "
@@ -259,7 +260,7 @@ class TestManyAtOnce:
         upstream.wait_for_calls(40, "hung up")
 
     def test_turns_share_one_connection(self, client, upstream):
-        """Twenty turns, one after the other, go over one TCP connection."""
+        """Twenty turns in a row use one TCP connection."""
 
         def turn(text):
             assert client.complete("fake/tokens", text).text == text
@@ -267,7 +268,7 @@ class TestManyAtOnce:
         assert fewest_connections(turn, upstream) == 1
 
     def test_low_level_turns_share_one_connection(self, model, options, upstream):
-        """Calls without a session share the process's connections."""
+        """Low-level calls without a session share the connections of the process."""
 
         def turn(text):
             context = Context([UserMessage(text)])
@@ -278,7 +279,7 @@ class TestManyAtOnce:
 
 
 def fewest_connections(turn, upstream) -> int:
-    """How many TCP connections twenty turns took, at best.
+    """Return the smallest number of TCP connections that twenty turns used.
 
     A turn is told after 50 ms at the latest, even if the answer's very end is not in yet, and the
     next turn then takes another connection. On a busy machine that may happen, though hardly in
