@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from . import crowd, framings, imports, latency, machine, memory, turns
+from . import batch, crowd, framings, imports, latency, machine, memory, turns
 from .harness import Bench, Table, find_packages, find_typescript, serving
 
 SECTIONS: dict[str, Callable[[Bench], list[Table]]] = {
@@ -17,6 +17,7 @@ SECTIONS: dict[str, Callable[[Bench], list[Table]]] = {
     "crowd": crowd.measure,
     "framings": framings.measure,
     "imports": imports.measure,
+    "batch": batch.measure,
 }
 PEERS = ("openai", "anthropic")
 _BEGIN, _END = "<!-- figures -->\n", "<!-- end of figures -->\n"
