@@ -198,7 +198,7 @@ class Run:
         elif outcome.error is not None:
             self._judge_error(flight, outcome.error)
         elif outcome.attempts or flight.fault is None:
-            self._driver.succeeded()
+            self._driver.succeeded(time.monotonic())
             value = (
                 outcome.value if outcome.message is None else self._plan.value_of(outcome.message)
             )

@@ -113,9 +113,9 @@ class Driver:
         """Report that a turn in flight has ended; its result is reported beside that."""
         self.running -= 1
 
-    def succeeded(self) -> None:
+    def succeeded(self, now: float) -> None:
         """Report an answered turn."""
-        self.window.succeeded()
+        self.window.succeeded(now)
         self._refused_since = None
         self._pauses = 0
 
@@ -128,7 +128,7 @@ class Driver:
         return self._retry_later(item, verdict, now)
 
     def _put_back(self, item: Item, refusal: Refused, now: float) -> bool:
-        self._hold(refusal, self.window.refused(item.epoch), now)
+        self._hold(refusal, self.window.refused(item.epoch, now), now)
         if self._refused_since is None:
             self._refused_since = now
         if self._held_until - self._refused_since > self._patience:
