@@ -78,7 +78,7 @@ class Batch(Iterator[BatchResult[T]], Generic[T]):
 
     @property
     def cost(self) -> Cost:
-        """What this run has cost, in US dollars; the sum is `cost.total`."""
+        """The cost of this run, in US dollars; the sum is `cost.total`."""
         return self.usage.cost
 
     def stop(self) -> None:

@@ -1,4 +1,4 @@
-"""How far a batch is."""
+"""The state of a batch, as numbers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a worker runs: one attempt at one prompt, or one run of a task. It can be pickled.
+"""The unit that a worker runs: one attempt at one prompt or task. It can be pickled.
 
 The driver and the worker share no state. In the same process a unit carries the caller's context
 variables and a signal that cancels it; a pickle leaves both behind.
@@ -24,7 +24,7 @@ from .attempt_client import AttemptClient, ClientHandle
 
 @attrs.define(eq=False)
 class Outcome:
-    """How one unit ended: a message or a task's value, or an error, or cancelled."""
+    """The end of one unit: a message or a task's value, or an error, or cancelled."""
 
     value: Any = None
     message: AssistantMessage | None = None

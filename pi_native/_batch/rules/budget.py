@@ -52,7 +52,7 @@ def _is_amount(value: object) -> bool:
 
 
 class Account:
-    """What a batch has spent, and whether one more turn fits its budget.
+    """The spending of a batch, and the check that one more turn fits its budget.
 
     The mean cost of a turn is reserved for each turn in flight.
     """

@@ -1,4 +1,4 @@
-"""What the failure of one attempt means for a batch: refused, worth a retry, or final. Pure."""
+"""The meaning of a failed attempt for a batch: refused, worth a retry, or final. Pure."""
 
 from __future__ import annotations
 

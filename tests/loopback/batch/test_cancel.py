@@ -59,7 +59,7 @@ def all_cancelled(client: Client, gateway: FakeGateway) -> bool:
 
 
 def test_stop_ends_the_iteration_quietly(client: Client, gateway: FakeGateway) -> None:
-    """What is done is handed out, the turns that ran are cancelled and are no results."""
+    """Finished results are returned; the turns in flight are cancelled and are no results."""
     batch = client.map(MODEL, PROMPTS, concurrency=4)
     thread = cancel_when_running(gateway, batch.stop)
     assert [result.index for result in batch] == [0, 1, 2]
@@ -132,7 +132,7 @@ def test_a_task_is_cancelled_through_its_client(client: Client, gateway: FakeGat
 def test_an_error_of_the_progress_callback_cancels_the_batch(
     client: Client, gateway: FakeGateway
 ) -> None:
-    """What the caller's function raises is raised, and no turn is left."""
+    """An error of the caller's function is raised, and no turn is left."""
 
     def fail(_progress: object) -> None:
         raise LookupError("mine")

@@ -172,7 +172,7 @@ def test_what_cannot_be_pickled_is_a_failure_of_its_item(client: Client, pool: E
 
 
 def test_an_executor_that_is_shut_down_is_an_error(client: Client, gateway: FakeGateway) -> None:
-    """What `submit` raises ends the batch."""
+    """An error of `submit` ends the batch."""
     pool = ThreadPoolExecutor(1)
     pool.shutdown()
     with pytest.raises(RuntimeError, match="after shutdown"):
@@ -202,7 +202,7 @@ def test_a_batch_runs_on_dask(gateway: FakeGateway) -> None:
 
 
 def test_a_pure_executor_is_refused(gateway: FakeGateway) -> None:
-    """Dask's executor makes one request of equal prompts, unless it is told not to."""
+    """Dask's executor makes one request of equal prompts, unless it is not pure."""
     output = dask("pure", gateway)
     assert output.count("client.get_executor(pure=False)") == 2
     assert gateway.requests == []

@@ -217,7 +217,7 @@ def test_failures_can_be_kept_as_results(client: Client, gateway: FakeGateway) -
 
 
 def test_patience_that_is_used_up_raises_the_refusal(client: Client, gateway: FakeGateway) -> None:
-    """What was answered comes first, then the refusal itself, also with `on_error="keep"`."""
+    """The answers come first, then the refusal itself, also with `on_error="keep"`."""
     gateway.default = lambda request: (
         echo(request)
         if request.last_user_text == "p0"
@@ -304,7 +304,7 @@ def test_a_task_that_raises_is_a_failure(client: Client) -> None:
 
 def test_workers_see_the_callers_context_variables(client: Client) -> None:
     """A variable that is set around the call of `map_tasks` is set in its threads."""
-    user: contextvars.ContextVar[str] = contextvars.ContextVar("user", default="nobody")
+    user: contextvars.ContextVar[str] = contextvars.ContextVar("user", default="unset")
     token = user.set("ada")
     batch = client.map_tasks(lambda _client, _item: user.get(), range(3))
     user.reset(token)
@@ -363,7 +363,7 @@ def test_a_bad_call_is_refused_before_any_turn(
 
 
 def test_a_bad_prompt_of_a_generator_ends_the_batch_after_its_results(client: Client) -> None:
-    """What was answered before it is handed out; the error names the prompt."""
+    """The answers before it are returned; the error names the prompt."""
 
     def generate() -> Iterator[str]:
         yield from ("a", "b")

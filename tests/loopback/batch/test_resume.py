@@ -47,7 +47,7 @@ def test_a_finished_batch_costs_nothing_again(
 
 
 def test_only_what_is_missing_is_sent(client: Client, gateway: FakeGateway, save: Path) -> None:
-    """New prompts among old ones are sent, wherever they stand, and as a text or as a message."""
+    """New prompts among old ones are sent, at any place, and as a text or as a message."""
     client.map(MODEL, PROMPTS[:10], save=save).results()
     mixed = [UserMessage("new"), *map(UserMessage, PROMPTS[:10]), "newer"]
     results = client.map(MODEL, mixed, save=save).results()
@@ -66,7 +66,7 @@ def test_equal_prompts_have_answers_of_their_own(
 
 
 def test_a_failure_is_tried_again(client: Client, gateway: FakeGateway, save: Path) -> None:
-    """What failed stands in the file as an error, and is sent by the next run."""
+    """A failed prompt is in the file as an error, and is sent by the next run."""
     gateway.default = HTTPError(400, "bad")
     client.map(MODEL, ["a"], save=save, on_error="keep").results()
     assert "error" in json.loads(save.read_text("utf-8"))

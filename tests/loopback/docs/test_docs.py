@@ -29,6 +29,8 @@ README = ROOT / "README.md"
 DOCS = ROOT / "docs"
 MARKDOWN = sorted(DOCS.rglob("*.md"))
 PAGES = [README, *(path for path in MARKDOWN if "```python" in path.read_text("utf-8"))]
+# A cluster needs a process of its own: tests/loopback/batch/test_page.py.
+RUN_HERE = [page for page in PAGES if page.stem != "more-than-one-machine"]
 COLUMNS = 80
 Run = Callable[[Path], dict[str, Any]]
 
@@ -156,7 +158,7 @@ def check_output(example: Example, printed: str, where: str) -> None:
     assert same, f"{where} shows:\n{wanted}\nand prints:\n{got}"
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+@pytest.mark.parametrize("page", RUN_HERE, ids=lambda page: page.stem)
 def test_the_python_of_a_page_runs_and_prints_the_output_that_is_shown(
     page: Path, run_page: Run
 ) -> None:

@@ -59,7 +59,7 @@ def test_options_of_this_side_do_not_count(options: dict[str, Any]) -> None:
     ids=lambda options: next(iter(options)),
 )
 def test_options_of_the_provider_count(options: dict[str, Any]) -> None:
-    """What the provider sees makes another call."""
+    """Options that the provider sees make another call."""
     assert call(**options) != call()
 
 
@@ -71,7 +71,7 @@ def test_model_and_system_prompt_count() -> None:
 
 @pytest.mark.parametrize("bad", [float("nan"), object(), {1, 2}], ids=["nan", "object", "set"])
 def test_a_prompt_that_is_no_json_is_refused(bad: Any) -> None:
-    """What the request could not carry is found before anything is sent."""
+    """A value that a request cannot carry is found before anything is sent."""
     maker = KeyMaker(MODEL, SHARED, StreamOptions(), None)
     context = Context([UserMessage([TextContent("Why?", extra={"odd": bad})])])
     with pytest.raises(ConfigurationError, match="cannot be written as JSON"):

@@ -107,7 +107,7 @@ def test_a_forked_worker_does_not_keep_the_lock(path: Path) -> None:
 
 @pytest.mark.parametrize("size", [1, 5, 8, 30, 200, -1])
 def test_a_torn_last_line_is_skipped(path: Path, size: int) -> None:
-    """A line that a kill cut short is removed, the lines before it stay, and the file goes on."""
+    """A line that a kill cut short is removed; the lines before it stay, and more are added."""
     whole = path.read_bytes()
     last = whole.splitlines(keepends=True)[-1]
     path.write_bytes(whole + last[:size])
@@ -153,7 +153,7 @@ def test_a_file_of_another_call_is_refused(path: Path) -> None:
 
 
 def test_failures_are_saved_and_tried_again(path: Path) -> None:
-    """A failure stands in the file and is not found; its later answer is."""
+    """A failure is in the file and is not found; its later answer is."""
     save = SaveFile(path, CALL)
     save.add_error(key(2), 2, ValueError("no"))
     save.close()

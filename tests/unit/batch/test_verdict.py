@@ -1,4 +1,4 @@
-"""What the failure of one attempt means for a batch."""
+"""The meaning of a failed attempt for a batch."""
 
 from __future__ import annotations
 
