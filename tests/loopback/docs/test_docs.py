@@ -227,6 +227,17 @@ def test_every_link_between_pages_leads_to_a_file(page: Path) -> None:
     assert [link for link in links if not (page.parent / link).exists()] == []
 
 
+def test_the_architecture_names_files_that_exist() -> None:
+    """Each file and package that ARCHITECTURE.md names is in the repository."""
+    page = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    names = set(re.findall(r"`([\w/]+(?:/|\.py|\.md))`", page))
+    assert len(names) > 20
+    folders = (ROOT, ROOT / "pi_native")
+    assert [n for n in names if not any((folder / n).exists() for folder in folders)] == []
+    packages = {f"{path.parent.name}/" for path in ROOT.glob("pi_native/*/__init__.py")}
+    assert packages - names == set()
+
+
 def test_every_option_of_a_turn_is_in_the_table() -> None:
     """The page of options has a row for each field of `StreamOptions`."""
     page = (DOCS / "options.md").read_text(encoding="utf-8")
