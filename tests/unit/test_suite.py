@@ -6,8 +6,6 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-
 TESTS = Path(__file__).parents[1]
 FILES = {
     path.relative_to(TESTS).as_posix(): path
@@ -56,14 +54,17 @@ def source_readers(path: Path) -> set[str]:
     return SOURCE_READERS & names
 
 
-@pytest.mark.parametrize("name", [name for name in FILES if not name.startswith("unit/")])
-def test_only_unit_tests_use_private_names(name: str) -> None:
+def test_only_unit_tests_use_private_names() -> None:
     """A test outside tests/unit uses the public names, unless PRIVATE gives a reason."""
-    used = [found for found in private_names(FILES[name]) if not found.startswith("pi_native.__")]
-    assert not used or name in PRIVATE, used
+    found = {
+        name: [used for used in private_names(path) if not used.startswith("pi_native.__")]
+        for name, path in FILES.items()
+        if not name.startswith("unit/") and name not in PRIVATE
+    }
+    assert {name: used for name, used in found.items() if used} == {}
 
 
-@pytest.mark.parametrize("name", FILES)
-def test_no_test_reads_source_code(name: str) -> None:
+def test_no_test_reads_source_code() -> None:
     """No test reads source code with `inspect`."""
-    assert not source_readers(FILES[name]) or name in READS_SOURCE
+    found = {name for name, path in FILES.items() if source_readers(path)}
+    assert found <= READS_SOURCE

@@ -279,6 +279,7 @@ class TestFailures:
         assert "(0.3 s)" in err
 
 
+@pytest.mark.slow
 @needs_signals
 class TestInterrupts:
     """Ctrl-C, and readers that go away: no traceback, no waiting, no open connection."""
@@ -433,6 +434,7 @@ class TestFakes:
         assert err.startswith("A fake gateway listens on http://127.0.0.1:")
         assert "tokens in" in err
 
+    @pytest.mark.slow
     @needs_signals
     def test_fake_gateway_serves_until_ctrl_c(self, start: Start) -> None:
         """Its URL and key are what it says; it ends like anything else that is interrupted."""

@@ -90,7 +90,7 @@ def test_any_answer_ends_its_turn_once_and_in_time() -> None:
 BREAKAGES: dict[str, tuple[object, str, object]] = {
     "sse": (_sse, "_OVERLAP", 0),
     "events": (_reader, "_KINDS", dict.fromkeys(_reader._KINDS, _reader.TextDeltaEvent)),
-    "answers": (_answer, "lost", lambda exc, *_: exc),
+    "answers": (_answer, "connection_error", lambda exc, *_: exc),
 }
 
 

@@ -22,7 +22,7 @@ def test_importing_the_package_delays_no_fork() -> None:
         "os.register_at_fork = lambda **given: hooks.append(given)\n"
         "import pi_native, pi_native.testing\n"
         "print(sorted({name for given in hooks for name in given if name != 'after_in_child'\n"
-        "    and given[name].__module__.startswith('pi_native')}))\n"
+        "    and str(given[name].__module__).startswith('pi_native')}))\n"
     )
     assert run(code).stdout.strip() == "[]"
 
