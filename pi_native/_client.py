@@ -20,7 +20,7 @@ from ._threads.abort import AbortController, AbortSignal
 from ._turn.stream import AssistantMessageEventStream
 from ._turn.worker import failed_call, start_call
 from ._types.content import ImageContent, TextContent
-from ._types.gateway import CredentialsCheck, Health, ModelInfo, ModelList, UsageSnapshot
+from ._types.gateway import CredentialsCheck, Health, ModelInfo, ModelList, Rows, UsageSnapshot
 from ._types.messages import AssistantMessage, Message, UserMessage
 from ._types.options import OnIncomplete, StreamOptions
 from ._types.request import Context, Model, Tool
@@ -168,14 +168,16 @@ class Client:
         origins = self._origins | timeout_origins(options, os.environ)
         connect = DEFAULT if limits.connect == _CONNECT_SECONDS else ARGUMENT
         total = DEFAULT if limits.total is None else ARGUMENT
-        return [
-            Setting("base_url", self.base_url, origins["base_url"]),
-            Setting("api_key", key, origins["api_key"]),
-            Setting("connect_timeout", limits.connect, connect),
-            Setting("first_event_timeout", limits.first_event, origins["first_event"]),
-            Setting("idle_timeout", limits.idle, origins["idle"]),
-            Setting("total_timeout", limits.total, total),
-        ]
+        return Rows(
+            [
+                Setting("base_url", self.base_url, origins["base_url"]),
+                Setting("api_key", key, origins["api_key"]),
+                Setting("connect_timeout", limits.connect, connect),
+                Setting("first_event_timeout", limits.first_event, origins["first_event"]),
+                Setting("idle_timeout", limits.idle, origins["idle"]),
+                Setting("total_timeout", limits.total, total),
+            ]
+        )
 
     def stream(
         self,
@@ -323,7 +325,7 @@ class Client:
     def models(self) -> list[ModelInfo]:
         """The models that the gateway offers."""
         answer = self._ask("/v1/models", ModelList)
-        return answer.data or []
+        return Rows(answer.data or [])
 
     def health(self) -> Health:
         """Whether the gateway is up, and which version it is. Needs no key."""

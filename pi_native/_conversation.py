@@ -162,6 +162,12 @@ class Conversation:
         model = self.model if not isinstance(self.model, Model) else self.model.id
         return f"Conversation({self.client!r}, {model!r}, {len(self.messages)} messages)"
 
+    def _repr_html_(self) -> str:
+        """Return the messages as notebooks show them."""
+        from ._notebook.views import conversation_html  # only notebooks need it
+
+        return conversation_html(self.messages)
+
     def __getstate__(self) -> dict[str, Any]:
         kept = {name: value for name, value in self.__dict__.items() if not name.startswith("_")}
         kept["options"] = {k: v for k, v in self.options.items() if k != "api_key"}

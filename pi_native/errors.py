@@ -56,6 +56,12 @@ class PiNativeError(Exception):
         if hint is not None:
             self.hint = hint
 
+    def _render_traceback_(self) -> list[str]:
+        """Return the lines that IPython shows instead of every frame."""
+        from ._notebook.short_traceback import short_traceback  # only IPython needs it
+
+        return short_traceback(self)
+
     def __str__(self) -> str:
         """Return the text, with the hint after it."""
         text = super().__str__()

@@ -1,18 +1,21 @@
-"""A stream in a notebook: one output that is written anew while the answer comes.
+"""Show a stream while it arrives: in a notebook, in the terminal of IPython, in a plain REPL.
 
-This is the one door to IPython, which is imported when something is to be shown. Showing takes no
-events: it looks at the newest snapshot ten times a second, and less often when that is long, since
-each look sends all of it to the page. So a long turn costs a notebook what its time costs, however
-many pieces it comes in, and whoever iterates the stream still gets every event.
+Showing takes no events from callers that iterate. It looks at the newest snapshot ten times a
+second, and less often when the snapshot is long, because each look sends all of it to the page.
 """
 
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING, Any
+import sys
+import time
+from typing import TYPE_CHECKING, Any, Protocol
 
-from ..errors import ConfigurationError
-from .markdown import CANCELLED, message_markdown, partial_markdown
+from ..errors import ProviderError
+from .sanitize import safe_html
+from .short_traceback import mark_as_shown
+from .terminal import TerminalView
+from .views import CANCELLED, ending_of, message_html, partial_html
 
 if TYPE_CHECKING:
     from .._turn.stream import AssistantMessageEventStream
@@ -20,110 +23,141 @@ if TYPE_CHECKING:
 
 _SECONDS_BETWEEN_LOOKS = 0.1
 # A Jupyter server drops the output of a cell that sends more than a million bytes a second.
-_CHARACTERS_A_SECOND = 200_000
+_CHARACTERS_PER_SECOND = 200_000
+_RENDERING_SHARE = 0.2  # of the time: the kernel has other work
 
-_UNDER_WAY = "…"
+_PENDING = "…"
 _INTERRUPTED = "Interrupted. This is what had arrived."
 
 
+class View(Protocol):
+    """Where a stream is shown."""
+
+    seconds_between_looks: float
+
+    def begin(self) -> None:
+        """Show that the stream runs."""
+
+    def show_partial(self, message: AssistantMessage | None) -> None:
+        """Show what has arrived so far."""
+
+    def end(self, message: AssistantMessage | None, remark: str | None) -> None:
+        """Show a complete message, or with a remark what there is of it."""
+
+
 def show(stream: AssistantMessageEventStream) -> AssistantMessage:
-    """Show the stream until it ends, and return its message. Raises what went wrong with it."""
-    ipython = _ipython()
+    """Show the stream until it ends and return its message.
+
+    Raises the failure of the stream, and `ProviderError` when the provider failed.
+    """
     with stream:
-        if _shows_markdown(ipython):
-            return _show_live(stream, _Output(ipython))
-        message = stream.result()
-        ipython.display.display(message)
-        return message
+        return _show(stream, NotebookView() if _in_notebook() else TerminalView())
 
 
 def show_as_result(stream: AssistantMessageEventStream) -> None:
-    """Show the stream that is the last expression of a cell; what goes wrong fails the cell."""
-    ipython = _ipython()
-    if not _shows_markdown(ipython):
-        # Nothing is missing: in IPython's protocol this is how `_ipython_display_` says that it has
-        # shown nothing. IPython catches it, and shows the repr as it does for any object.
-        raise NotImplementedError("IPython shows the repr")
+    """Show the stream that is the last expression of a cell; its failure fails the cell."""
     try:
         show(stream)
-    except Exception as exc:  # noqa: BLE001  (whatever the stream fails with)
-        _fail_cell(ipython.get_ipython(), exc)
+    except Exception as exc:  # noqa: BLE001 - any failure of the stream
+        _fail_cell(_shell(), exc)
 
 
-def _ipython() -> Any:
-    try:
-        import IPython.display
-    except ImportError as exc:
-        raise ConfigurationError(
-            "showing a stream needs IPython: pip install 'pi-native[jupyter]'"
-        ) from exc
-    return IPython
+def _shell() -> Any:
+    ipython = sys.modules.get("IPython")  # who runs in IPython has imported it
+    return ipython and ipython.get_ipython()
 
 
-def _shows_markdown(ipython: Any) -> bool:
-    """Whether this is a notebook; a terminal's shell, or none at all, has no outputs to change."""
-    shell = ipython.get_ipython()
-    return shell is not None and "text/markdown" in shell.display_formatter.active_types
+def _in_notebook() -> bool:
+    shell = _shell()
+    return shell is not None and "text/html" in shell.display_formatter.active_types
 
 
-class _Output:
-    """One output of a cell."""
+class NotebookView:
+    """One output of a cell that is replaced while the answer arrives."""
 
-    def __init__(self, ipython: Any) -> None:
+    def __init__(self) -> None:
+        from IPython.display import DisplayHandle
+
+        safe_html("")  # raises early if the extra is not installed
         self.seconds_between_looks = _SECONDS_BETWEEN_LOOKS
-        self._handle = ipython.display.DisplayHandle()
+        self._handle = DisplayHandle()
 
     def begin(self) -> None:
-        """Put it on the page."""
-        self._handle.display(_bundle(_UNDER_WAY), raw=True)
+        """Show dots."""
+        self._handle.display(_bundle(partial_html(None, _PENDING), _PENDING), raw=True)
 
-    def write(self, markdown: str, plain: str = _UNDER_WAY) -> None:
-        """Replace what the output says."""
+    def show_partial(self, message: AssistantMessage | None) -> None:
+        """Replace the output."""
+        began = time.perf_counter()
+        html = partial_html(message, _PENDING)
         self.seconds_between_looks = max(
-            _SECONDS_BETWEEN_LOOKS, len(markdown) / _CHARACTERS_A_SECOND
+            _SECONDS_BETWEEN_LOOKS,
+            len(html) / _CHARACTERS_PER_SECOND,
+            (time.perf_counter() - began) / _RENDERING_SHARE,
         )
-        self._handle.update(_bundle(markdown, plain), raw=True)
+        self._handle.update(_bundle(html, _PENDING), raw=True)
+
+    def end(self, message: AssistantMessage | None, remark: str | None) -> None:
+        """Show the final state as an output of its own, and empty the live one.
+
+        `jupyter console` and `ipywidgets.Output` ignore updates of an output.
+        """
+        from IPython.display import display
+
+        if message is not None and remark is None:
+            html, remark = message_html(message), ending_of(message)
+        else:
+            html = partial_html(message, remark or "")
+        text = message.text if message else ""
+        display(_bundle(html, "\n".join(filter(None, [text, remark]))), raw=True)
+        self._handle.update(_bundle("", ""), raw=True)
 
 
-def _bundle(markdown: str, plain: str = _UNDER_WAY) -> dict[str, str]:
-    return {"text/markdown": markdown, "text/plain": plain}
+def _bundle(html: str, plain: str) -> dict[str, str]:
+    return {"text/html": html, "text/plain": plain}
 
 
-def _show_live(stream: AssistantMessageEventStream, output: _Output) -> AssistantMessage:
+def _show(stream: AssistantMessageEventStream, view: View) -> AssistantMessage:
     try:
-        output.begin()
-        _follow(stream, output)
+        view.begin()
+        _follow(stream, view)
         message = stream.result()
-        output.write(_complete(message, stream.partial), repr(message))
-        return message
+        if message.stop_reason == "aborted" and not message.content:  # made on this side
+            view.end(stream.partial, CANCELLED)
+        else:
+            view.end(message, None)
     except BaseException as exc:
         stream.close()
-        output.write(partial_markdown(stream.partial, _remark(exc)), repr(stream.partial))
-        if isinstance(exc, KeyboardInterrupt):
-            _shorten(exc)
+        view.end(stream.partial, _remark(exc))
+        mark_as_shown(exc)
+        raise
+    if message.stop_reason == "error":
+        _raise_failure(message)
+    return message
+
+
+def _raise_failure(message: AssistantMessage) -> None:
+    try:
+        message.raise_for_error()
+    except ProviderError as exc:
+        mark_as_shown(exc)
         raise
 
 
-def _follow(stream: AssistantMessageEventStream, output: _Output) -> None:
-    """Write what has arrived, again and again, until the stream has ended."""
-    written = None
+def _follow(stream: AssistantMessageEventStream, view: View) -> None:
+    """Show what has arrived, again and again, until the stream has ended."""
+    shown = None
     while not stream.done:
-        _wait(stream, output.seconds_between_looks)
-        if (partial := stream.partial) is not written:
-            output.write(partial_markdown(partial, _UNDER_WAY))
-            written = partial
+        _wait(stream, view.seconds_between_looks)
+        if (partial := stream.partial) is not shown:
+            view.show_partial(partial)
+            shown = partial
 
 
 def _wait(stream: AssistantMessageEventStream, seconds: float) -> None:
-    # It means nothing yet, or a deadline of the stream's own, by which it has ended.
+    # The exception means that the time is over, or that a timeout ended the stream.
     with contextlib.suppress(TimeoutError):
         stream.result(seconds)
-
-
-def _complete(message: AssistantMessage, partial: AssistantMessage | None) -> str:
-    if message.stop_reason == "aborted" and not message.content:  # a stand-in, made on this side
-        return partial_markdown(partial, CANCELLED)
-    return message_markdown(message)
 
 
 def _remark(exc: BaseException) -> str:
@@ -132,20 +166,11 @@ def _remark(exc: BaseException) -> str:
     return f"Failed: {type(exc).__name__}: {exc}"
 
 
-def _shorten(exc: BaseException) -> None:
-    """Have IPython print one line for it: where in this package it struck helps nobody."""
-    line = ": ".join(filter(None, (type(exc).__name__, str(exc))))
-    exc._render_traceback_ = lambda: [line]  # type: ignore[attr-defined]
-
-
 def _fail_cell(shell: Any, exc: Exception) -> None:
-    # IPython prints what is raised while it shows a result, and takes the cell for a success all
-    # the same: "run all" would go on.
-    _shorten(exc)
-    try:
-        shell.showtraceback((type(exc), exc, exc.__traceback__))
-    finally:
-        del exc._render_traceback_  # type: ignore[attr-defined]  # it could not be pickled
+    # IPython prints an exception that is raised while it shows a result, and still counts the cell
+    # as a success: "run all" would continue.
+    shell.showtraceback((type(exc), exc, exc.__traceback__))
+    exc.__dict__.pop("_render_traceback_", None)  # it cannot be pickled
     result = getattr(shell.displayhook, "exec_result", None)
     if result is not None:
         result.error_in_exec = exc

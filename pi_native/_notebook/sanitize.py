@@ -1,90 +1,139 @@
-"""A stranger's text as Markdown that can do nothing but be read.
+"""Render untrusted Markdown as HTML that runs no script and loads nothing.
 
-A notebook trusts what its own cells put out: JupyterLab runs a script that it finds in Markdown,
-in a page that may start programs. So nothing that a model wrote reaches the page as a tag, as a
-picture fetched from somewhere, or as a link that runs script.
-
-Renderers differ in what they take for code, so nothing here depends on guessing that right. Code
-stays as it is only where it would be harmless as prose too; else all its punctuation is encoded,
-and no parser finds anything in it. A wrong guess costs looks, never safety.
+A notebook trusts the output of its cells: JupyterLab runs a script in it, in a page that can start
+programs. So HTML in the Markdown is text here, an image of another host is a link, and a link leads
+to a web page, an e-mail address or a relative address only. Formulas are the one thing that the
+page itself reads (MathJax); all other text is marked as none.
 """
 
 from __future__ import annotations
 
+import functools
+import html
 import re
+from typing import TYPE_CHECKING, Any
+
+from ..errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from markdown_it import MarkdownIt
+    from markdown_it.rules_block import StateBlock
+    from markdown_it.rules_inline import StateInline
+    from markdown_it.token import Token
 
 _CONTROLS = dict.fromkeys([*range(0x20), *range(0x7F, 0xA0)], "\ufffd")
 _CONTROLS |= {ord("\t"): "\t", ord("\n"): "\n"}
-_PUNCTUATION = {code: f"&#{code};" for code in range(0x21, 0x7F) if not chr(code).isalnum()}
-_PUNCTUATION[ord("\n")] = "&#10;"
 
-_CODE_OR_MATH = re.compile(
-    r"""
-    ^(?P<indent>[ ]*)(?P<fence>`{3,}|~{3,})(?P<language>[^`\n]*)(?:\n|\Z)
-        (?P<block>(?s:.*?)) (?P<end>^[ ]*(?P=fence)[`~]*[ ]*$ | \Z)
-    | (?<!`)(?P<ticks>`+)(?!`)(?P<span>[^\n]+?)(?<!`)(?P=ticks)(?!`)
-    | (?P<math>\$\$[^$]+\$\$ | \$[^$\n]+\$)
-    """,
-    re.MULTILINE | re.VERBOSE,
+# No other scheme; an address without a colon has none.
+_SAFE_LINK = re.compile(r"(?:https?|mailto):|[^:]*\Z", re.IGNORECASE)
+_LINE_BREAK = re.compile(r"<br ?/?>", re.IGNORECASE)
+# As Pandoc reads it, so that "$5 a month, or $10" is no formula: no space inside of the dollar
+# signs, and no digit after the second one.
+_FORMULA = re.compile(r"\$\$(?P<display>[^$]+)\$\$|\$(?P<inline>[^\s$](?:[^$\n]*[^\s$])?)\$(?!\d)")
+_DISPLAY_FORMULA = re.compile(r"\$\$[^$]+\$\$\s*")
+# Commands of MathJax and KaTeX that set attributes or load more commands.
+_UNSAFE_TEX = re.compile(
+    r"\\(?:href|url|class|cssId|style|data|html\w*|mmlToken|require)(?![A-Za-z])"
 )
 
-# What begins a tag. A line break is harmless, and models like it in tables.
-_TAG = re.compile(r"<(?!br[ ]?/?>)(?=[A-Za-z/!?])")
-_PICTURE = re.compile(r"!(?=\[)")
-# Browsers decode these inside an address, where they could spell or hide a scheme.
-_REFERENCE = re.compile(r"&(?=#|(?:colon|Tab|NewLine);)")
-_SCRIPT = re.compile(r"(javascript)(?=\s*\\*:)", re.IGNORECASE)
-_JOINER = "\u2060"  # cannot be seen, and is no part of a scheme
 
-_DANGERS = (_TAG, _PICTURE, _REFERENCE, _SCRIPT)
+def safe_html(markdown: str) -> str:
+    """Return the Markdown as HTML. Raises `ConfigurationError` without markdown-it-py."""
+    return str(_parser().render(whole_characters(markdown)))
+
+
+def escaped(text: str) -> str:
+    """Return HTML that shows the text as it is."""
+    return html.escape(whole_characters(text))
+
+
+def view(*parts: str) -> str:
+    """Return the parts as one view, in which MathJax reads only the formulas of `safe_html`."""
+    content = "\n".join(filter(None, parts))
+    return f'<div class="mathjax_ignore tex2jax_ignore">{content}</div>'
 
 
 def whole_characters(text: str) -> str:
-    """The text without control characters and halves of surrogate pairs, which no page can hold."""
+    """Replace control characters and halves of surrogate pairs, which a page cannot hold."""
     whole = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
     return whole.replace("\r\n", "\n").translate(_CONTROLS)
 
 
-def encoded(text: str) -> str:
-    """The text as it is, on one line, with nothing left in it that means anything to a parser."""
-    return whole_characters(text).translate(_PUNCTUATION)
+@functools.cache
+def _parser() -> MarkdownIt:
+    try:
+        from markdown_it import MarkdownIt
+    except ImportError as exc:
+        raise ConfigurationError(
+            "showing a message in a notebook needs markdown-it-py: pip install 'pi-native[jupyter]'"
+        ) from exc
+    parser = MarkdownIt("commonmark", {"html": False})
+    parser.enable(["table", "strikethrough"]).disable("image")
+    parser.validateLink = _is_safe_link  # type: ignore[method-assign]
+    parser.inline.ruler.before("escape", "formula", _inline_formula)
+    parser.inline.ruler.before("autolink", "line_break", _line_break)
+    parser.block.ruler.before(
+        "fence",
+        "formula",
+        _block_formula,
+        {"alt": ["paragraph", "reference", "blockquote", "list"]},
+    )
+    parser.add_render_rule("formula", _render_formula)
+    return parser
 
 
-def defused(text: str) -> str:
-    """Markdown that reads as it did, but brings no tags, no pictures and no script."""
-    text = whole_characters(text)
-    parts: list[str] = []
-    position = 0
-    for match in _CODE_OR_MATH.finditer(text):
-        parts += _prose(text[position : match.start()]), _code_or_math(match)
-        position = match.end()
-    return "".join([*parts, _prose(text[position:])])
+def _is_safe_link(url: str) -> bool:
+    return _SAFE_LINK.match(url) is not None
 
 
-def _prose(text: str) -> str:
-    text = _REFERENCE.sub("&amp;", text)
-    text = _TAG.sub("&lt;", text)
-    text = _PICTURE.sub("&#33;", text)
-    return _SCRIPT.sub(rf"\1{_JOINER}", text)
+def _line_break(state: StateInline, silent: bool) -> bool:
+    found = _LINE_BREAK.match(state.src, state.pos)
+    if found is None:
+        return False
+    if not silent:
+        state.push("hardbreak", "br", 0)
+    state.pos = found.end()
+    return True
 
 
-def _code_or_math(match: re.Match[str]) -> str:
-    if match["math"]:
-        return _math(match["math"])
-    whole = match[0]
-    dangerous = any(danger.search(whole) for danger in _DANGERS)
-    if match["span"]:
-        return f"<code>{encoded(match['span'].strip())}</code>" if dangerous else whole
-    if dangerous:
-        return f"{match['indent']}<pre><code>{encoded(_unindented(match))}</code></pre>\n"
-    # What is still being written has no end yet; what comes after must not fall into it.
-    return whole if match["end"] else f"{whole.rstrip()}\n{match['indent']}{match['fence']}\n"
+def _inline_formula(state: StateInline, silent: bool) -> bool:
+    found = _FORMULA.match(state.src, state.pos)
+    if found is None:
+        return False
+    if not silent:
+        state.push("formula", "span", 0).content = found[0]
+    state.pos = found.end()
+    return True
 
 
-def _math(formula: str) -> str:
-    # TeX has a word of its own for the sign; a character reference would be shown as it stands.
-    return _prose(_TAG.sub(r"\\lt ", formula))
+def _block_formula(state: StateBlock, start: int, end: int, silent: bool) -> bool:
+    """Take a formula of several lines, in which other rules would find lists and headings."""
+    if state.is_code_block(start) or not _line(state, start).startswith("$$"):
+        return False
+    text = ""
+    for line in range(start, end):
+        if state.isEmpty(line):
+            return False
+        text += _line(state, line) + "\n"
+        if _DISPLAY_FORMULA.fullmatch(text):
+            if not silent:
+                state.push("formula", "div", 0).content = text.strip()
+                state.line = line + 1
+            return True
+    return False
 
 
-def _unindented(match: re.Match[str]) -> str:
-    return re.sub(f"^ {{0,{len(match['indent'])}}}", "", match["block"], flags=re.MULTILINE)
+def _line(state: StateBlock, line: int) -> str:
+    return state.src[state.bMarks[line] + state.tShift[line] : state.eMarks[line]]
+
+
+def _render_formula(
+    _renderer: object, tokens: Sequence[Token], index: int, _options: Any, _env: Any
+) -> str:
+    token = tokens[index]
+    formula = html.escape(token.content)
+    if _UNSAFE_TEX.search(token.content):
+        return f"<code>{formula}</code>"
+    return f'<{token.tag} class="mathjax_process tex2jax_process">{formula}</{token.tag}>'

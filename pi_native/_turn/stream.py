@@ -249,19 +249,21 @@ class AssistantMessageEventStream(EventStream[AssistantMessageEvent, AssistantMe
             return self.result()
 
     def display(self) -> AssistantMessage:
-        """Show the answer in a notebook as it comes, and return the message when it is complete.
+        """Show the answer while it arrives, and return the message when it is complete.
 
-        The stop button cancels the turn: what had arrived stays where it is, also as `partial`, and
-        `KeyboardInterrupt` is raised. So is whatever else ends the stream. In a terminal the
-        message is printed once, when it is complete. Takes no events from those who iterate.
-        Raises `ConfigurationError` without IPython, which the extra `pi-native[jupyter]` brings.
+        In a notebook the output is replaced ten times a second; elsewhere the text is printed. The
+        stop button or Ctrl-C cancels the turn and raises `KeyboardInterrupt`; the text that had
+        arrived stays visible, and in `partial`. Events stay available to callers that iterate.
+
+        Raises the failure of the stream, `ProviderError` if the provider failed, and in a notebook
+        `ConfigurationError` without the extra `pi-native[jupyter]`.
         """
-        from .._notebook.display import show  # IPython is not for everybody
+        from .._notebook.display import show  # only notebooks need it
 
         return show(self)
 
     def _ipython_display_(self) -> None:
-        """A stream that is the last expression of a cell shows itself."""
+        """Show the stream that is the last expression of a cell."""
         from .._notebook.display import show_as_result
 
         show_as_result(self)

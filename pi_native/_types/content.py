@@ -73,6 +73,12 @@ class ImageContent(WireObject):
     provider_file: dict[str, Any] | None = field(default=None, kw_only=True)
     url: str | None = field(default=None, kw_only=True, repr=shortened)
 
+    def _repr_html_(self) -> str:
+        """Return the image as notebooks show it."""
+        from .._notebook.views import image_html  # only notebooks need it
+
+        return image_html(self)
+
     @classmethod
     def from_bytes(
         cls,

@@ -5,11 +5,13 @@ A member that a page lacks is None, as in all types of the protocol.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 from attrs import define, field
 
 from .base import WireObject, named
+
+Row = TypeVar("Row")
 
 
 @define(eq=False, repr=False, kw_only=True)
@@ -72,3 +74,13 @@ class CredentialsCheck(WireObject):
 
     generated_at: float
     credentials: list[CredentialStatus]
+
+
+class Rows(list[Row]):
+    """A list of objects that notebooks show as a table."""
+
+    def _repr_html_(self) -> str:
+        """Return the table: one row for each object, one column for each member."""
+        from .._notebook.views import rows_html  # only notebooks need it
+
+        return rows_html(self)

@@ -164,11 +164,14 @@ class AssistantMessage(WireObject):
             raise failure_of(self)
         return self
 
-    def _repr_markdown_(self) -> str:
-        """How notebooks show a message. Needs nothing but this package."""
-        from .._notebook.markdown import message_markdown  # only where there is somebody to look
+    def _repr_html_(self) -> str:
+        """Return the message as notebooks show it.
 
-        return message_markdown(self)
+        Raises `ConfigurationError` without the extra `pi-native[jupyter]`.
+        """
+        from .._notebook.views import message_html  # only notebooks need it
+
+        return message_html(self)
 
     def _blocks(self) -> Sequence[Block]:
         # None when whoever sent the message left it out, whatever the annotation says.

@@ -1,4 +1,4 @@
-"""A kernel that knows nothing of the machine it runs on, and a gateway for it to ask."""
+"""A kernel without the settings of the machine, and a gateway for it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from .kernel import Kernel
 
 JUPYTER = {
-    "JUPYTER_PLATFORM_DIRS": "1",  # else jupyter_core warns that it will be so one day
+    "JUPYTER_PLATFORM_DIRS": "1",  # without it jupyter_core warns of a future default
     "JUPYTER_NO_CONFIG": "1",
     "JUPYTER_ALLOW_INSECURE_WRITES": "1",
 }
@@ -26,7 +26,7 @@ FOLDERS = ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "IPY
 
 @pytest.fixture(scope="session")
 def jupyter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """Jupyter's folders are new ones; the environment for what starts from here."""
+    """Return an environment in which the folders of Jupyter are new."""
     home = tmp_path_factory.mktemp("jupyter")
     with pytest.MonkeyPatch.context() as patch:
         for name in [*filter(_is_personal, os.environ)]:
@@ -42,7 +42,7 @@ def jupyter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]
 
 @contextlib.contextmanager
 def _event_loop() -> Iterator[None]:
-    """The loop that nbclient keeps for its thread; here it is closed again."""
+    """Create the event loop that nbclient keeps for its thread, and close it at the end."""
     from jupyter_core.utils import ensure_event_loop
 
     with contextlib.closing(ensure_event_loop()):
@@ -56,7 +56,7 @@ def _is_personal(name: str) -> bool:
 
 @pytest.fixture(scope="module")
 def kernel(jupyter: dict[str, str]) -> Iterator[Kernel]:
-    """A running kernel."""
+    """Start a kernel."""
     from .kernel import running_kernel
 
     with running_kernel(jupyter) as running:
@@ -65,12 +65,12 @@ def kernel(jupyter: dict[str, str]) -> Iterator[Kernel]:
 
 @pytest.fixture
 def gateway() -> Iterator[FakeGateway]:
-    """A gateway of this test's own."""
+    """Start a gateway for one test."""
     with FakeGateway() as fake:
         yield fake
 
 
 @pytest.fixture
 def example() -> Path:
-    """The notebook that ships."""
+    """Return the path of the notebook in `examples`."""
     return Path(__file__).parent.parent.parent / "examples" / "notebook.ipynb"

@@ -14,7 +14,7 @@ from nbclient import NotebookClient
 
 from pi_native.testing import FakeGateway
 
-from .kernel import LIMIT, markdown_of, printed_by
+from .kernel import LIMIT, html_of, printed_by
 
 pytestmark = pytest.mark.slow  # starts a kernel
 
@@ -24,14 +24,14 @@ def test_it_runs_with_the_gateway_that_it_brings(example: Path, jupyter: dict[st
     notebook = nbformat.read(example, as_version=4)
     NotebookClient(notebook, timeout=LIMIT).execute(env=jupyter)
     stream, several, message = [cell for cell in notebook.cells if cell.cell_type == "code"][1:]
-    [answer] = markdown_of(stream)
-    assert "**blue**" in answer
+    [answer] = html_of(stream)
+    assert "<strong>blue</strong>" in answer
     assert "<summary>Thinking</summary>" in answer
     assert "<code>clock</code>" in answer
     assert "tokens in" in answer
-    assert len(markdown_of(several)) == 2
+    assert len(html_of(several)) == 2
     assert "tokens" in printed_by(several)
-    assert markdown_of(message) == [markdown_of(several)[0]]
+    assert html_of(message) == [html_of(several)[0]]
 
 
 def test_it_asks_the_gateway_of_the_environment(

@@ -1,4 +1,4 @@
-"""Messages and streams show themselves in a real kernel, and its stop button stops them."""
+"""Messages and streams in a real kernel, and its stop button."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ import pytest
 pytest.importorskip("ipykernel", reason="needs a Jupyter kernel: the extra [test] has one")
 pytest.importorskip("nbclient", reason="needs nbclient, which is in the extra [test]")
 
-from pi_native.testing import FakeGateway, HangUp, Stall
+from pi_native.testing import FakeGateway, HangUp, Reply, Stall
 
-from .kernel import Kernel, errors_of, markdown_of, printed_by
+from .kernel import Kernel, console_of, errors_of, html_of, printed_by
 
 pytestmark = pytest.mark.slow  # starts a kernel
 
 WORDS = "The sky is **blue**, today."
+BLUE = "The sky is <strong>blue</strong>,"
 AS_FAR_AS_BLUE = 6  # events: start, text_start, and four words
 SHOWS = {
     "the last expression": "stream = client.stream('a/b', 'Why?')\nstream",
@@ -33,7 +34,7 @@ every_way = pytest.mark.parametrize("source", SHOWS.values(), ids=SHOWS)
 
 @pytest.fixture(autouse=True)
 def connected(kernel: Kernel, gateway: FakeGateway) -> None:
-    """The kernel has a client of this test's gateway."""
+    """Give the kernel a client of the gateway."""
     kernel.run(
         "import threading\n"
         "from IPython.display import display\n"
@@ -43,7 +44,7 @@ def connected(kernel: Kernel, gateway: FakeGateway) -> None:
 
 
 def assert_nothing_runs(kernel: Kernel) -> None:
-    """No thread of a turn is left in the kernel, which runs the next cell."""
+    """Check that the kernel runs the next cell, and that no worker thread is left."""
     cell = kernel.run(
         "print([t.name for t in threading.enumerate() if t.name.startswith('pi-native')])"
     )
@@ -51,41 +52,74 @@ def assert_nothing_runs(kernel: Kernel) -> None:
 
 
 def test_a_message_shows_itself(kernel: Kernel, gateway: FakeGateway) -> None:
-    """A message as the last expression of a cell is Markdown, and its repr for a terminal."""
+    """A message as the last expression of a cell is HTML in a notebook, and its repr elsewhere."""
     gateway.reply(WORDS, thinking="Hm.", tool_calls=[{"name": "clock"}])
     cell = kernel.run("client.complete('a/b', 'Why?')")
     [output] = cell.outputs
     assert output.output_type == "execute_result"
-    thinking, text, call, footer = output.data["text/markdown"].split("\n\n")
-    assert thinking.startswith("<details><summary>Thinking</summary>")
-    assert text == WORDS
-    assert "<code>clock</code>" in call
-    assert "tokens in" in footer
+    html = output.data["text/html"]
+    parts = ["<summary>Thinking</summary>", BLUE, "<code>clock</code>", "tokens in"]
+    places = [html.index(part) for part in parts]
+    assert places == sorted(places)
     assert output.data["text/plain"].startswith("AssistantMessage(")
+
+
+def test_other_objects_show_themselves(kernel: Kernel, gateway: FakeGateway) -> None:
+    """Images, conversations, models and settings have views."""
+    gateway.reply(WORDS)
+    setup = "import pi_native\nchat = pi_native.Conversation(client, 'a/b')\nchat.ask('Why?')"
+    kernel.run(setup)
+    views = {
+        "chat": "<strong>assistant</strong>",
+        "client.models()": "<td>fake/parrot</td>",
+        "client.settings": "<td>base_url</td>",
+        "pi_native.ImageContent('aGk=', 'image/png')": '<img alt="image"',
+    }
+    for source, view in views.items():
+        [html] = html_of(kernel.run(source))
+        assert view in html
 
 
 @every_way
 def test_a_stream_shows_itself_live(kernel: Kernel, gateway: FakeGateway, source: str) -> None:
-    """What has arrived is on the page before the gateway sends the rest; it is one output."""
+    """The page shows what has arrived before the gateway sends the rest."""
     gateway.reply(WORDS, fault=Stall(after=AS_FAR_AS_BLUE))
     cell = kernel.run(source, once_shown="blue", do=gateway.release)
-    markdown, *others = markdown_of(cell)
-    assert markdown.startswith(WORDS)
-    assert "tokens in" in markdown
+    html, *others = html_of(cell)
+    assert BLUE in html
+    assert "today" in html
+    assert "tokens in" in html
     assert len(others) == len(gateway.requests) - 1 + source.endswith("ask('Why?')")
     assert_nothing_runs(kernel)
 
 
 @every_way
-def test_the_stop_button_ends_it(kernel: Kernel, gateway: FakeGateway, source: str) -> None:
-    """A real interrupt ends the turn and the cell; what had arrived stays, and says why it ends."""
+def test_front_ends_without_updates_show_the_answer(
+    kernel: Kernel, gateway: FakeGateway, source: str
+) -> None:
+    """`jupyter console` and `ipywidgets.Output` ignore updates, but show the final text."""
+    gateway.default = Reply(WORDS)
+    kernel.run(source)
+    assert console_of(kernel).count(WORDS) >= len(gateway.requests)
+
+
+def test_a_front_end_without_updates_shows_a_failure(kernel: Kernel, gateway: FakeGateway) -> None:
+    """It shows what had arrived, and why the turn ended."""
+    gateway.reply(WORDS, fault=HangUp(after=AS_FAR_AS_BLUE))
+    kernel.run("client.stream('a/b', 'Why?')", fails_with="GatewayConnectionError")
+    assert "The sky is **blue**,\nFailed: GatewayConnectionError" in console_of(kernel)
+
+
+@every_way
+def test_the_stop_button_ends_a_stream(kernel: Kernel, gateway: FakeGateway, source: str) -> None:
+    """A real interrupt ends the turn and the cell, and the page shows what had arrived and why."""
     gateway.reply(WORDS, fault=Stall(after=AS_FAR_AS_BLUE))
     cell = kernel.run(
         source, once_shown="blue", do=kernel.press_stop, fails_with="KeyboardInterrupt"
     )
-    [markdown] = markdown_of(cell)
-    assert markdown.startswith("The sky is **blue**,\n\n")
-    assert "Interrupted" in markdown
+    [html] = html_of(cell)
+    assert BLUE in html
+    assert "Interrupted" in html
     [error] = errors_of(cell)
     assert (error.ename, error.traceback) == ("KeyboardInterrupt", ["KeyboardInterrupt"])
     [request] = gateway.requests
@@ -95,8 +129,8 @@ def test_the_stop_button_ends_it(kernel: Kernel, gateway: FakeGateway, source: s
     assert printed_by(cell) == "The sky is **blue**, aborted\n"
 
 
-def test_the_stop_button_ends_the_wait_for_an_answer(kernel: Kernel, gateway: FakeGateway) -> None:
-    """Before anything has arrived the button works as well."""
+def test_the_stop_button_ends_the_wait_for_a_response(kernel: Kernel, gateway: FakeGateway) -> None:
+    """The button works before anything has arrived."""
     gateway.reply(WORDS, fault=Stall(after=None))
 
     def stop() -> None:
@@ -105,8 +139,8 @@ def test_the_stop_button_ends_the_wait_for_an_answer(kernel: Kernel, gateway: Fa
 
     source = "client.stream('a/b', 'Why?')"
     cell = kernel.run(source, once_shown="…", do=stop, fails_with="KeyboardInterrupt")
-    [markdown] = markdown_of(cell)
-    assert "Interrupted" in markdown
+    [html] = html_of(cell)
+    assert "Interrupted" in html
     assert gateway.requests[0].client_gone.wait(5)
     assert_nothing_runs(kernel)
 
@@ -115,24 +149,52 @@ def test_the_stop_button_ends_the_wait_for_an_answer(kernel: Kernel, gateway: Fa
 def test_a_failure_keeps_what_had_arrived(
     kernel: Kernel, gateway: FakeGateway, source: str
 ) -> None:
-    """A stream that breaks fails its cell, under the text that had come."""
+    """A stream whose connection breaks fails its cell, below the text that had arrived."""
     gateway.reply(WORDS, fault=HangUp(after=AS_FAR_AS_BLUE))
     cell = kernel.run(source, fails_with="GatewayConnectionError")
-    markdown, *_ = markdown_of(cell)
-    assert markdown.startswith("The sky is **blue**,\n\n")
-    assert "Failed" in markdown
+    html, *_ = html_of(cell)
+    assert BLUE in html
+    assert "Failed" in html
     assert [error.ename for error in errors_of(cell)] == ["GatewayConnectionError"]
     assert "<AssistantMessageEventStream" not in str(cell.outputs)
     assert_nothing_runs(kernel)
 
 
+@every_way
+def test_a_failed_provider_fails_the_cell(
+    kernel: Kernel, gateway: FakeGateway, source: str
+) -> None:
+    """The page shows the text and the provider's reason, and "run all" stops."""
+    gateway.reply(WORDS, error_message="Overloaded", error_status=529)
+    cell = kernel.run(source, fails_with="ProviderError")
+    html, *_ = html_of(cell)
+    assert BLUE in html
+    assert "Failed: Overloaded" in html
+    [error] = errors_of(cell)
+    assert "Overloaded" in error.evalue
+    assert len(error.traceback) == 1
+    assert_nothing_runs(kernel)
+
+
+def test_a_failed_call_has_a_short_traceback(kernel: Kernel, gateway: FakeGateway) -> None:
+    """The traceback is the line of the cell, the error, and the text that had arrived."""
+    gateway.reply(WORDS, fault=HangUp(after=AS_FAR_AS_BLUE))
+    cell = kernel.run("client.complete('a/b', 'Why?')", fails_with="GatewayConnectionError")
+    [error] = errors_of(cell)
+    place, source, line, *arrived = error.traceback
+    assert place.startswith("Cell In[")
+    assert place.endswith("line 1")
+    assert source == "    client.complete('a/b', 'Why?')"
+    assert line.startswith("GatewayConnectionError: ")
+    assert arrived == ["", "This had arrived:", "The sky is **blue**,"]
+
+
 def test_a_turn_cancelled_elsewhere_keeps_what_had_arrived(
     kernel: Kernel, gateway: FakeGateway
 ) -> None:
-    """A cancel by another thread is no failure; the page says so, and keeps the text."""
+    """A cancel by another thread is no failure, and the page shows the text and the cancel."""
     gateway.reply(WORDS, fault=Stall(after=AS_FAR_AS_BLUE))
     cell = kernel.run(
-        "from pi_native import TextDeltaEvent\n"
         "def watch(stream):\n"
         "    for event in stream:\n"
         "        if 'blue' in getattr(event, 'delta', ''):\n"
@@ -144,24 +206,24 @@ def test_a_turn_cancelled_elsewhere_keeps_what_had_arrived(
         "watcher.join()"
     )
     assert printed_by(cell) == "aborted\n"
-    [markdown] = markdown_of(cell)
-    assert markdown.startswith("The sky is **blue**,\n\n")
-    assert "Cancelled" in markdown
+    [html] = html_of(cell)
+    assert BLUE in html
+    assert "Cancelled" in html
     assert_nothing_runs(kernel)
 
 
 def test_showing_takes_no_events(kernel: Kernel, gateway: FakeGateway) -> None:
-    """A stream that has shown itself can be iterated from its start, and be shown again."""
+    """A stream that was shown can be iterated from its start, and shown again."""
     gateway.reply(WORDS)
     kernel.run("stream = client.stream('a/b', 'Why?')\nstream")
     cell = kernel.run("print(''.join(stream.text_stream))\nstream")
     assert printed_by(cell) == WORDS + "\n"
-    assert markdown_of(cell)[0].startswith(WORDS)
+    assert BLUE in html_of(cell)[0]
 
 
 def test_a_long_turn_sends_little(kernel: Kernel, gateway: FakeGateway) -> None:
-    """The page is written anew when it is time, and not for each of many pieces."""
+    """The page is written at intervals, not for each of many events."""
     gateway.reply(["word "] * 5000)
     cell = kernel.run("client.stream('a/b', 'Why?')")
-    assert markdown_of(cell)[0].count("word") == 5000
+    assert html_of(cell)[0].count("word") == 5000
     assert 1 < kernel.writings < 50

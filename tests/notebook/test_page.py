@@ -63,7 +63,10 @@ HOSTILE = (
     "[x](javascript:window.pwned=3) ![x](https://evil.example/?secret)\n\n"
     '[a]: b "\n```\n"\n<img src=x onerror="window.pwned = 4">\n```\n\n'
     "1. Look:\n   ```html\n   <img src=x onerror='window.pwned = 5'>\n   ```\n\n"
-    "`<img src=x onerror='window.pwned = 6'>` $<img src=x onerror='window.pwned = 7'>$\n\nEnd."
+    "`<img src=x onerror='window.pwned = 6'>` $<img src=x onerror='window.pwned = 7'>$\n\n"
+    "$\\href{javascript:window.pwned=10}{x}$ \\\\(\\href{javascript:window.pwned=11}{x}\\\\)\n\n"
+    "\\begin{equation}\\href{javascript:window.pwned=12}{x}\\end{equation}\n\n"
+    "It costs $5 a month, or $10.\n\nEnd."
 )
 MARKUP = (
     "</code></details><img src=x onerror='window.pwned = 8'>\n\n<script>window.pwned = 9</script>"

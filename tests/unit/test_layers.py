@@ -34,7 +34,13 @@ ORDER = [
 CLIENT = {"__init__", "_client", "_config", "_conversation", "_models_yml", "_saved"}
 
 # A message and a stream know how to show themselves; what shows them is imported when they do.
-DISPLAY = {("_types.messages", "_notebook"), ("_turn.stream", "_notebook")}
+DISPLAY = {
+    ("errors", "_notebook"),
+    ("_types.content", "_notebook"),
+    ("_types.gateway", "_notebook"),
+    ("_types.messages", "_notebook"),
+    ("_turn.stream", "_notebook"),
+}
 # The methods of a client for batches import what comes after it when they are called.
 LATER = {("_client", "_batch"), ("__init__", "_batch")}
 
@@ -42,6 +48,7 @@ USERS = {
     "cattrs": {"_protocol.convert"},
     "sseclient": {"_protocol.sse"},
     "IPython": {"_notebook.display"},
+    "markdown_it": {"_notebook.sanitize"},
     "opentelemetry": {"_turn.telemetry"},
     "yaml": {"_models_yml"},
     "urllib3": {"_http.adapter", "_http.errors", "_http.gateway_response"},
