@@ -15,6 +15,11 @@ GIVE_KEY = (
     "set the gateway's key in PI_NATIVE_API_KEY or its file in PI_NATIVE_API_KEY_FILE; on its host "
     "the gateway keeps the key in ~/.omp/auth-gateway.token"
 )
+NO_GATEWAY_ANSWERED = "a proxy or a web server answered, not the gateway"
+PROXY_PASSWORD = (
+    "the proxy requires a user name and password: write them into HTTP_PROXY or HTTPS_PROXY as "
+    "http://user:password@host:port"
+)
 
 _PROVIDER: dict[FailureKind, str] = {
     "usage_limit": "the account's usage limit is reached; see Client.usage()",
@@ -36,6 +41,14 @@ def provider_hint(kind: FailureKind) -> str | None:
     return _PROVIDER.get(kind)
 
 
-def timeout_hint(phase: TimeoutPhase) -> str:
-    """Return the advice for a time limit that was exceeded: the argument to raise."""
-    return f"raise {_TIMEOUTS[phase]} (in seconds) if the wait was too short"
+def timeout_hint(phase: TimeoutPhase, limit: float | None = None) -> str:
+    """Return the advice for a time limit, in seconds, that was exceeded: the argument to raise."""
+    waited = "" if limit is None else f"waited {limit:g} s; "
+    return f"{waited}raise {_TIMEOUTS[phase]} (in seconds) if the wait was too short"
+
+
+def redirect_hint(base_url: str) -> str:
+    """Return the advice for a redirect, which is not followed."""
+    if "://" not in base_url:
+        return "redirects are not followed: check the base URL"
+    return f"redirects are not followed: use {base_url} as base URL"

@@ -88,7 +88,10 @@ class GatewayConnectionError(PiNativeError, ConnectionError):
     """The connection to the gateway failed: DNS, refused, TLS, reset, cut short, or not HTTP.
 
     `phase` is "connect" (DNS, TCP, TLS and proxies), "headers" (sent, no response yet) or "body".
+    `retryable` is False for a failure that time does not heal, such as a bad certificate.
     """
+
+    retryable: bool = True
 
     def __init__(
         self, message: str, *, phase: ConnectionPhase = "connect", hint: str | None = None

@@ -133,14 +133,19 @@ class CancellableConnection:
             raise NewConnectionError(self, f"cannot connect: {exc}") from exc
         sys.audit("http.client.connect", self, self.host, self.port)
         sock.settimeout(self.timeout)
-        sending.handle.stage = f"opening the connection to {self.host}:{self.port} (proxy, TLS)"
+        sending.handle.stage = self._next_stage()
         return sock
+
+    def _next_stage(self: Any) -> str:
+        if self.proxy is not None:
+            return f"CONNECT and TLS through the proxy {self.host}:{self.port}"
+        return f"TLS handshake with {self.host}:{self.port}"
 
     def _open(self: Any, handle: SocketHandle) -> Any:
         return self._connect_to(self._dns_host.strip("[]"), self.port, handle)
 
     def _connect_to(self: Any, host: str, port: int, handle: SocketHandle) -> socket.socket:
-        handle.stage = f"looking up {host}"
+        handle.stage = f"looking up the host {host}"
         found: Any = socket.getaddrinfo(host, port, allowed_gai_family(), socket.SOCK_STREAM)
         handle.check()
         return open_connection(found, self._prepare, handle)

@@ -201,7 +201,7 @@ class _Race:
     def _begin(self, address: Address) -> None:
         family, kind, protocol, _, target = address
         self._next_at = monotonic() + _NEXT_ADDRESS_SECONDS
-        self._handle.stage = f"connecting to {_shown(target)} (TCP)"
+        self._handle.stage = f"TCP connection to {_shown(target)}"
         sock = socket.socket(family, kind, protocol)
         try:
             self._prepare(sock)

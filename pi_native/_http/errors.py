@@ -13,17 +13,28 @@ import attrs
 import requests
 import urllib3.exceptions
 
+from .._hints import timeout_hint
 from ..errors import (
     ConfigurationError,
     ConnectionPhase,
     GatewayConnectionError,
     PiNativeError,
     StreamTimeoutError,
+    TimeoutPhase,
 )
+from .hints import connection_hint, may_heal
 from .route import Route
 
 TimeoutPair = tuple[float | None, float | None]
 """For connecting, and for each read; in seconds."""
+
+_TIMED_OUT: dict[TimeoutPhase, str] = {
+    "connect": "timed out while connecting to the gateway",
+    "headers": "timed out while waiting for the response headers",
+    "first_event": "pi-native stream timed out while waiting for the first event",
+    "idle": "pi-native stream stalled while waiting for the next event",
+    "total": "the turn took longer than its total timeout",
+}
 
 _BAD_SETTINGS = (
     requests.exceptions.InvalidURL,
@@ -56,22 +67,36 @@ def map_exception(failed: Failure) -> PiNativeError:
     if isinstance(exc, requests.exceptions.Timeout):
         return _timed_out(failed)
     if failed.connected:
-        return connection_error(exc, "headers", f"no response from {failed.route}")
-    return connection_error(exc, "connect", f"cannot reach {failed.route}")
+        what = f"no response from {failed.route}"
+        return connection_error(exc, "headers", what, failed.route)
+    return connection_error(exc, "connect", f"cannot reach {failed.route}", failed.route)
 
 
 def connection_error(
-    exc: BaseException, phase: ConnectionPhase, what: str
+    exc: BaseException, phase: ConnectionPhase, what: str, route: Route | None = None
 ) -> GatewayConnectionError:
     """Return the error for a connection that failed, with the root of `exc` as its cause.
 
     The cause comes without its frames, which may hold the head of the request with the key.
     """
-    failure = GatewayConnectionError(f"{what}: {_text(exc)}", phase=phase)
     root = _root(exc).with_traceback(None)
+    hint = None if route is None else connection_hint(root, route, phase)
+    failure = GatewayConnectionError(f"{what}: {_text(exc)}", phase=phase, hint=hint)
+    failure.retryable = may_heal(root)
     root.__context__ = None
     failure.__cause__ = root
     return failure
+
+
+def timeout_error(phase: TimeoutPhase, limit: float, stage: str) -> StreamTimeoutError:
+    """Return the error for a time limit, in seconds, that was exceeded.
+
+    `stage` says what a new connection waited for. The texts for events are the protocol's.
+    """
+    text = _TIMED_OUT[phase]
+    if phase == "connect":
+        text = f"{text} ({stage})"
+    return StreamTimeoutError(text, phase=phase, limit=limit, hint=timeout_hint(phase, limit))
 
 
 def is_dead_connection(failure: GatewayConnectionError) -> bool:
@@ -84,16 +109,19 @@ def _bad_settings(failed: Failure) -> PiNativeError:
     exc, origin = failed.exception, failed.route.origin
     if isinstance(_root(exc), urllib3.exceptions.InvalidHeader):
         # requests checks our headers itself; this one is the response's, which has two lengths.
-        return connection_error(exc, "headers", f"no response from {failed.route}")
+        return connection_error(exc, "headers", f"no response from {failed.route}", failed.route)
     if isinstance(exc, requests.exceptions.InvalidSchema) and "SOCKS" in str(exc):
         return ConfigurationError(
-            f"cannot use the proxy {failed.route.proxy} ({failed.route.variable}): SOCKS support "
-            f"is missing: pip install 'requests[socks]'"
+            f"cannot send to {failed.route}",
+            hint="SOCKS support is missing: pip install 'requests[socks]'",
         )
     if isinstance(exc, (requests.exceptions.InvalidSchema, requests.exceptions.MissingSchema)):
         # Not quoted: a text that is not a URL may hold a password anywhere.
         words = 'a gateway\'s URL begins with "http://" or "https://"'
         return ConfigurationError(f"cannot send to the base_url as it is: {words}")
+    if failed.route.proxy is not None:
+        # Not quoted either: the exception quotes the proxy's URL with its password.
+        return ConfigurationError(f"cannot send to {failed.route}: the proxy is not a usable URL")
     words = _text(exc).replace(failed.url, origin)  # which may hold a password
     return ConfigurationError(f"cannot send to {origin!r}: {words}")
 
@@ -105,12 +133,16 @@ def _timed_out(failed: Failure) -> StreamTimeoutError:
     too_soon = connect is not None and (read is None or connect <= failed.took < read)
     if isinstance(failed.exception, requests.exceptions.ConnectTimeout) or too_soon:
         return StreamTimeoutError(
-            f"timed out while connecting to {failed.route}", phase="connect", limit=connect
+            f"timed out while connecting to {failed.route}",
+            phase="connect",
+            limit=connect,
+            hint=timeout_hint("connect", connect),
         )
     return StreamTimeoutError(
         f"timed out while waiting for the response headers of {failed.route}",
         phase="headers",
         limit=read,
+        hint=timeout_hint("headers", read),
     )
 
 

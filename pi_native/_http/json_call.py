@@ -17,6 +17,7 @@ from .._protocol.strict_json import parse_json
 from .._threads.timers import PhaseClock, timer_thread
 from ..errors import PiNativeError, StreamProtocolError, StreamTimeoutError, TimeoutPhase
 from .connection import SocketHandle
+from .errors import timeout_error
 from .gateway_response import GatewayResponse
 from .timeouts import Timeouts
 from .transport import Transport
@@ -130,9 +131,7 @@ class _JsonCall:
         return _object(body)
 
     def _expired(self, phase: TimeoutPhase, limit: float) -> None:
-        self._timeout = StreamTimeoutError(
-            f"the gateway did not answer in time ({phase})", phase=phase, limit=limit
-        )
+        self._timeout = timeout_error(phase, limit, self._handle.stage)
         self._done.set()
         self._handle.cut()
 

@@ -28,7 +28,7 @@ def retry_delay(failure: BaseException, attempt: int) -> float | None:
         if not failure.retryable:
             return None
         asked = failure.retry_after or 0.0
-    elif not isinstance(failure, GatewayConnectionError):
+    elif not isinstance(failure, GatewayConnectionError) or not failure.retryable:
         return None
     if asked > _MAX_RETRY_AFTER:
         return None

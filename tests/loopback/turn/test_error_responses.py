@@ -77,7 +77,12 @@ BODIES: dict[str, tuple[object, str, str | None]] = {
     "a JSON string": (b'"so \\"sorry\\""', 'auth-gateway 503: so "sorry"', None),
     "a number": (b"42", "auth-gateway 503: 42", None),
     "text": ("upstream is gone", "auth-gateway 503: upstream is gone", None),
-    "HTML": ("<html>\n</html>", "auth-gateway 503: <html>\n</html>", None),
+    "HTML": (
+        "<html>\n</html>",
+        "auth-gateway 503: an HTML page instead of JSON; a proxy or a web server answered, not the "
+        "gateway",
+        None,
+    ),
     "nothing": (b"", "auth-gateway 503: Service Unavailable", None),
     "no UTF-8": (b"caf\xe9", "auth-gateway 503: caf\ufffd", None),
 }

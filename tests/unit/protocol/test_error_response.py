@@ -57,7 +57,7 @@ def refused(content: bytes | str, status: int = 500, reason: str = "Oops") -> Au
         ("true", "auth-gateway 500: true", None),
         ('"a \\"text\\""', 'auth-gateway 500: a "text"', None),
         ('{"a":"\\u00e9"}', 'auth-gateway 500: {"a":"é"}', None),
-        ("<html>Bad Gateway</html>", "auth-gateway 500: <html>Bad Gateway</html>", None),
+        ("Bad <html>", "auth-gateway 500: Bad <html>", None),
         ('{"error":{"message":"it br', 'auth-gateway 500: {"error":{"message":"it br', None),
         # Nothing.
         ("", "auth-gateway 500: Oops", None),
@@ -184,3 +184,51 @@ def test_a_real_gateway_refused_in_both_forms() -> None:
     """Among the recorded refusals are the handlers' envelope and the server's bare text."""
     forms = {type(json.loads(CALLS[name]["body"])["error"]) for name in REFUSED}
     assert forms == {dict, str}
+
+
+@pytest.mark.parametrize(
+    ("page", "title"),
+    [
+        ("<html><head><title>502 Bad\n Gateway</title></head>", ' titled "502 Bad Gateway"'),
+        ("\r\n<!DOCTYPE html>\n<html lang=en><title>ERROR</title>", ' titled "ERROR"'),
+        ("<html>" + "x" * 4000, ""),
+        ("<h1>Proxy Error</h1>", ""),
+    ],
+)
+def test_an_html_page_is_told_in_one_line(page: str, title: str) -> None:
+    """A proxy's page is one line in the message, a hint says so, and the body has all of it."""
+    error = refused(page)
+    assert error.args == (f"auth-gateway 500: an HTML page{title} instead of JSON",)
+    assert error.hint == "a proxy or a web server answered, not the gateway"
+    assert error.body == page
+
+
+@pytest.mark.parametrize(
+    ("location", "shown", "hint"),
+    [
+        ("https://gw/v1/pi/stream", "https://gw/v1/pi/stream", "use https://gw as base URL"),
+        ("https://u:hush@gw/x/v1/models?a", "https://gw/x/v1/models?a", "use https://gw/x as base"),
+        ("https://gw/healthz", "https://gw/healthz", "use https://gw as base URL"),
+        ("/login", "/login", "check the base URL"),
+    ],
+)
+def test_a_redirect_says_where_it_leads(location: str, shown: str, hint: str) -> None:
+    """The error of a redirect names its target, without a password, and the base URL to use."""
+    error = refusal(308, "Permanent", {"Location": location}, b"<html>moved</html>")
+    assert error.args == (f"auth-gateway 308: redirects to {shown}",)
+    assert hint in str(error)
+    assert "hush" not in str(error)
+
+
+def test_a_plain_request_to_a_tls_port_says_so() -> None:
+    """The 400 of a TLS port for plain HTTP has the hint to write https."""
+    for body in (
+        b"Client sent an HTTP request to an HTTPS server.\n",
+        b"<html><title>400 The plain HTTP request was sent to HTTPS port</title>",
+    ):
+        assert "begin the base URL with https://" in str(refusal(400, "", {}, body))
+
+
+def test_a_proxy_that_requires_a_password_says_so() -> None:
+    """A 407 has the hint where to write the password."""
+    assert "http://user:password@host:port" in str(refusal(407, "Required", {}, b""))
