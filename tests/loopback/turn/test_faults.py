@@ -150,7 +150,7 @@ BROKEN_HEADS = {
     "a redirect": (
         b"HTTP/1.1 307 Moved\r\nLocation: http://127.0.0.1:9/\r\nContent-Length: 0\r\n\r\n",
         AuthGatewayError,
-        "auth-gateway 307: Moved",
+        "auth-gateway 307: redirects to",
     ),
 }
 
