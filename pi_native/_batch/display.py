@@ -53,12 +53,15 @@ class _Bar:
     """A bar of tqdm, in notebooks too."""
 
     def __init__(self, tqdm: Any) -> None:
-        self._tqdm = tqdm
+        # No monitor thread of tqdm's, which would stay until the end of the process.
+        self._tqdm = type("tqdm", (tqdm,), {"monitor_interval": 0})
         self._bar: Any = None
 
     def update(self, progress: Progress) -> None:
         if self._bar is None:
-            self._bar = self._tqdm(total=progress.total, initial=progress.reused, unit="prompt")
+            self._bar = self._tqdm(
+                total=progress.total, initial=progress.reused, unit="prompt", miniters=1
+            )
         fields: dict[str, object] = {"running": progress.running}
         if progress.failed:
             fields["failed"] = progress.failed

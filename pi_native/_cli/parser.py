@@ -9,6 +9,7 @@ from typing import TypeAlias
 from pi_native import __version__
 
 from .ask import ask
+from .batch import EPILOG, HELP, add_batch_arguments, batch
 from .completion import completion
 from .console import Console
 from .doctor import doctor
@@ -43,6 +44,7 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     connection = _connection_options()
     _add_ask(commands, connection)
+    _add_batch(commands, connection)
     _add_pages(commands, connection)
     _add_doctor(commands, connection)
     _add_fakes(commands)
@@ -104,6 +106,20 @@ def _add_ask(commands: _Commands, connection: argparse.ArgumentParser) -> None:
     )
     add("--json", action="store_true", help="print the events as JSON, one a line")
     parser.set_defaults(run=ask)
+
+
+def _add_batch(commands: _Commands, connection: argparse.ArgumentParser) -> None:
+    parser = commands.add_parser(
+        "batch",
+        help=HELP,
+        description=HELP,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        parents=[connection],
+        allow_abbrev=False,
+    )
+    add_batch_arguments(parser.add_argument)
+    parser.set_defaults(run=batch)
 
 
 def _add_pages(commands: _Commands, connection: argparse.ArgumentParser) -> None:

@@ -1,0 +1,201 @@
+"""`pi-native batch`: prompts from a file, answers to another, resumed by the same command."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pi_native._cli import main
+from pi_native.testing import FakeGateway, HTTPError, RecordedRequest, Reply, Stall
+
+from ...conftest import wait_until
+
+MODEL = "acme/parrot"
+
+
+@pytest.fixture(autouse=True)
+def echoing(gateway: FakeGateway, named: Callable[..., FakeGateway]) -> None:
+    """The environment names a gateway that answers each turn with its prompt."""
+    named(gateway, MODEL)
+    gateway.default = lambda request: Reply(f"re: {request.last_user_text}")
+
+
+@pytest.fixture
+def prompts(tmp_path: Path) -> Path:
+    """A file of five prompts of every form."""
+    path = tmp_path / "prompts.jsonl"
+    lines = [
+        "p0",
+        {"prompt": "p1"},
+        {
+            "messages": [
+                {"role": "system", "content": "Be brief."},
+                {"role": "user", "content": "p2"},
+            ]
+        },
+        "p3",
+    ]
+    text = "\ufeff" + "\n".join(json.dumps(line) for line in lines)
+    path.write_text(text + '\n\n  \n"p4"', encoding="utf-8")
+    return path
+
+
+def answers(path: Path) -> dict[int, str]:
+    """Return the texts of the answers in an output file, by index."""
+    lines = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+    return {
+        line["index"]: line["message"]["content"][0]["text"] for line in lines if "message" in line
+    }
+
+
+def test_each_prompt_gets_a_line(
+    gateway: FakeGateway, prompts: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The answers are in the output, a summary is on stderr, and the exit code is 0."""
+    output = tmp_path / "out.jsonl"
+    assert main(["batch", str(prompts), "-o", str(output), "-s", "Speak."]) == 0
+    assert answers(output) == {number: f"re: p{number}" for number in range(5)}
+    out, err = capsys.readouterr()
+    assert out == ""
+    last = err.splitlines()[-1]
+    assert last.startswith("pi-native: 5 answered (0 of them before), 0 failed, ")
+    assert ", $0.00" in last
+    assert {request.model for request in gateway.requests} == {MODEL}
+    system = {str(request.json["context"].get("systemPrompt")) for request in gateway.requests}
+    assert system == {"['Speak.']"}
+
+
+def test_the_same_command_resumes(gateway: FakeGateway, prompts: Path, tmp_path: Path) -> None:
+    """A second run makes no request."""
+    command = ["batch", str(prompts), "-o", str(tmp_path / "out.jsonl")]
+    assert [main(command), main(command)] == [0, 0]
+    assert len(gateway.requests) == 5
+
+
+def test_a_failed_prompt_is_reported_and_tried_again(
+    gateway: FakeGateway, prompts: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The exit code is 1, the others are answered, and the next run sends it again."""
+    answer = gateway.default
+    gateway.default = lambda request: (
+        HTTPError(400, "too rude") if request.last_user_text == "p3" else answer(request)  # type: ignore[operator]
+    )
+    command = ["batch", str(prompts), "-o", str(tmp_path / "out.jsonl")]
+    assert main(command) == 1
+    assert "pi-native: prompt 3: too rude" in capsys.readouterr().err
+    gateway.default = answer
+    assert main(command) == 0
+    assert len(answers(tmp_path / "out.jsonl")) == 5
+    assert len(gateway.requests) == 6
+
+
+def test_a_budget_ends_the_batch(
+    gateway: FakeGateway, prompts: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nothing starts beyond it; the exit code is 1."""
+    usage = {"totalTokens": 10, "cost": {"total": 0.5}}
+    gateway.default = Reply("x", usage=usage)
+    command = ["batch", str(prompts), "-o", str(tmp_path / "out.jsonl"), "--budget", "1"]
+    assert main([*command, "--concurrency", "1"]) == 1
+    assert len(gateway.requests) == 2
+    assert "the budget is used up; at least 3 prompts are left" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("answer", "requests"),
+    [(HTTPError(401, "no"), 1), (HTTPError(404, "Unknown model"), 10)],
+    ids=["key", "model"],
+)
+def test_when_every_prompt_fails_the_batch_ends(
+    gateway: FakeGateway, tmp_path: Path, answer: HTTPError, requests: int
+) -> None:
+    """A wrong key or model does not send every prompt of a long file."""
+    gateway.default = answer
+    path = tmp_path / "prompts.jsonl"
+    path.write_text('"again"\n' * 500, "utf-8")
+    command = ["batch", str(path), "-o", str(tmp_path / "out.jsonl"), "--concurrency", "1"]
+    assert main(command) == 1
+    assert requests <= len(gateway.requests) <= requests + 1
+
+
+BAD_LINES = {
+    "5": "expected a JSON string",
+    "{}": "expected a JSON string",
+    "nonsense": "Expecting value",
+    '{"prompt": 5}': "expected a JSON string",
+    '{"messages": []}': "at least one message of the user",
+    '{"messages": [{"role": "tool", "content": "x"}]}': r"messages[0]: expected an object",
+    '{"messages": [{"role": "user", "content": [{"type": "text"}]}]}': "messages[0]: expected",
+}
+
+
+@pytest.mark.parametrize("line", BAD_LINES)
+def test_a_bad_line_is_named_before_any_turn(
+    gateway: FakeGateway, tmp_path: Path, capsys: pytest.CaptureFixture[str], line: str
+) -> None:
+    """The exit code is 2, the file and the line are named, and nothing is sent."""
+    path = tmp_path / "prompts.jsonl"
+    path.write_text(f'"fine"\n{line}\n', "utf-8")
+    assert main(["batch", str(path), "-o", str(tmp_path / "out.jsonl")]) == 2
+    err = capsys.readouterr().err
+    assert "prompts.jsonl, line 2: " in err
+    assert BAD_LINES[line] in err
+    assert gateway.requests == []
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["missing.jsonl", "-o", "out.jsonl"],
+        ["prompts.jsonl", "-o", "no/folder/out.jsonl"],
+        ["prompts.jsonl", "-o", "prompts.jsonl"],
+        ["prompts.jsonl"],
+        ["prompts.jsonl", "-o", "out.jsonl", "--concurrency", "0"],
+        ["prompts.jsonl", "-o", "out.jsonl", "--budget", "much"],
+        ["prompts.jsonl", "-o", "out.jsonl", "-m", "/"],
+    ],
+    ids=" ".join,
+)
+def test_wrong_usage_is_exit_code_2(
+    gateway: FakeGateway,
+    prompts: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+) -> None:
+    """Nothing is sent, and stderr has a line without a traceback."""
+    monkeypatch.chdir(prompts.parent)
+    assert main(["batch", *arguments]) == 2
+    err = capsys.readouterr().err
+    assert err.strip()
+    assert "Traceback" not in err
+    assert gateway.requests == []
+
+
+@pytest.mark.skipif(os.name == "nt", reason="sends SIGINT to another process")
+def test_ctrl_c_keeps_what_was_answered(gateway: FakeGateway, tmp_path: Path) -> None:
+    """The exit code is 130, no traceback is shown, and the answers are in the output."""
+    path, output = tmp_path / "prompts.jsonl", tmp_path / "out.jsonl"
+    path.write_text("".join(f'"p{number}"\n' for number in range(50)), "utf-8")
+
+    def answer(request: RecordedRequest) -> Reply:
+        fault = () if request.last_user_text in ("p0", "p1") else Stall(after=1)
+        return Reply("x", fault=fault)
+
+    gateway.default = answer
+    command = [sys.executable, "-m", "pi_native", "batch", str(path), "-o", str(output)]
+    process = subprocess.Popen([*command, "--concurrency", "4"], stderr=subprocess.PIPE, text=True)
+    assert wait_until(lambda: len(gateway.requests) >= 6, 60)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert "Traceback" not in err
+    assert "2 answered" in err
+    assert len(answers(output)) == 2
