@@ -360,20 +360,15 @@ class CancellableAdapter(HTTPAdapter):
 # Reading
 
 
-def direct_read(
-    raw: Any, before_read: Callable[[], object], after_read: Callable[[], object]
-) -> Callable[[int], Piece | None] | None:
+def direct_read(raw: Any) -> Callable[[int], Piece | None] | None:
     """Return a function that reads a chunked body without urllib3; None for other bodies.
 
     urllib3 takes a third of the time per event when events come one by one. A read through urllib3
-    must follow, as only that gives the connection back. `before_read()` is called just before a
-    read that may block.
+    must follow, as only that gives the connection back.
     """
     response = getattr(raw, "_original_response", None)
     if not isinstance(response, ChunkedResponse) or not response.chunked or _is_encoded(raw):
         return None
-    response.before_read = before_read
-    response.after_read = after_read
     return response.read_piece
 
 

@@ -24,19 +24,15 @@ if TYPE_CHECKING:
 _READ_BYTES = 512 * 1024  # fewer reads of a busy stream mean fewer wake-ups of its reader
 
 
-def _nothing() -> None:
-    pass
-
-
 class GatewayResponse:
     """A response: status and headers, and the body as an iterator."""
 
     observer: TransportObserver | None = None
-    before_read: Callable[[], object] = staticmethod(_nothing)  # just before a read that may block
-    after_read: Callable[[], object] = staticmethod(_nothing)  # just after a short one
 
     def __init__(self, response: requests.Response) -> None:
         self._response = response
+        self._direct = direct_read(response.raw)
+        self._through = _reader_through(response.raw)
         self.reason: str = response.reason or ""
         headers = response.headers
         self.info = ResponseInfo(
@@ -53,17 +49,60 @@ class GatewayResponse:
 
     def chunks(self) -> Iterator[bytes]:
         """Yield the body as it arrives. Raises `GatewayConnectionError` if it is cut short."""
-        chunks = (piece.body() for piece in self._pieces())
+        chunks = self._chunks()
         return chunks if self.observer is None else self.observer.read(chunks)
 
-    def pieces(self) -> Iterator[Piece]:
-        """Yield the body as it arrives, still between its framing."""
-        return self._pieces() if self.observer is None else map(whole, self.chunks())
+    def reader(self) -> Callable[[], Piece | None]:
+        """Return a function that brings the next piece of the body, None at its end.
 
-    def _pieces(self) -> Iterator[Piece]:
-        read = _reader(self._response.raw, self.before_read, self.after_read)
-        while (piece := _read_some(read)) is not None:
-            yield piece
+        It raises what the libraries below raise; `failure` says what that means.
+        """
+        if self.observer is not None:
+            pieces = map(whole, self.chunks())
+            return lambda: next(pieces, None)
+        if self._direct is not None:
+            return functools.partial(self._direct, _READ_BYTES)
+        return self._read_through
+
+    def failure(self, exc: Exception) -> PiNativeError:
+        """Return the error that an exception of a read means."""
+        if isinstance(exc, PiNativeError):
+            return exc
+        if isinstance(exc, urllib3.exceptions.DecodeError):
+            return StreamProtocolError(f"the body cannot be decompressed: {exc}")
+        if isinstance(exc, urllib3.exceptions.ReadTimeoutError):
+            # Only the sockets of a given session have timeouts that end a read.
+            return StreamTimeoutError("timed out while reading the response", phase="idle")
+        return connection_error(exc, "body", "the response was cut short")
+
+    def give_back(self) -> None:
+        """Give back the connection of a body that was read to its end.
+
+        Reading it without urllib3 does not do that.
+        """
+        if self._direct is not None:
+            self._through()
+
+    def _read_through(self) -> Piece | None:
+        data = self._through()
+        return whole(data) if data else None
+
+    def _chunks(self) -> Iterator[bytes]:
+        direct = self._direct and functools.partial(self._direct, _READ_BYTES)
+        while True:
+            try:
+                piece = (direct and direct()) or self._read_through()
+            except Exception as exc:  # noqa: BLE001 - after a cut even AttributeError was seen
+                failure = self.failure(exc)
+                break
+            if piece is None:
+                return
+            yield piece.body()
+        # Raised outside of the handler: the exception would be its context.
+        try:
+            raise failure
+        finally:
+            del failure
 
     def retry_after(self) -> float | None:
         """Return the seconds to wait, from either form of `Retry-After`; None without one."""
@@ -102,20 +141,6 @@ class GatewayResponse:
             self.observer.closed()
 
 
-def _reader(
-    raw: Any, before_read: Callable[[], object], after_read: Callable[[], object]
-) -> Callable[[], Piece | None]:
-    direct = direct_read(raw, before_read, after_read)
-    through = _reader_through(raw)
-
-    def read() -> Piece | None:
-        before_read()
-        data = through()
-        return whole(data) if data else None
-
-    return read if direct is None else lambda: direct(_READ_BYTES) or read()
-
-
 def _reader_through(raw: Any) -> Callable[[], bytes]:
     # read1 returns each event as it comes, chunked or not; without an amount it can end before the
     # body does. The body of a mock may be any file.
@@ -126,20 +151,3 @@ def _reader_through(raw: Any) -> Callable[[], bytes]:
         decode = "content-encoding" in raw.headers
         return functools.partial(raw.read1, _READ_BYTES, decode_content=decode)
     return functools.partial(raw.read1, _READ_BYTES)
-
-
-def _read_some(read: Callable[[], Piece | None]) -> Piece | None:
-    failure: PiNativeError
-    try:
-        return read()
-    except urllib3.exceptions.DecodeError as exc:
-        failure = StreamProtocolError(f"the body cannot be decompressed: {exc}")
-    except urllib3.exceptions.ReadTimeoutError:
-        # Only the sockets of a given session have timeouts that end a read.
-        failure = StreamTimeoutError("timed out while reading the response", phase="idle")
-    except Exception as exc:  # noqa: BLE001 - after a cut even AttributeError was seen
-        failure = connection_error(exc, "body", "the response was cut short")
-    try:
-        raise failure
-    finally:
-        del failure

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import http.client
 import io
-from collections.abc import Callable
 from typing import Any
 
 from .._protocol.chunked import Dechunker, Piece
@@ -53,10 +52,6 @@ class _LineReader(io.BufferedReader):
         return self.last_line
 
 
-def _nothing() -> None:
-    pass
-
-
 class ChunkedResponse(http.client.HTTPResponse):
     """One response, read from a socket."""
 
@@ -68,8 +63,6 @@ class ChunkedResponse(http.client.HTTPResponse):
         self.fp: Any = _LineReader(raw, _BUFFER_BYTES)
         self._receive = raw.readinto
         self._memory = memoryview(bytearray(_SMALL_READ_BYTES))
-        self.before_read: Callable[[], object] = _nothing  # called just before a read
-        self.after_read: Callable[[], object] = _nothing  # and just after one that brought little
         self._buffered = True  # True while bytes behind the head may be in the buffer
         self._dechunker = Dechunker()
         self._busy = False  # True when the last read was full, so that as much may follow
@@ -113,7 +106,6 @@ class ChunkedResponse(http.client.HTTPResponse):
         return None
 
     def _read_raw(self, amount: int) -> bytes:
-        self.before_read()
         if self._buffered:
             self._buffered = False
             data: bytes = self.fp.read1(_BUFFER_BYTES)  # the buffer, or one read past it
@@ -122,6 +114,4 @@ class ChunkedResponse(http.client.HTTPResponse):
         if amount > len(self._memory):
             self._memory = memoryview(bytearray(amount))
         received = self._receive(self._memory[:amount])
-        if received < _SMALL_READ_BYTES:  # decoding a larger read takes longer than a wake-up
-            self.after_read()
         return bytes(self._memory[:received])

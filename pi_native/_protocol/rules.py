@@ -26,7 +26,7 @@ _LONGEST_TEXT = 4096
 # An object with one of these is a message, and not an error object such as a provider's own.
 _MESSAGE_MEMBERS = frozenset(("role", "content", "stopReason"))
 # These are delivered, but do not move the deadlines.
-_NO_PROGRESS = frozenset(("start", "inference_admission"))
+NO_PROGRESS = frozenset(("start", "inference_admission"))
 
 
 def read_event(data: str, *, trailing: bool, model: Model) -> AssistantMessageEvent | None:
@@ -62,11 +62,6 @@ def read_event(data: str, *, trailing: bool, model: Model) -> AssistantMessageEv
 def _is_cut_off(data: str, fault: json.JSONDecodeError) -> bool:
     """Return True when an object or array only lacks its end."""
     return data.lstrip()[:1] in ("{", "[") and fault.msg != "Extra data"
-
-
-def is_progress(event: AssistantMessageEvent) -> bool:
-    """Return True when an event shows progress, and so moves the deadlines."""
-    return event.type not in _NO_PROGRESS
 
 
 def quote(data: str) -> str:

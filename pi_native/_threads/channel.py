@@ -1,24 +1,21 @@
-"""The queue between the worker and its readers, and the rule that a stream ends exactly once.
+"""The queue between a worker and its readers, and the rule that a stream ends exactly once.
 
-Everything that can end a stream calls `settle`; the first one wins and the others do nothing. The
-end travels as the last item of the queue, so that a reader meets it behind every event that came
-before it, whichever thread made it and whatever the producer is still doing.
+Everything that can end a stream calls `settle`. One atomic operation, `dict.setdefault`, decides
+which call is the first and makes its outcome known. A Ctrl-C before it leaves the stream running;
+a Ctrl-C behind it cannot take the outcome back. Waking the readers is only a matter of speed, as
+each of them looks again by itself after a while.
 
-`settle` may run in a signal handler, that is, on top of a reader in the same thread which holds the
-queue's lock at that moment; waiting for that lock would then never end. So it tries the lock, and
-when that is taken leaves the waking of readers to the watchdog.
+`settle` may run in a signal handler or in a finaliser, and so on top of a frame of the same thread
+that holds the lock. The lock is therefore reentrant, and `settle` never waits for it: where it
+would have to, and in the main thread, the timer thread wakes the readers.
 """
 
 from __future__ import annotations
 
-import contextlib
 import os
 import queue
-import sys
 import threading
-import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from types import TracebackType
+from collections.abc import Callable, Sequence
 from typing import Any, Generic, NoReturn, TypeVar
 
 from ..errors import PiNativeError
@@ -28,11 +25,7 @@ from .timers import timer_thread
 T = TypeVar("T")
 R = TypeVar("R")
 
-_END: Any = object()
-
-_PACKED_TOGETHER = 1024
-
-_process = os.getpid()  # asking the system costs more than taking an event
+_process = os.getpid()  # a system call for each event would cost more than taking the event
 
 
 def _note_process() -> None:
@@ -43,241 +36,179 @@ def _note_process() -> None:
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_note_process)
 
-# CPython looks for signals before a wait, and one that comes during the wait ends it. One that
-# comes in between is slept through: 2 of 700 Ctrl-C on a busy machine. So the main thread, the only
-# one that handles signals, looks again so often.
-_LOOK_SECONDS = 0.2
+# CPython looks for signals before a wait, and a signal that comes during the wait ends it. One that
+# comes in between is not seen until the wait ends: 2 of 700 Ctrl-C on a busy machine. So the main
+# thread, which is the only one that handles signals, looks again this often.
+_MAIN_THREAD_LOOKS = 0.2
+# The other threads look again in case that a Ctrl-C interrupted `settle` before it woke them.
+_OTHER_THREADS_LOOK = 2.0
 
 
-class EventQueue(queue.Queue[T]):
-    """A queue whose items are put and taken without its lock, which is only for waiting.
+class Channel(queue.Queue[T], Generic[T, R]):
+    """A queue with one producer, any number of readers, and one outcome.
 
-    A deque's `append`, `extend` and `popleft` are atomic. Whoever puts items calls `wake` before
-    long, but may put several first, or do something else: a reader that wakes up while the waker
-    still holds the interpreter's lock goes back to sleep, waiting for that.
+    Events are taken without the lock: `popleft` of a deque is atomic. So a signal handler that
+    reads in the middle of another read of the same thread never gets the same event again.
     """
 
-    packed = False  # whether an item may be many events
-
-    def wake(self) -> None:
-        """Have waiting readers look again, as many as there are items."""
-        with self.mutex:
-            self.not_empty.notify(sys.maxsize if self.packed else len(self.queue))
-
-    def rouse(self) -> None:
-        """Have a waiting reader begin to wake up, as there will soon be an item."""
-        with self.mutex:
-            self.not_empty.notify()
-
-    def wait(self) -> None:
-        """Block until there is an item."""
-        with self.not_empty:
-            _wait_for(self.not_empty, lambda: self.queue)
-
-
-class _Pack(Generic[T]):
-    """Many items that stand in the queue as one."""
-
-    __slots__ = ("_items", "_packed")
-
-    def __init__(self, packed: Iterable[T]) -> None:
-        self._packed = packed
-        self._items: Iterator[T] | None = None
-
-    def take(self) -> T | None:
-        """The next of them; None when there are no more."""
-        if self._items is None:
-            self._items = iter([*self._packed])
-        return next(self._items, None)
-
-
-class Channel(Generic[T, R]):
-    """One producer, any number of readers, one outcome.
-
-    `pack` gives the same events in less room, as an iterable; it is used when many wait.
-    """
-
-    def __init__(self, pack: Callable[[Sequence[T]], Iterable[T]] | None = None) -> None:
-        timer_thread().start()  # settling may need it, at a moment when no thread can be started
-        self._queue: EventQueue[T] = EventQueue()
-        self._items = self._queue.queue
+    def __init__(self) -> None:
+        super().__init__()
+        timer_thread().start()  # `settle` may need it when no thread can be started any more
+        self.mutex: Any = threading.RLock()
+        self.not_empty = threading.Condition(self.mutex)
+        self._ended = threading.Condition(self.mutex)
+        self._ending = threading.RLock()
         self._process = _process
-        self.rouse = self._queue.rouse
-        self.wake = self._queue.wake
-        self._settled = threading.Condition(self._queue.mutex)
         self._keeps_events = True
-        self._pack = pack
-        self._loose = 0  # events at the right end of the queue, some of them read since
-        # For readers, as one pack is read by all of them. A signal's handler may be a reader.
-        self._taking = threading.RLock()
-        self._putting = threading.Lock()  # so that no event slips in behind the end
-        self._first = threading.Lock()  # taken by whoever settles, and never given back
-        self._held: Outcome[T, R] | None = None
-        self._outcome: Outcome[T, R] | None = None
-        self._last_event: list[T] = []
-        self._origin: TracebackType | None = None
+        self._decided: dict[str, Outcome[T, R]] = {}
+        self._claims: dict[str, object] = {}
         self.before_end: Callable[[Outcome[T, R]], object] | None = None
 
     @property
     def settled(self) -> bool:
-        """Whether the outcome is known to readers."""
-        return self._outcome is not None
+        """Whether the stream has ended."""
+        return self.outcome is not None
 
     @property
     def outcome(self) -> Outcome[T, R] | None:
-        """How it has ended, told or still held; None before that."""
-        return self._outcome or self._held
+        """How the stream has ended; None while it runs."""
+        return self._learn()
 
     def push(self, event: T) -> None:
-        """Hand an event to the readers; after the end it is dropped."""
+        """Hand an event to the readers. After the end it is dropped."""
         self.push_all((event,))
 
     def push_all(self, events: Sequence[T]) -> None:
-        """Hand over several events at once; after the end they are dropped."""
+        """Hand over several events at once. After the end they are dropped."""
         self.add(events)
         self.wake()
 
     def add(self, events: Sequence[T]) -> None:
-        """Hand over events without waking anybody; `wake` must follow before anything blocks."""
-        with self._putting:
-            if self._outcome is None and self._held is None and self._keeps_events:
-                self._items.extend(events)
-                self._loose += len(events)
-                if self._loose >= _PACKED_TOGETHER:
-                    self._pack_loose()
+        """Hand over events without waking a reader; `wake` must follow before anything blocks.
 
-    def _pack_loose(self) -> None:
-        """Pack what nobody has read yet of the latest events, if it is worth it."""
-        items = self._items
-        with self._taking:
-            self._loose = min(self._loose, len(items))  # what is left of it is all that is left
-            if self._pack is None or self._loose < _PACKED_TOGETHER:
-                return
-            events = [*items][-self._loose :]
-            pack: Any = _Pack(self._pack(events))
-            for _ in events:
-                items.pop()
-            items.append(pack)
-            self._loose = 0
-            self._queue.packed = True
+        A reader that wakes up while the caller holds the interpreter's lock goes back to sleep.
+        """
+        with self.mutex:  # a reader that meets the end waits for this, so none comes behind it
+            if not self._decided and self._keeps_events:
+                self.queue.extend(events)
+
+    def wake(self) -> None:
+        """Wake as many waiting readers as there are events."""
+        with self.mutex:
+            self.not_empty.notify(len(self.queue))
 
     def discard_events(self) -> None:
-        """Keep none from here on, but for the last: nobody is going to ask for them."""
+        """Stop keeping events, except the terminal one: no reader is going to ask for them."""
         self._keeps_events = False
 
-    def hold(self, outcome: Outcome[T, R]) -> None:
-        """Decide the outcome without telling yet; whoever settles next tells this one."""
-        self._held = outcome
-
     def settle(self, outcome: Outcome[T, R]) -> bool:
-        """End the stream, unless it has ended; returns whether this call was the one."""
-        if not self._first.acquire(blocking=False):
+        """End the stream, unless it has ended; return whether this call did it.
+
+        `before_end(outcome)` is called before any reader learns the outcome. If a Ctrl-C
+        interrupts that call, the next reader repeats it, so it must do nothing the second time.
+        """
+        if self._decided:
             return False
-        outcome = self._held or outcome
         if outcome.failure is not None:
-            self._origin = outcome.failure.__traceback__
-        if outcome.event is not None:
-            self._last_event.append(outcome.event)
-        if self.before_end is not None:
-            self.before_end(outcome)
-            self.before_end = None  # it may hold whoever holds this
-        self._outcome = outcome
-        self._without_waiting(self._wake_readers)
-        return True
+            outcome.origin = outcome.failure.__traceback__
+        try:
+            return self._decided.setdefault("outcome", outcome) is outcome
+        finally:
+            self._learn()
+            self._wake_readers()
 
-    def release(self) -> bool:
-        """Tell the outcome that was held, if there is one."""
-        return self._held is not None and self.settle(self._held)
-
-    def wait_settled(self, timeout: float) -> bool:
-        """Block until the stream has ended, at most `timeout` seconds; returns whether it has."""
-        with self._settled:
-            return _wait_for(self._settled, lambda: self._outcome is not None, timeout)
+    def wait_settled(self, timeout: float | None = None) -> bool:
+        """Block until the stream has ended, at most `timeout` seconds; return whether it has."""
+        with self._ended:
+            _wait_for(self._ended, lambda: self._decided, timeout)
+        return self.settled
 
     def next(self) -> T:
-        """The next event; blocks. At the end StopIteration, or the failure, for every reader."""
+        """Return the next event; block until there is one.
+
+        At the end raise the failure or `StopIteration`, in every reader.
+        """
         if self._process != _process:
-            self._refuse_process()
+            _refuse_process()
         while True:
             try:
-                item = self._take()
-                break
+                return self.queue.popleft()  # type: ignore[no-any-return]  # typeshed: Any
             except IndexError:
-                self._queue.wait()
-        if item is not _END:
-            return item  # type: ignore[no-any-return]  # typeshed: Any
-        self._items.append(_END)  # for the reader after this one
-        self.wake()
-        if self._last_event:
-            with contextlib.suppress(IndexError):  # another reader was quicker
-                return self._last_event.pop()
-        self._raise_failure()
-        raise StopIteration
-
-    def _take(self) -> Any:
-        """The first item. Raises `IndexError` when there is none."""
-        items: Any = self._items
-        with self._taking:
-            while type(head := items[0]) is _Pack:
-                if (item := head.take()) is not None:
-                    return item
-                if items[0] is head:  # no handler of a signal was quicker
-                    items.popleft()
-            return items.popleft()
+                pass  # wait outside of this block, or the error would be the context of a Ctrl-C
+            if self._at_end():
+                return self._take_last()
 
     def result(self, timeout: float | None = None) -> R:
-        """The result; blocks for at most `timeout` seconds, then raises `TimeoutError`."""
+        """Return the result; block for at most `timeout` seconds, then raise `TimeoutError`."""
         if self._process != _process:
-            self._refuse_process()
-        with self._settled:
-            if not _wait_for(self._settled, lambda: self._outcome is not None, timeout):
-                raise TimeoutError(f"no result within {timeout:g} s")
-        self._raise_failure()
-        assert self._outcome is not None
-        return self._outcome.result  # type: ignore[return-value]  # None only if end() said so
+            _refuse_process()
+        if not self.wait_settled(timeout):
+            raise TimeoutError(f"no result within {timeout:g} s")
+        outcome = self.outcome
+        assert outcome is not None
+        outcome.raise_failure()
+        return outcome.result  # type: ignore[return-value]  # None only if end() said so
 
-    def _refuse_process(self) -> NoReturn:
-        # The producer is a thread, and threads do not come along into a forked child.
-        raise PiNativeError("the stream belongs to the process that started it")
+    def _at_end(self) -> bool:
+        """Block until there is an event or the end; return whether it is the end."""
+        with self.not_empty:
+            _wait_for(self.not_empty, lambda: self.queue or self._decided)
+            return bool(self._decided) and not self.queue  # another reader may be quicker
 
-    def _raise_failure(self) -> None:
-        failure = self._outcome.failure if self._outcome else None
-        if failure is not None:
-            # Every reader raises the same object: it must not collect their frames one by one.
-            raise failure.with_traceback(self._origin)
+    def _take_last(self) -> T:
+        """Return the terminal event to the first reader that asks; raise the end in the others."""
+        outcome, claim = self.outcome, object()
+        assert outcome is not None
+        if outcome.event is not None and self._claims.setdefault("last event", claim) is claim:
+            return outcome.event
+        outcome.raise_failure()
+        raise StopIteration
+
+    def _learn(self) -> Outcome[T, R] | None:
+        """Return the outcome, if there is one, after `before_end` was called with it."""
+        outcome = self._decided.get("outcome")
+        if outcome is not None and self.before_end is not None:
+            with self._ending:  # another reader waits until the call is over
+                if self.before_end is not None:
+                    self.before_end(outcome)
+                    self.before_end = None  # it may refer to what refers to this channel
+        return outcome
 
     def _wake_readers(self) -> None:
-        with self._putting:
-            self._items.append(_END)
-        with self._queue.mutex:
-            self._queue.not_empty.notify_all()
-            self._settled.notify_all()
+        # The main thread takes no lock here: a Ctrl-C just behind `acquire` would never release it.
+        if _in_main_thread() or not self.mutex.acquire(blocking=False):
+            timer_thread().soon(self._notify_all)
+            return
+        try:
+            self._notify_all()
+        finally:
+            self.mutex.release()
 
-    def _without_waiting(self, action: Callable[[], None]) -> None:
-        if _is_free(self._putting) and _is_free(self._queue.mutex):
-            action()
-        else:
-            timer_thread().soon(action)
+    def _notify_all(self) -> None:
+        with self.mutex:
+            self.not_empty.notify_all()
+            self._ended.notify_all()
+
+
+def _in_main_thread() -> bool:
+    return threading.current_thread() is threading.main_thread()
+
+
+def _refuse_process() -> NoReturn:
+    # The producer is a thread, and a forked child has only the thread that forked.
+    raise PiNativeError("the stream belongs to the process that started it")
 
 
 def _wait_for(
     condition: threading.Condition, true: Callable[[], object], timeout: float | None = None
 ) -> bool:
-    """As `condition.wait_for`, which it is given locked, but deaf to no signal."""
-    if threading.current_thread() is not threading.main_thread():
-        return bool(condition.wait_for(true, timeout))
-    end = None if timeout is None else time.monotonic() + timeout
+    """Like `Condition.wait_for`, but look again now and then, and read no clock."""
+    look = _MAIN_THREAD_LOOKS if _in_main_thread() else _OTHER_THREADS_LOOK
+    left = timeout
     while not true():
-        left = _LOOK_SECONDS if end is None else min(_LOOK_SECONDS, end - time.monotonic())
-        if left <= 0:
+        if left is not None and left <= 0:
             return False
-        condition.wait(left)
-    return True
-
-
-def _is_free(lock: threading.Lock) -> bool:
-    """Whether no frame below this one holds the lock; another thread's is given back soon."""
-    if not lock.acquire(blocking=False):
-        return False
-    lock.release()
+        seconds = look if left is None else min(look, left)
+        if not condition.wait(seconds) and left is not None:
+            left -= seconds
     return True

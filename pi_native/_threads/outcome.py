@@ -1,21 +1,31 @@
-"""How a stream ended. One value, so that it can be decided in one place and told in another."""
+"""The outcome of a stream: a result, perhaps with a last event, or a failure."""
 
 from __future__ import annotations
 
+from types import TracebackType
 from typing import Generic, TypeVar
+
+from attrs import define, field
 
 T = TypeVar("T")
 R = TypeVar("R")
 
 
+@define(eq=False, repr=False)
 class Outcome(Generic[T, R]):
-    """With a result, and perhaps a last event that says so, or with a failure."""
+    """How a stream ended."""
 
-    __slots__ = ("event", "failure", "result")
+    result: R | None = None
+    failure: BaseException | None = None
+    event: T | None = None
+    origin: TracebackType | None = field(default=None, init=False)
+    """The traceback of the failure when the stream ended."""
 
-    def __init__(
-        self, result: R | None = None, failure: BaseException | None = None, event: T | None = None
-    ) -> None:
-        self.result = result
-        self.failure = failure
-        self.event = event
+    def raise_failure(self) -> None:
+        """Raise the failure if there is one.
+
+        All readers raise the same object. It starts from the same traceback each time, so that it
+        does not collect the frames of one reader after the other.
+        """
+        if self.failure is not None:
+            raise self.failure.with_traceback(self.origin)

@@ -214,20 +214,17 @@ class PhaseClock:
     def __init__(self, expired: Callable[[TimeoutPhase, float], object]) -> None:
         self._timer = timer_thread().timer(lenient=True)
         self._expired = expired
-        self._limit: float | None = None
 
-    def enter(self, phase: TimeoutPhase, limit: float | None) -> None:
-        """Leave the earlier phase, and give this one `limit` seconds; None is no limit."""
-        self._limit = limit
+    def enter(self, phase: TimeoutPhase, limit: float | None, left: float | None = None) -> None:
+        """Leave the earlier phase, and give this one `limit` seconds, of which `left` are left.
+
+        None is no limit.
+        """
         if limit is None:
             self._timer.cancel()
         else:
-            self._timer.start(limit, lambda: self._expired(phase, limit))
-
-    def restart(self) -> None:
-        """Count the phase's limit again from now."""
-        if self._limit is not None:
-            self._timer.postpone(self._limit)
+            seconds = limit if left is None else left
+            self._timer.start(seconds, lambda: self._expired(phase, limit))
 
     def stop(self) -> None:
         """Leave the phase without entering another."""

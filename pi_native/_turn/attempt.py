@@ -1,16 +1,16 @@
-"""The worker's side of a turn: send, accept or refuse, read to the end, drain.
+"""One HTTP attempt of a turn: send, check the response, read the events, drain, publish.
 
-It holds the turn and never the stream, closes what it opened, and believes no exception before it
-has looked whether the turn is over: after a cut, anything at all may be raised, even a clean end of
-file.
+All of it runs in the worker thread, in one straight line. The worker holds the turn and never the
+stream, closes what it opened, and believes no exception before it has looked whether the turn is
+over: after a cut any exception may be raised, or the response may even end cleanly.
 """
 
 from __future__ import annotations
 
 import contextlib
-import logging
 from collections.abc import Callable, Iterator
 
+from .._http.connection import SocketHandle
 from .._http.gateway_response import GatewayResponse
 from .._http.timeouts import Timeouts
 from .._http.transport import Transport
@@ -18,306 +18,252 @@ from .._protocol.chunked import Piece
 from .._protocol.decoder import EventDecoder
 from .._protocol.error_response import MAX_BODY_BYTES, refusal
 from .._protocol.request import Request
-from .._protocol.rules import aborted, ended_early, is_progress, quote
+from .._protocol.rules import aborted, ended_early, quote
 from .._threads.timers import timer_thread
 from .._types.events import AssistantMessageEvent
 from .._types.failure import failure_of
 from .._types.messages import AssistantMessage
 from .._types.options import ResponseInfo, SseEvent
-from ..errors import (
-    AuthGatewayError,
-    GatewayConnectionError,
-    PiNativeError,
-    StreamProtocolError,
-)
-from . import logs
+from ..errors import AuthGatewayError, GatewayConnectionError, PiNativeError, StreamProtocolError
+from .logs import callback_raised
 from .retry import may_succeed_later
-from .state import OverError, Turn, TurnOutcome
-from .stream import outcome_of
+from .state import Turn, TurnOutcome
 
-_log = logging.getLogger("pi_native")
-
-# What follows the end is read so that the connection can serve the next turn. Telling the outcome
-# before that made a caller's next turn open a second connection in a quarter of the tries; waiting
-# for a peer that never ends its answer would hold the caller up.
+# What follows the terminal event is read so that the connection can serve the next turn. Publishing
+# before that made a caller's next turn open a second connection in a quarter of the tries. Waiting
+# for a peer that never ends its response would delay the caller.
 _DRAIN_SECONDS = 1.0
 _DRAIN_BYTES = 1024 * 1024
-_HAND_OVER_SECONDS = 0.04
+_PUBLISH_SECONDS = 0.04
 _ERROR_BODY_SECONDS = 10.0
 _QUOTED_BYTES = 400
 
+Read = Callable[[], Piece | None]
+
 
 class TurnFailedError(Exception):
-    """The provider failed the turn before it said anything, and may do better next time."""
+    """The provider failed the turn before any content came; another attempt may succeed."""
 
     def __init__(self, message: AssistantMessage) -> None:
         super().__init__(message.error_message)
         self.failure = failure_of(message)
 
 
-class Attempt:
-    """One request and its answer. With `may_retry`, it leaves no trace until there is news."""
+def run_attempt(
+    turn: Turn, transport: Transport, request: Request, limits: Timeouts, *, may_retry: bool
+) -> None:
+    """Make one request and publish its outcome.
 
-    def __init__(self, turn: Turn, transport: Transport, limits: Timeouts, may_retry: bool) -> None:
-        self._turn = turn
-        self._transport = transport
-        self._limits = limits
-        self._held_back: list[AssistantMessageEvent] | None = [] if may_retry else None
-        self._progressed = False
-        self._draining = False
-        self._beginning = b""
-
-    @property
-    def may_be_repeated(self) -> bool:
-        """Whether nothing was handed on yet."""
-        return self._held_back is not None
-
-    def run(self, request: Request) -> None:
-        """Make the exchange. The outcome is held, not told, so that all is closed before."""
-        model = self._turn.model
-        logs.sending(request, f"{model.provider}/{model.id}", self._turn.attempts)
-        answer = self._send(request)
-        try:
-            self._turn.response = answer.info
-            self._turn.meter.headers_in()
-            logs.answered(answer.info, self._turn.meter)
-            self._accept(answer)
-            self._turn.clock.enter("first_event", self._limits.first_event)
-            self._turn.streaming = True
-            self._turn.announce(answer.info)
-            self._read(answer)
-        finally:
-            answer.close()
-
-    def _send(self, request: Request) -> GatewayResponse:
-        turn, limits = self._turn, self._limits
-        if not self._transport.owns_sockets:
-            return self._send_through_session(request)
-        turn.clock.enter("connect", limits.connect)
-        turn.check()
-        return self._transport.send(
-            request, turn.lifeline, connect_timeout=limits.connect, progress=self
-        )
-
-    def connecting(self) -> None:
-        """Enter the phase "connect"."""
-        self._turn.clock.enter("connect", self._limits.connect)
-
-    def connected(self) -> None:
-        """Enter the phase "headers"."""
-        self._turn.clock.enter("headers", self._limits.first_event)
-
-    def resending(self) -> None:
-        """Count the request that replaces the one on a dead connection."""
-        self._turn.meter.begin_attempt()
-
-    def _send_through_session(self, request: Request) -> GatewayResponse:
-        # Its sockets come into reach with the headers. Until then only its own timeouts end the
-        # worker; the caller is freed by the clock all the same.
-        limits = self._limits
-        self._turn.clock.enter("headers", _sum(limits.connect, limits.first_event))
-        answer = self._transport.send(
-            request,
-            self._turn.lifeline,
-            connect_timeout=limits.connect,
-            read_timeout=_longest(limits.first_event, limits.idle),
-        )
-        if (descriptor := answer.descriptor()) is not None:
-            self._turn.lifeline.adopt(descriptor)
-        return answer
-
-    def _accept(self, answer: GatewayResponse) -> None:
-        """Raise what an answer other than a stream means."""
-        self._turn.check()
-        if not 200 <= answer.info.status <= 299:
-            self._turn.clock.stop()
-            raise self._refusal(answer)
-        if answer.has_no_body:
-            raise _empty(answer.info)
-
-    def _refusal(self, answer: GatewayResponse) -> AuthGatewayError:
-        body = bytearray()
-        limit = timer_thread().call_later(_ERROR_BODY_SECONDS, self._turn.lifeline.cut)
-        # The status is the news; a body that breaks off, or never ends, does not hide it.
-        with contextlib.suppress(PiNativeError):
-            for data in answer.chunks():
-                body += data
-                if len(body) >= MAX_BODY_BYTES:
-                    break
-        limit.cancel()
-        self._turn.check()
-        return refusal(
-            answer.info.status,
-            answer.reason,
-            answer.info.headers,
-            bytes(body[:MAX_BODY_BYTES]),
-            request_id=answer.info.request_id,
-            retry_after=answer.retry_after(),
-        )
-
-    def _read(self, answer: GatewayResponse) -> None:
-        turn = self._turn
-        reader = EventDecoder(turn.model, turn.options.max_event_bytes, self._observer())
-        answer.before_read = turn.channel.wake
-        # The reader wakes up while its event is read: 10 to 18 us less of the 110 to 130 from the
-        # peer's write to the `for` body.
-        answer.after_read = turn.channel.rouse
-        pieces = self._body(answer)
-        outcome = self._events(reader, pieces) or self._incomplete(reader)
-        turn.clock.stop()
-        turn.hold(outcome)
-        self._drain(reader, pieces)
-
-    def _events(self, reader: EventDecoder, pieces: Iterator[Piece]) -> TurnOutcome | None:
-        """Hand on the events until one ends the turn; None when the stream ends without one."""
-        for piece in pieces:
-            outcome = self._hand_on(reader.feed_piece(piece))
-            if reader.closed:
-                return outcome
-        return self._hand_on(reader.finish())
-
-    def _hand_on(self, events: Iterator[AssistantMessageEvent]) -> TurnOutcome | None:
-        """Hand on what one read brought, all at once; returns the outcome if that was the end.
-
-        Nothing is held back by that: the next possible event is behind the next read.
-        """
-        batch: list[AssistantMessageEvent] = []
-        outcome = None
-        try:
-            for event in events:  # one by one: what came before a failure is handed on
-                batch.append(event)
-        finally:
-            if batch:
-                outcome = outcome_of(batch[-1])
-                self._progress(batch)
-                self._push(batch if outcome is None else batch[:-1])
-        if outcome is not None:
-            self._turn.channel.note(batch)
-            self._refuse_to_end(outcome)
-        return outcome
-
-    def _push(self, batch: list[AssistantMessageEvent]) -> None:
-        """Hand on a batch; while the turn may be tried again, what is no news is held back."""
-        if self._held_back is not None:
-            self._held_back += batch
-            if not any(map(is_progress, batch)):
-                return
-            batch, self._held_back = self._held_back, None
-        self._turn.channel.add(batch)  # whose readers are woken just before the next read
-
-    def _progress(self, batch: list[AssistantMessageEvent]) -> None:
-        news = any(map(is_progress, reversed(batch)))
-        if self._turn.meter.saw(batch, news=news):
-            logs.first_event(self._turn.meter)
-        if not news:
-            return
-        if self._progressed:
-            self._turn.clock.restart()
-        else:
-            self._turn.clock.enter("idle", self._limits.idle)
-            self._progressed = True
-
-    def _refuse_to_end(self, outcome: TurnOutcome) -> None:
-        """Raise what has the turn tried again, if that is how it should go on."""
-        message = outcome.result
-        if self._held_back is None or message is None or not may_succeed_later(message):
-            self.give_up_retrying()
-        else:
-            raise TurnFailedError(message)
-
-    def give_up_retrying(self) -> None:
-        """Hand on what was held back: the turn is not going to be tried again."""
-        if self._held_back is not None:
-            batch, self._held_back = self._held_back, None
-            self._turn.channel.push_all(batch)
-
-    def _incomplete(self, reader: EventDecoder) -> TurnOutcome:
-        turn = self._turn
-        self.give_up_retrying()
-        if not reader.framed:
-            self._check_kind()
-        turn.truncated = True
-        if turn.caller_aborted():
-            return aborted(turn.model)
-        outcome = ended_early(turn.model, turn.options.on_incomplete)
-        return outcome if outcome.failure is None else turn.failed(outcome.failure)
-
-    def _check_kind(self) -> None:
-        """Refuse a page that is no event stream; read as one, it would be an empty success."""
-        info = self._turn.response
-        kind = info.headers.get("content-type", "") if info is not None else ""
-        if "text/event-stream" in kind.lower() or not self._beginning.strip():
-            return
-        start = quote(self._beginning.decode("utf-8", "replace"))
-        raise StreamProtocolError(f"the answer is no event stream but {kind or 'untyped'}: {start}")
-
-    def _body(self, answer: GatewayResponse) -> Iterator[Piece]:
-        drained = 0
-        owns_sockets = self._transport.owns_sockets
-        try:
-            for piece in answer.pieces():
-                self._check()
-                if not owns_sockets:
-                    self._let_go_of(answer)
-                if not self._beginning:
-                    self._beginning = piece.body()[:_QUOTED_BYTES]
-                if self._draining:
-                    drained += piece.size
-                else:
-                    self._turn.meter.read(piece.size)
-                yield piece
-                if drained > _DRAIN_BYTES:
-                    return
-        except GatewayConnectionError:
-            self._check()
-            self._turn.truncated = not self._draining
-            raise
-        if not owns_sockets:
-            self._let_go_of(answer)
-        self._check()
-
-    def _let_go_of(self, answer: GatewayResponse) -> None:
-        """A session's connection that was given back is the next turn's, not to be cut by this."""
-        if not answer.has_connection:
-            self._turn.lifeline.release()
-
-    def _check(self) -> None:
-        if self._turn.over and not self._draining:
-            raise OverError
-
-    def _drain(self, reader: EventDecoder, pieces: Iterator[Piece]) -> None:
-        self._draining = True
-        hand_over = timer_thread().call_later(_HAND_OVER_SECONDS, self._turn.channel.release)
-        limit = timer_thread().call_later(_DRAIN_SECONDS, self._turn.lifeline.cut)
-        # Whatever follows the end is dropped, and so is whatever is wrong with it.
-        with contextlib.suppress(PiNativeError):
-            for piece in pieces:
-                for _ in reader.feed_piece(piece):
-                    pass
-        hand_over.cancel()
-        limit.cancel()
-
-    def _observer(self) -> Callable[[SseEvent], None] | None:
-        callback = self._turn.options.on_sse_event
-        if callback is None:
-            return None
-
-        def observe(frame: SseEvent) -> None:
-            try:
-                callback(frame)
-            except Exception:  # noqa: BLE001 - an observer must not disturb what it observes
-                _log.exception("on_sse_event raised")
-
-        return observe
+    With `may_retry`, a failure before any content leaves no trace in the stream.
+    """
+    handle = turn.begin_attempt(request, may_retry=may_retry)
+    try:
+        response = _send(turn, transport, request, limits, handle)
+        with contextlib.closing(response):
+            turn.responded(response.info)
+            _check_response(turn, response, handle)
+            turn.streaming(response.info)
+            read = response.reader() if transport.owns_sockets else _releasing(response, handle)
+            decoder = EventDecoder(turn.model, turn.options.max_event_bytes, _observer(turn))
+            outcome = _read_events(turn, response, read, decoder)
+            turn.end(outcome)
+            _drain(turn, response, read, decoder, handle, outcome)
+            turn.settle(outcome)
+    finally:
+        turn.end_attempt()
 
 
-def _empty(info: ResponseInfo) -> AuthGatewayError:
-    return AuthGatewayError(
-        "auth-gateway returned empty body",
-        status=info.status,
-        headers=info.headers,
-        request_id=info.request_id,
+def _send(
+    turn: Turn, transport: Transport, request: Request, limits: Timeouts, handle: SocketHandle
+) -> GatewayResponse:
+    if transport.owns_sockets:
+        return transport.send(request, handle, connect_timeout=limits.connect, progress=turn)
+    # The sockets of a caller's session come into reach with the headers. Until then only its own
+    # timeouts end the worker; the caller is freed by the turn's clock all the same.
+    turn.await_headers(_sum(limits.connect, limits.first_event))
+    response = transport.send(
+        request,
+        handle,
+        connect_timeout=limits.connect,
+        read_timeout=_longest(limits.first_event, limits.idle),
     )
+    if (descriptor := response.descriptor()) is not None:
+        handle.adopt(descriptor)
+    return response
+
+
+def _check_response(turn: Turn, response: GatewayResponse, handle: SocketHandle) -> None:
+    """Raise what a response other than a stream means."""
+    if not 200 <= response.info.status <= 299:
+        turn.refused()
+        raise _refusal(turn, response, handle)
+    if response.has_no_body:
+        raise AuthGatewayError(
+            "auth-gateway returned empty body",
+            status=response.info.status,
+            headers=response.info.headers,
+            request_id=response.info.request_id,
+        )
+
+
+def _refusal(turn: Turn, response: GatewayResponse, handle: SocketHandle) -> AuthGatewayError:
+    body = bytearray()
+    limit = timer_thread().call_later(_ERROR_BODY_SECONDS, handle.cut)
+    # The status is what counts; a body that breaks off, or never ends, does not hide it.
+    with contextlib.suppress(PiNativeError):
+        for data in response.chunks():
+            body += data
+            if len(body) >= MAX_BODY_BYTES:
+                break
+    limit.cancel()
+    turn.check()
+    return refusal(
+        response.info.status,
+        response.reason,
+        response.info.headers,
+        bytes(body[:MAX_BODY_BYTES]),
+        request_id=response.info.request_id,
+        retry_after=response.retry_after(),
+    )
+
+
+def _read_events(
+    turn: Turn, response: GatewayResponse, read: Read, decoder: EventDecoder
+) -> TurnOutcome:
+    """Hand over events until one ends the turn, or until the response ends."""
+    beginning = b""
+    outcome = None
+    while not decoder.closed:
+        turn.channel.wake()  # just before a read that may block; earlier the reader sleeps again
+        piece = _next_piece(turn, response, read)
+        if piece is None:
+            outcome = _hand_over(turn, decoder, decoder.finish())
+            break
+        turn.received(piece.size)
+        beginning = beginning or piece.body()[:_QUOTED_BYTES]
+        outcome = _hand_over(turn, decoder, decoder.feed_piece(piece))
+    if outcome is None:
+        return _incomplete(turn, decoder, response.info, beginning)
+    if turn.may_retry and outcome.result is not None and may_succeed_later(outcome.result):
+        raise TurnFailedError(outcome.result)
+    turn.give_up_retrying()
+    return outcome
+
+
+def _next_piece(turn: Turn, response: GatewayResponse, read: Read) -> Piece | None:
+    """Return what one read brings of the body, None at its end."""
+    try:
+        piece = read()
+    except Exception as exc:  # noqa: BLE001 - after a cut even AttributeError was seen
+        turn.check()
+        failure = response.failure(exc)
+    else:
+        turn.check()
+        return piece
+    turn.truncated = isinstance(failure, GatewayConnectionError)
+    try:
+        raise failure  # not in the handler: its exception would be the context, with the request
+    finally:
+        del failure
+
+
+def _hand_over(
+    turn: Turn, decoder: EventDecoder, events: Iterator[AssistantMessageEvent]
+) -> TurnOutcome | None:
+    """Hand over the events of one read at once; return the outcome if one of them is terminal.
+
+    No event is late by that: the next one is behind the next read.
+    """
+    batch: list[AssistantMessageEvent] = []
+    outcome = None
+    try:
+        for event in events:
+            batch.append(event)  # one by one: the events before a failure are handed over
+    finally:
+        if batch:
+            outcome = turn.progress(batch, at_end=decoder.closed)
+    return outcome
+
+
+def _incomplete(
+    turn: Turn, decoder: EventDecoder, response: ResponseInfo, beginning: bytes
+) -> TurnOutcome:
+    """Return the outcome of a response that ended without a terminal event."""
+    turn.give_up_retrying()
+    if not decoder.framed:
+        _check_content_type(response, beginning)
+    turn.truncated = True
+    if turn.caller_aborted():
+        return aborted(turn.model)
+    outcome = ended_early(turn.model, turn.options.on_incomplete)
+    return outcome if outcome.failure is None else turn.failed(outcome.failure)
+
+
+def _check_content_type(response: ResponseInfo, beginning: bytes) -> None:
+    """Refuse a page that is no event stream; read as one, it would be an empty success."""
+    kind = response.headers.get("content-type", "")
+    if "text/event-stream" in kind.lower() or not beginning.strip():
+        return
+    start = quote(beginning.decode("utf-8", "replace"))
+    raise StreamProtocolError(f"the answer is no event stream but {kind or 'untyped'}: {start}")
+
+
+def _drain(
+    turn: Turn,
+    response: GatewayResponse,
+    read: Read,
+    decoder: EventDecoder,
+    handle: SocketHandle,
+    outcome: TurnOutcome,
+) -> None:
+    """Read what follows the end, so that the connection can serve the next turn.
+
+    The outcome is published after 40 ms, however long this takes.
+    """
+    timers = timer_thread()
+    publish = timers.call_later(_PUBLISH_SECONDS, lambda: turn.settle(outcome))
+    limit = timers.call_later(_DRAIN_SECONDS, handle.cut)
+    drained = 0
+    # What follows the end is dropped, and so is any fault in it.
+    with contextlib.suppress(Exception):
+        while (piece := read()) is not None and drained <= _DRAIN_BYTES:
+            drained += piece.size
+            for _ in decoder.feed_piece(piece):
+                pass
+        if piece is None:
+            response.give_back()
+    publish.cancel()
+    limit.cancel()
+
+
+def _releasing(response: GatewayResponse, handle: SocketHandle) -> Read:
+    """Return the reader of a session's response.
+
+    The last read may give the connection back to the session, and then it belongs to another turn.
+    """
+    read = response.reader()
+
+    def read_and_release() -> Piece | None:
+        piece = read()
+        if not response.has_connection:
+            handle.release()
+        return piece
+
+    return read_and_release
+
+
+def _observer(turn: Turn) -> Callable[[SseEvent], None] | None:
+    callback = turn.options.on_sse_event
+    if callback is None:
+        return None
+
+    def observe(event: SseEvent) -> None:
+        try:
+            callback(event)
+        except Exception:  # noqa: BLE001 - an observer must not break a turn
+            callback_raised("on_sse_event")
+
+    return observe
 
 
 def _longest(*limits: float | None) -> float | None:

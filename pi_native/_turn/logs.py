@@ -1,14 +1,15 @@
-"""What the log tells of a turn: numbers and names, never what was said, and never the key.
+"""The log of a turn: numbers and names, never the conversation, and never the key.
 
-The logger is `pi_native`, and silent unless the program sets up logging, or whoever starts it says
-`PI_NATIVE_LOG=debug`. A failure is told by its kind alone: a gateway may quote the conversation in
-its words.
+The logger is `pi_native`. It is silent unless the program sets up logging, or unless the
+environment says `PI_NATIVE_LOG=debug`. Of a failure only the kind is logged, as a gateway may quote
+the conversation in its text.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -16,8 +17,8 @@ if TYPE_CHECKING:
     from .._protocol.request import Request
     from .._threads.outcome import Outcome
     from .._types.messages import AssistantMessage
-    from .._types.options import ResponseInfo
-    from .stats import StatsRecorder
+    from .._types.options import ResponseInfo, RetryInfo
+    from .._types.stats import StreamStats
 
 VARIABLE = "PI_NATIVE_LOG"
 _LEVELS = ("debug", "info", "warning", "error")
@@ -28,7 +29,7 @@ _log.addHandler(logging.NullHandler())
 
 
 def set_up(environ: Mapping[str, str]) -> None:
-    """Log to stderr at the level that the environment names, if it names one."""
+    """Log to stderr at the level that `PI_NATIVE_LOG` names, if it is set."""
     level = environ.get(VARIABLE, "").strip()
     if not level:
         return
@@ -41,35 +42,51 @@ def set_up(environ: Mapping[str, str]) -> None:
         _log.warning("%s is one of %s, not %r", VARIABLE, ", ".join(_LEVELS), level)
 
 
-def sending(request: Request, model: str, attempt: int) -> None:
-    """A request is about to be sent."""
-    if _log.isEnabledFor(logging.DEBUG):
-        size = len(request.body or b"")
-        where = _without_secrets(request.url)
-        _log.debug("%s %s: %s, %d bytes, attempt %d", request.method, where, model, size, attempt)
+def callback_raised(name: str) -> None:
+    """Log the exception that is being handled. A filter or handler that raises changes nothing."""
+    with contextlib.suppress(Exception, SystemExit):
+        _log.exception("%s raised", name)
 
 
-def answered(response: ResponseInfo, meter: StatsRecorder) -> None:
-    """The answer's headers are in."""
-    if _log.isEnabledFor(logging.DEBUG):
-        seconds, request = meter.stats().time_to_headers, response.request_id
-        _log.debug("status %d after %.3f s, request id %r", response.status, seconds, request)
+class TurnLog:
+    """The observer that writes the log."""
 
+    def started(self) -> None:
+        """Log nothing."""
 
-def first_event(meter: StatsRecorder) -> None:
-    """The first event has come."""
-    if _log.isEnabledFor(logging.DEBUG):
-        _log.debug("first event after %.3f s", meter.stats().time_to_first_event)
+    def sending(self, request: Request, model: str, attempt: int) -> None:
+        """Log that a request is about to be sent."""
+        if _log.isEnabledFor(logging.DEBUG):
+            url, size = _without_secrets(request.url), len(request.body or b"")
+            _log.debug("%s %s: %s, %d bytes, attempt %d", request.method, url, model, size, attempt)
 
+    def responded(self, response: ResponseInfo, stats: Callable[[], StreamStats]) -> None:
+        """Log that the response headers have come."""
+        if _log.isEnabledFor(logging.DEBUG):
+            seconds, request = stats().time_to_headers, response.request_id
+            _log.debug("status %d after %.3f s, request id %r", response.status, seconds, request)
 
-def ended(outcome: Outcome[Any, AssistantMessage] | None, meter: StatsRecorder) -> None:
-    """The turn is over; without an outcome its stream was dropped."""
-    if _log.isEnabledFor(logging.DEBUG):
-        _log.debug("%s: %s", _how(outcome), meter.stats())
+    def first_event(self, stats: Callable[[], StreamStats]) -> None:
+        """Log that the first event has come."""
+        if _log.isEnabledFor(logging.DEBUG):
+            _log.debug("first event after %.3f s", stats().time_to_first_event)
+
+    def retrying(self, retry: RetryInfo) -> None:
+        """Log that another attempt is going to be made, without the text of the failure."""
+        failure = type(retry.failure).__name__
+        words = "attempt %d failed (%s), trying again in %.1f s"
+        _log.info(words, retry.attempt, failure, retry.delay)
+
+    def ended(
+        self, outcome: Outcome[Any, AssistantMessage] | None, stats: Callable[[], StreamStats]
+    ) -> None:
+        """Log how the turn has ended; without an outcome its stream was dropped."""
+        if _log.isEnabledFor(logging.DEBUG):
+            _log.debug("%s: %s", _how(outcome), stats())
 
 
 def _how(outcome: Outcome[Any, AssistantMessage] | None) -> str:
-    """How it ended, in a few words that hold nothing of what was said."""
+    """Return how the turn ended, in a few words without any content."""
     if outcome is None:
         return "dropped"
     if outcome.result is not None:
@@ -79,7 +96,7 @@ def _how(outcome: Outcome[Any, AssistantMessage] | None) -> str:
 
 
 def _without_secrets(url: str) -> str:
-    """A URL without user, password, query and fragment."""
+    """Return a URL without user, password, query and fragment."""
     try:
         parts = urlsplit(url)
     except ValueError:

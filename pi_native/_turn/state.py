@@ -1,37 +1,44 @@
-"""One turn as everybody may end it, from any thread: abort, deadline, failure, dropped stream.
+"""One turn, as the caller, its worker thread and the timer thread share it.
 
-They all do the same two things in the thread they come from: settle the channel, so that the caller
-is free whatever the worker is stuck in, and cut the connection. The worker wakes up, sees that the
-turn is over before it believes any exception, closes its own response, and ends. Nobody else closes
-anything: closing from another thread waits for the reader's lock.
+A cancel, a timeout, a failure and a dropped stream all do the same two things, in the thread in
+which they happen: they settle the channel, so that the caller is free whatever the worker waits
+for, and they cut the connection of the current attempt. The worker wakes up, sees that the turn is
+over before it believes any exception, closes its own response, and ends. No other thread closes
+anything: closing from another thread waits for the lock of the reader.
+
+"The turn is over" and "this connection is given up" are two facts: each attempt has a handle of its
+own, and to cut one does not touch the next.
 """
 
 from __future__ import annotations
 
 import threading
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from .._http.connection import SocketHandle
-from .._protocol.rules import aborted
+from .._http.timeouts import Timeouts
+from .._protocol.request import Request
+from .._protocol.rules import NO_PROGRESS, aborted
 from .._threads.abort import AbortSignal, as_exception
+from .._threads.clock import monotonic
 from .._threads.outcome import Outcome
 from .._threads.timers import PhaseClock, Timer, timer_thread, watch_event
 from .._types.events import AssistantMessageEvent
 from .._types.messages import AssistantMessage
-from .._types.options import ResponseInfo, StreamOptions
+from .._types.options import ResponseInfo, RetryInfo, StreamOptions
 from .._types.request import Model
 from .._types.stats import StreamStats
 from ..errors import PiNativeError, StreamTimeoutError, TimeoutPhase
-from . import logs
+from .logs import callback_raised
+from .observers import TurnObserver, notify
 from .stats import StatsRecorder
-from .stream import MessageChannel
-from .telemetry import TurnSpan, end_span
+from .stream import MessageChannel, outcome_of
 
 _LOOK_SECONDS = 0.25
 
 TurnOutcome = Outcome[AssistantMessageEvent, AssistantMessage]
 
+_NO_LIMITS = Timeouts(None, None, None, None)
 _EXPIRED: dict[TimeoutPhase, str] = {
     "connect": "timed out while connecting to the gateway",
     "headers": "timed out while waiting for the response headers",
@@ -45,61 +52,88 @@ def _nothing() -> None:
     pass
 
 
+def _has_news(events: Sequence[AssistantMessageEvent]) -> bool:
+    return any(event.type not in NO_PROGRESS for event in reversed(events))
+
+
 class OverError(Exception):
-    """The turn ended while the worker was busy; there is nothing left for it to say."""
+    """The turn ended while the worker was busy; the worker has nothing left to do."""
 
 
 class Turn:
-    """What the caller's stream, the worker and the watchdog share of one turn."""
+    """A turn: its channel, its current attempt, its clock and its statistics.
+
+    `keep(message)` is called with a complete answer before any reader learns that the turn has
+    ended. It may be called in any thread, also in a signal handler, and after a Ctrl-C a second
+    time: it must not raise or take a lock, and must do nothing the second time.
+    """
 
     def __init__(
         self,
         model: Model,
         options: StreamOptions,
         keep: Callable[[AssistantMessage], object] | None = None,
+        observers: Sequence[TurnObserver] = (),
     ) -> None:
         self.model = model
         self.options = options
         self.channel = MessageChannel()
-        self.lifeline = SocketHandle()
-        self.clock = PhaseClock(self._expired)
         self.response: ResponseInfo | None = None
         self.truncated = False
-        self.meter = StatsRecorder()
-        self.span: TurnSpan | None = None
-        self.streaming = False
         self.worker: threading.Thread | None = None
-        self._on_response = options.on_response
-        self._dropped = False
+        self._observers = observers
+        self._stats = StatsRecorder()
+        self._limits = _NO_LIMITS
+        self._clock = PhaseClock(self._expired)
         self._total: Timer | None = None
         self._unlisten: Callable[[], None] = _nothing
+        self._on_response = options.on_response
+        self._handle = SocketHandle()
+        self._held_back: list[AssistantMessageEvent] | None = None
+        self._streaming = False  # whether the body of a good response is read
+        self._progressed_at: float | None = None
+        self._dropped = False
+        self._told_end = False
         if keep is not None:
             self._keep = keep
             self.channel.before_end = self._keep_answer
 
-    @property
-    def over(self) -> bool:
-        """Whether there is nobody left to tell anything."""
-        return self._dropped or self.channel.settled
+    # What the stream asks.
 
     @property
     def attempts(self) -> int:
-        """How many requests were made so far."""
-        return self.meter.attempts
+        """The number of requests that were made so far."""
+        return self._stats.attempts
 
     @property
     def stats(self) -> StreamStats:
         """What was measured so far."""
-        return self.meter.stats()
+        return self._stats.stats()
 
-    def check(self) -> None:
-        """Raise `OverError` if the turn is over."""
-        if self.over:
-            raise OverError
+    def abort(self, reason: object) -> None:
+        """Settle as cancelled, if nothing has settled yet, and cut the connection."""
+        try:
+            if not self.channel.settled:
+                self.settle(self._cancelled(reason))
+        finally:
+            self._handle.cut()
 
-    def begin(self, total: float | None) -> None:
-        """Listen to the caller's signal, and start the clock of the whole turn (in seconds)."""
-        if total is not None:
+    def drop(self) -> None:
+        """End only the worker: there is no reader left. Runs in a finaliser, so takes no lock."""
+        self._dropped = True
+        self._handle.cut()
+
+    def join(self, timeout: float) -> None:
+        """Wait for the worker to end, at most `timeout` seconds."""
+        if self.worker is not None and self.worker is not threading.current_thread():
+            self.worker.join(timeout)
+
+    # What the worker says.
+
+    def begin(self, limits: Timeouts) -> None:
+        """Listen to the caller's signal, and start the clock of the whole turn."""
+        self._limits = limits
+        if (total := limits.total) is not None:
             self._total = timer_thread().call_later(total, lambda: self._expired("total", total))
         signal = self.options.signal
         if isinstance(signal, AbortSignal):
@@ -107,107 +141,234 @@ class Turn:
         elif signal is not None:
             self._unlisten = watch_event(signal, lambda: self.abort(None))
 
-    def abort(self, reason: object) -> None:
-        """Settle as cancelled, if nothing has settled yet, and cut the connection."""
-        if self.streaming:
-            self._settle(aborted(self.model))
-        else:
-            self._settle(Outcome(failure=as_exception(reason)))
-        self.lifeline.cut()
+    def started(self) -> None:
+        """Note that the worker thread has started."""
+        notify(self._observers, "started")
 
-    def drop(self) -> None:
-        """Nobody reads any more: only the worker is to end. Runs in a finaliser, so no locks."""
-        self._dropped = True
-        self.lifeline.cut()
+    def begin_attempt(self, request: Request, *, may_retry: bool) -> SocketHandle:
+        """Note that a request is about to be sent, and return the handle of its connection.
 
-    def join(self, timeout: float) -> None:
-        """Wait for the worker to end, at most `timeout` seconds."""
-        if self.worker is not None and self.worker is not threading.current_thread():
-            self.worker.join(timeout)
+        With `may_retry`, events without content are held back until content comes.
+        """
+        self._stats.begin_attempt()
+        self._held_back = [] if may_retry else None
+        self._progressed_at = None
+        model = f"{self.model.provider}/{self.model.id}"
+        notify(self._observers, "sending", request, model, self.attempts)
+        self._handle = SocketHandle()
+        self.connecting()
+        self.check()  # a cancel before this moment has cut the handle of the attempt before
+        return self._handle
 
-    def announce(self, response: ResponseInfo) -> None:
-        """Tell the caller's `on_response`, once. What it raises is not caught."""
+    def connecting(self) -> None:
+        """Note that a connection is about to be opened."""
+        self._clock.enter("connect", self._limits.connect)
+
+    def connected(self) -> None:
+        """Note that the connection can take the request."""
+        self._clock.enter("headers", self._limits.first_event)
+
+    def resending(self) -> None:
+        """Count the request that replaces the one on a dead connection."""
+        self._stats.begin_attempt()
+
+    def await_headers(self, limit: float | None) -> None:
+        """Count the wait for the headers together with connecting, which cannot be observed."""
+        self._clock.enter("headers", limit)
+
+    def responded(self, response: ResponseInfo) -> None:
+        """Note that the response headers have come."""
+        self.response = response
+        self._stats.headers_in()
+        notify(self._observers, "responded", response, self._stats.stats)
+        self.check()
+
+    def refused(self) -> None:
+        """Note that the response is no stream: only its error body is read, without a deadline."""
+        self._clock.stop()
+
+    def streaming(self, response: ResponseInfo) -> None:
+        """Note that the response is a stream, and call `on_response`, which may raise."""
+        self._clock.enter("first_event", self._limits.first_event)
+        self._streaming = True
         callback, self._on_response = self._on_response, None
         if callback is not None:
             callback(response)
 
+    def received(self, size: int) -> None:
+        """Count the bytes of the body, before its end."""
+        self._stats.bytes += size
+
+    def progress(
+        self, events: Sequence[AssistantMessageEvent], *, at_end: bool
+    ) -> TurnOutcome | None:
+        """Hand over the events of one read; `channel.wake` must follow before anything blocks.
+
+        At the end of the events, return the outcome if the last one is terminal. That event is not
+        handed over: it comes with the outcome.
+        """
+        outcome = outcome_of(events[-1]) if at_end else None
+        self._measure(events, _has_news(events))
+        if outcome is None:
+            self._hand_over(events)
+        else:
+            self._hand_over(events[:-1])
+            self.channel.note(events)
+        return outcome
+
+    @property
+    def may_retry(self) -> bool:
+        """Whether the turn may be tried again: no content has been handed over."""
+        return self._held_back is not None
+
+    def give_up_retrying(self) -> None:
+        """Hand over the events that were held back: there is no other attempt."""
+        if self._held_back is not None:
+            events, self._held_back = self._held_back, None
+            self.channel.push_all(events)
+
+    def retrying(self, retry: RetryInfo) -> None:
+        """Tell that another attempt is going to be made, unless the turn is over."""
+        self.check()
+        self._streaming = False
+        notify(self._observers, "retrying", retry)
+        if self.options.on_retry is not None:
+            try:
+                self.options.on_retry(retry)
+            except Exception:  # noqa: BLE001 - an observer must not break a turn
+                callback_raised("on_retry")
+
     def pause(self, seconds: float) -> None:
-        """Wait between two attempts, with no phase under way. Raises `OverError` on a cancel."""
-        self.streaming = False
-        self.clock.stop()
-        self.lifeline.release()
-        deadline = time.monotonic() + seconds
-        while (left := deadline - time.monotonic()) > 0:
+        """Wait between two attempts. Raise `OverError` on a cancel."""
+        left = seconds
+        while left > 0:
             # A finaliser takes no lock, so a dropped stream cannot wake this up.
             self.channel.wait_settled(min(left, _LOOK_SECONDS))
+            left -= _LOOK_SECONDS
             self.check()
 
-    def hold(self, outcome: TurnOutcome) -> None:
-        """Decide the outcome, which is told when the connection has been seen to."""
-        self._measure(outcome)
-        self.channel.hold(outcome)
+    def end_attempt(self) -> None:
+        """Let go of the connection, which may serve another turn from here on."""
+        self._clock.stop()
+        self._handle.release()
+
+    def end(self, outcome: TurnOutcome | None) -> None:
+        """Note how the turn ends, before its readers learn it: the program may end then."""
+        self._clock.stop()
+        if outcome is not None:
+            self._stamp(outcome)
+        if not self._told_end:
+            self._told_end = True
+            notify(self._observers, "ended", outcome, self._stats.stats)
 
     def fail(self, failure: BaseException) -> None:
-        """Settle as failed, unless the caller has called the turn off: that counts first."""
+        """Settle as failed. If the caller has cancelled the turn, settle as cancelled instead."""
+        outcome = self.failed(failure)  # may take a while: it parses the newest snapshot
+        self._stamp(outcome)
         if self.caller_aborted():
             self.abort_as_asked()
-        elif not self.channel.settled:
-            self._settle(self.failed(failure))
+        else:
+            self.channel.settle(outcome)
 
-    def failed(self, failure: BaseException) -> TurnOutcome:
-        """The outcome for a failure, which takes along what had arrived."""
-        if isinstance(failure, PiNativeError) and failure.partial is None:
-            failure.partial = self.channel.partial
-        if isinstance(failure, PiNativeError) and failure.request_id is None:
-            failure.request_id = None if self.response is None else self.response.request_id
-        return Outcome(failure=failure)
+    def finish(self) -> None:
+        """End the turn for good: no timer, listener or reader stays behind."""
+        try:
+            # What refers to the turn is let go of, so that no cycle keeps its events in memory.
+            self._clock.close()
+            if self._total is not None:
+                self._total.cancel()
+            unlisten, self._unlisten = self._unlisten, _nothing
+            unlisten()
+            self._stats.stop(None)
+            self.end(self.channel.outcome)
+        finally:
+            if not self.channel.settled:
+                self.channel.settle(Outcome(failure=PiNativeError("the stream was dropped")))
+
+    # What all of them use.
+
+    @property
+    def over(self) -> bool:
+        """Whether the turn has ended, or its stream was dropped."""
+        return self._dropped or self.channel.settled
+
+    def check(self) -> None:
+        """Raise `OverError` if the turn is over."""
+        if self.over:
+            raise OverError
+
+    def settle(self, outcome: TurnOutcome) -> None:
+        """Decide and publish the outcome, unless there is one."""
+        self._stamp(outcome)
+        self.channel.settle(outcome)
 
     def caller_aborted(self) -> bool:
-        """Whether the caller's signal says so, noticed already or not."""
+        """Return whether the caller's signal is set, noticed already or not."""
         signal = self.options.signal
         if isinstance(signal, AbortSignal):
             return signal.aborted
         return signal is not None and signal.is_set()
 
     def abort_as_asked(self) -> None:
-        """Abort with the reason that the caller's signal gives."""
+        """Abort with the reason of the caller's signal."""
         signal = self.options.signal
         self.abort(signal.reason if isinstance(signal, AbortSignal) else None)
 
-    def finish(self) -> None:
-        """Take back everything that was hung up, and make sure that no reader waits for ever."""
-        # What holds the turn is let go of, so that no cycle keeps its events until a collection.
-        self.clock.close()
-        if self._total is not None:
-            self._total.cancel()
-        unlisten, self._unlisten = self._unlisten, _nothing
-        unlisten()
-        self.lifeline.release()
-        self.meter.stop(None)
-        # Before readers learn of it: the program may be over once they have.
-        logs.ended(self.channel.outcome, self.meter)
-        end_span(self.span, self.channel.outcome, self.stats)
-        if not self.channel.release():
-            self.channel.settle(Outcome(failure=PiNativeError("the stream was dropped")))
+    def failed(self, failure: BaseException) -> TurnOutcome:
+        """Return the outcome for a failure, with what had arrived as its `partial`."""
+        if isinstance(failure, PiNativeError) and failure.partial is None:
+            failure.partial = self.channel.partial
+        if isinstance(failure, PiNativeError) and failure.request_id is None:
+            failure.request_id = self._request_id
+        return Outcome(failure=failure)
 
-    def _settle(self, outcome: TurnOutcome) -> None:
-        self._measure(outcome)
-        self.channel.settle(outcome)
+    def _cancelled(self, reason: object) -> TurnOutcome:
+        return aborted(self.model) if self._streaming else Outcome(failure=as_exception(reason))
 
-    def _measure(self, outcome: TurnOutcome) -> None:
+    @property
+    def _request_id(self) -> str | None:
+        return None if self.response is None else self.response.request_id
+
+    def _stamp(self, outcome: TurnOutcome) -> None:
+        """Stop measuring, and give the message its statistics."""
         message = outcome.result
         usage = None if message is None else message.usage
-        self.meter.stop(None if usage is None else usage.output)
+        self._stats.stop(None if usage is None else usage.output)
         if message is not None:
-            message.stats = self.meter.stats()
-            message.request_id = None if self.response is None else self.response.request_id
+            message.stats = self._stats.stats()
+            message.request_id = self._request_id
+
+    def _measure(self, events: Sequence[AssistantMessageEvent], news: bool) -> None:
+        now = monotonic()
+        self._stats.events += len(events)
+        if not self._stats.complete and self._stats.saw(events, now, news=news):
+            notify(self._observers, "first_event", self._stats.stats)
+        if news:
+            if self._progressed_at is None:
+                self._clock.enter("idle", self._limits.idle)
+            self._progressed_at = now
+
+    def _hand_over(self, events: Sequence[AssistantMessageEvent]) -> None:
+        if self._held_back is not None:
+            self._held_back += events
+            if not _has_news(events):
+                return
+            events, self._held_back = self._held_back, None
+        self.channel.add(events)
 
     def _keep_answer(self, outcome: TurnOutcome) -> None:
         message = outcome.result
-        if message is None or message.failed or self.truncated or self._dropped:
-            return
-        self._keep(message)
+        if message is not None and not (message.failed or self.truncated or self._dropped):
+            self._keep(message)
 
     def _expired(self, phase: TimeoutPhase, limit: float) -> None:
+        if self._told_end:
+            return  # the terminal event has come, and is published within 40 ms
+        if phase == "idle" and self._progressed_at is not None:
+            # Moving the timer at each event would cost more than looking here, once in a while.
+            left = self._progressed_at + limit - monotonic()
+            if left > 0:
+                self._clock.enter(phase, limit, left)
+                return
         self.fail(StreamTimeoutError(_EXPIRED[phase], phase=phase, limit=limit))
-        self.lifeline.cut()
+        self._handle.cut()

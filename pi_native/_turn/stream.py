@@ -26,7 +26,6 @@ from .._types.events import (
 from .._types.messages import AssistantMessage
 from .._types.stats import StreamStats
 from ..errors import IncompleteStreamError, StreamProtocolError
-from .backlog import packed
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -93,7 +92,7 @@ class MessageChannel(Channel[AssistantMessageEvent, AssistantMessage]):
     """A channel that knows which events end a turn, and which was the newest snapshot."""
 
     def __init__(self) -> None:
-        super().__init__(packed)
+        super().__init__()
         self._newest: AssistantMessageEvent | None = None
 
     @property

@@ -1,20 +1,20 @@
 """Spans and metrics of turns, by OpenTelemetry's conventions for generative AI.
 
-This is the one door to OpenTelemetry. It opens when the program itself has imported that by the
-time of a call; until then a turn costs one look into a dictionary more, and nothing is imported. As
-with the log, there are numbers and names in it, never what was said, and never the key.
+This is the only module that uses OpenTelemetry, and only if the program has imported it before the
+call; until then a turn costs one look into a dictionary, and nothing is imported. As with the log,
+there are numbers and names in it, never the conversation, and never the key.
 
-The span begins in the caller's thread, below the span that is current there, and is current in the
-worker's: callbacks, and an instrumented `requests`, find it. It covers all attempts. No header is
-added to the request for it; that is for those who instrument `requests` to decide.
+The span begins in the caller's thread, below the span that is current there. It is current in the
+worker thread, so that callbacks and an instrumented `requests` find it. It covers all attempts. No
+header is added to the request for it; an instrumented `requests` does that.
 """
 
 from __future__ import annotations
 
 import functools
-import logging
 import sys
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -23,13 +23,15 @@ from .._types.messages import AssistantMessage, Usage
 from .._types.options import StreamOptions
 from .._types.request import Model
 from .._types.stats import StreamStats
+from .logs import callback_raised
 
 if TYPE_CHECKING:
     from opentelemetry.metrics import Histogram, MeterProvider
 
-_log = logging.getLogger("pi_native")
+    from .._protocol.request import Request
+    from .._types.options import ResponseInfo, RetryInfo
 
-# The names that the conventions have for providers which the gateway calls otherwise.
+# Providers that the conventions name differently from the gateway.
 _PROVIDERS = {
     "amazon-bedrock": "aws.bedrock",
     "azure-openai": "azure.ai.openai",
@@ -55,10 +57,10 @@ Attributes = dict[str, Any]
 
 
 class TurnSpan:
-    """One turn, as it is told to OpenTelemetry."""
+    """The observer that keeps a span and the metrics of one turn."""
 
     def __init__(self, model: Model, options: StreamOptions) -> None:
-        from opentelemetry import context, trace  # not for everybody
+        from opentelemetry import context, trace  # optional
 
         self._began = time.time_ns()
         self._about = _about(model)
@@ -70,28 +72,43 @@ class TurnSpan:
         )
         self._context = trace.set_span_in_context(self._span, context.get_current())
 
-    def enter(self) -> None:
-        """Make it the current span of this thread, which ends with the turn."""
+    def started(self) -> None:
+        """Make it the current span of the worker thread, which ends with the turn."""
         from opentelemetry import context
 
         context.attach(self._context)
 
-    def end(self, outcome: Outcome[Any, AssistantMessage] | None, stats: StreamStats) -> None:
-        """Tell how the turn ended; without an outcome its stream was dropped."""
+    def sending(self, request: Request, model: str, attempt: int) -> None:
+        """Note nothing: the span covers all attempts."""
+
+    def responded(self, response: ResponseInfo, stats: Callable[[], StreamStats]) -> None:
+        """Note nothing."""
+
+    def first_event(self, stats: Callable[[], StreamStats]) -> None:
+        """Note nothing: the time is set when the span ends."""
+
+    def retrying(self, retry: RetryInfo) -> None:
+        """Note nothing."""
+
+    def ended(
+        self, outcome: Outcome[Any, AssistantMessage] | None, stats: Callable[[], StreamStats]
+    ) -> None:
+        """End the span and record the metrics; without an outcome the stream was dropped."""
         from opentelemetry import trace
 
+        measured = stats()
         message = None if outcome is None else outcome.result
         error = _error_type(outcome)
         answer = {} if message is None else _answer(message)
         self._span.set_attributes(answer)
-        if stats.time_to_first_event is not None:
+        if measured.time_to_first_event is not None:
             name = "gen_ai.response.time_to_first_chunk"
-            self._span.set_attribute(name, stats.time_to_first_event)
+            self._span.set_attribute(name, measured.time_to_first_event)
         if error is not None:
             self._span.set_attribute("error.type", error)
-            self._span.set_status(trace.StatusCode.ERROR)  # its words could quote what was said
-        self._span.end(self._began + round(stats.duration * 1e9))
-        self._measure(message, stats, error)
+            self._span.set_status(trace.StatusCode.ERROR)  # no text: it may quote the conversation
+        self._span.end(self._began + round(measured.duration * 1e9))
+        self._measure(message, measured, error)
 
     def _measure(
         self, message: AssistantMessage | None, stats: StreamStats, error: str | None
@@ -112,40 +129,23 @@ class TurnSpan:
 
 
 def start_span(model: Model, options: StreamOptions) -> TurnSpan | None:
-    """Begin the span of a turn; None when the program does not use OpenTelemetry. Never raises."""
+    """Begin the span of a turn; return None when the program does not use OpenTelemetry.
+
+    Never raises.
+    """
     if "opentelemetry" not in sys.modules:
         return None
     try:
         return TurnSpan(model, options)
-    except ImportError:  # a part of it that has no spans
+    except ImportError:  # a package of OpenTelemetry without spans
         return None
-    except Exception:  # noqa: BLE001 - whoever looks on must not disturb what is looked at
-        _log.exception("no span for a turn")
+    except Exception:  # noqa: BLE001 - an observer must not break a turn
+        callback_raised("start_span")
         return None
-
-
-def enter_span(span: TurnSpan | None) -> None:
-    """Make it current in this thread. Never raises."""
-    try:
-        if span is not None:
-            span.enter()
-    except Exception:  # noqa: BLE001
-        _log.exception("the span of a turn cannot be current")
-
-
-def end_span(
-    span: TurnSpan | None, outcome: Outcome[Any, AssistantMessage] | None, stats: StreamStats
-) -> None:
-    """End it. Never raises."""
-    try:
-        if span is not None:
-            span.end(outcome, stats)
-    except Exception:  # noqa: BLE001
-        _log.exception("the span of a turn could not be ended")
 
 
 def _about(model: Model) -> Attributes:
-    """What is known of a turn before it begins, few enough values to count by."""
+    """Return the attributes that are known before the turn begins, few enough to group by."""
     about: Attributes = {
         "gen_ai.operation.name": "chat",
         "gen_ai.provider.name": _PROVIDERS.get(model.provider, model.provider),
@@ -155,7 +155,7 @@ def _about(model: Model) -> Attributes:
         url = urlsplit(model.base_url or "")
         port = url.port or {"http": 80, "https": 443}.get(url.scheme)
     except ValueError:
-        return about  # the turn itself will say what is wrong with it
+        return about  # the turn itself reports what is wrong
     if url.hostname:
         about["server.address"] = url.hostname
         about["server.port"] = port or 0
@@ -187,19 +187,19 @@ def _answer(message: AssistantMessage) -> Attributes:
 
 
 def _tokens(message: AssistantMessage | None) -> dict[str, int]:
-    """The tokens in and out, by their type; none when none are told."""
-    # The gateway may have left out any of it, whatever the annotations say.
+    """Return the input and output tokens by type; nothing when the usage has none."""
+    # The gateway may leave out any part of it, whatever the annotations say.
     usage: Usage | None = None if message is None else message.usage
     if usage is None:
         return {}
-    # The conventions count all that went in; the wire what was not in the cache apart.
+    # The conventions count all input; the wire counts cached input separately.
     read = [usage.input, usage.cache_read, usage.cache_write]
     tokens = {"input": sum(filter(None, read)), "output": usage.output or 0}
     return tokens if any(tokens.values()) else {}
 
 
 def _error_type(outcome: Outcome[Any, AssistantMessage] | None) -> str | None:
-    """The kind of failure, of which there are few; None when there was none."""
+    """Return the kind of failure, one of a few; None when there was none."""
     if outcome is None:
         return "dropped"
     if outcome.failure is not None:
@@ -214,7 +214,7 @@ def _error_type(outcome: Outcome[Any, AssistantMessage] | None) -> str | None:
 
 @functools.lru_cache(maxsize=1)
 def _instruments(provider: MeterProvider) -> tuple[Histogram, Histogram, Histogram]:
-    """Made once for a provider: it warns of a second one of the same name."""
+    """Return the instruments, made once for a provider: it warns of a second one by the name."""
     meter = provider.get_meter("pi_native")
     return (
         meter.create_histogram(

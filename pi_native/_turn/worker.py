@@ -1,9 +1,8 @@
-"""A call is a turn, its stream, and the worker thread that makes the exchange."""
+"""A call: it makes a turn, its stream, and the worker thread that makes the attempts."""
 
 from __future__ import annotations
 
 import itertools
-import logging
 import os
 import threading
 from collections.abc import Callable
@@ -15,13 +14,15 @@ from .._types.messages import AssistantMessage
 from .._types.options import RetryInfo, StreamOptions
 from .._types.request import Context, Model
 from ..errors import ConfigurationError, PiNativeError
-from .attempt import Attempt, TurnFailedError
+from .attempt import TurnFailedError, run_attempt
+from .logs import TurnLog
+from .observers import TurnObserver
 from .retry import retry_delay, turn_delay
 from .state import OverError, Turn
 from .stream import AssistantMessageEventStream
-from .telemetry import enter_span, start_span
+from .telemetry import start_span
 
-_log = logging.getLogger("pi_native")
+_LOG = TurnLog()
 _numbers = itertools.count(1)
 
 
@@ -32,13 +33,14 @@ def start_call(
     transport: Transport,
     keep: Callable[[AssistantMessage], object] | None = None,
 ) -> AssistantMessageEventStream:
-    """Start a turn; whatever is wrong with it comes out of its stream.
+    """Start a turn and return its stream, which raises whatever is wrong with the call.
 
-    `keep` is called with its answer, if it has one, before any reader learns that it has ended. It
-    must not raise, or take a lock: whatever thread ends the turn calls it, a signal handler's too.
+    `keep` is called with a complete answer before any reader learns that the turn has ended; see
+    `Turn` for what it must not do.
     """
-    turn = Turn(model, options, keep)
-    turn.span = start_span(model, options)
+    span = start_span(model, options)
+    observers: list[TurnObserver] = [_LOG] if span is None else [_LOG, span]
+    turn = Turn(model, options, keep, observers)
     stream = AssistantMessageEventStream(turn.channel, turn)
     try:
         _start(turn, context, transport)
@@ -49,7 +51,7 @@ def start_call(
 
 
 def failed_call(failure: ConfigurationError) -> AssistantMessageEventStream:
-    """The stream of a turn that could not be set up at all."""
+    """Return the stream of a turn that could not be set up at all."""
     stream = AssistantMessageEventStream()
     stream.fail(failure)
     return stream
@@ -62,7 +64,7 @@ def _start(turn: Turn, context: Context, transport: Transport) -> None:
     limits = resolve_timeouts(turn.options, os.environ)
     # Written here and not by the worker: the caller may change the conversation after the call.
     request = turn_request(turn.model, context, turn.options)
-    turn.begin(limits.total)
+    turn.begin(limits)
     turn.worker = threading.Thread(
         target=_work,
         args=(turn, request, transport, limits),
@@ -76,51 +78,37 @@ def _start(turn: Turn, context: Context, transport: Transport) -> None:
 
 
 def _work(turn: Turn, request: Request, transport: Transport, limits: Timeouts) -> None:
-    enter_span(turn.span)
     try:
-        for attempt in itertools.count(1):
-            turn.meter.begin_attempt()
-            may_retry = attempt <= turn.options.max_retries
-            retry = _attempt(Attempt(turn, transport, limits, may_retry), request, attempt)
+        turn.started()
+        for number in itertools.count(1):
+            turn.check()
+            retry = _attempt(turn, request, transport, limits, number)
             if retry is None:
                 return
-            turn.check()
-            _tell(retry, turn.options.on_retry)
+            turn.retrying(retry)
             turn.pause(retry.delay)
             del retry
     except OverError:
         pass
-    except BaseException as exc:  # noqa: BLE001 - no reader may wait for a dead worker
+    except BaseException as exc:  # noqa: BLE001 - no reader may wait for a worker that has ended
         turn.fail(exc)
     finally:
         turn.finish()
 
 
-def _attempt(exchange: Attempt, request: Request, attempt: int) -> RetryInfo | None:
-    """Make the exchange; returns how it failed and when to make it again, if it should be."""
+def _attempt(
+    turn: Turn, request: Request, transport: Transport, limits: Timeouts, number: int
+) -> RetryInfo | None:
+    """Make an attempt; return how it failed and when to make another, if there is to be one."""
+    may_retry = number <= turn.options.max_retries
     try:
-        exchange.run(request)
+        run_attempt(turn, transport, request, limits, may_retry=may_retry)
     except TurnFailedError as exc:
-        return RetryInfo(attempt, turn_delay(attempt), exc.failure)
+        return RetryInfo(number, turn_delay(number), exc.failure)
     except PiNativeError as exc:
-        delay = retry_delay(exc, attempt) if exchange.may_be_repeated else None
+        delay = retry_delay(exc, number) if turn.may_retry else None
         if delay is None:
-            exchange.give_up_retrying()
+            turn.give_up_retrying()
             raise
-        return RetryInfo(attempt, delay, exc)
+        return RetryInfo(number, delay, exc)
     return None
-
-
-def _tell(retry: RetryInfo, callback: Callable[[RetryInfo], object] | None) -> None:
-    # The failure's text is not logged: a gateway may quote the conversation in it.
-    _log.info(
-        "attempt %d failed (%s), trying again in %.1f s",
-        retry.attempt,
-        type(retry.failure).__name__,
-        retry.delay,
-    )
-    try:
-        if callback is not None:
-            callback(retry)
-    except Exception:  # noqa: BLE001 - an observer must not disturb what it observes
-        _log.exception("on_retry raised")

@@ -75,7 +75,7 @@ class Race:
     def end(self, how: str) -> None:
         """End the turn, as whoever holds the stream or a clock can."""
         if how == "deadline":
-            self.turn.clock.enter("idle", 0.0)
+            self.turn._clock.enter("idle", 0.0)
         elif how == "abort":
             self.controller.abort("enough")
         elif how == "drop":
@@ -92,7 +92,7 @@ class Race:
 
     def judge(self, endings: tuple[str, ...]) -> str:
         """Check that all readers saw the same one ending, one of these, and return which."""
-        outcome = self.turn.channel._outcome
+        outcome = self.turn.channel.outcome
         assert outcome is not None
         how = name_of(outcome)
         assert how in endings, (how, endings)

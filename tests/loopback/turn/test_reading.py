@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import gc
 import itertools
-import socket
 import threading
 import warnings
 from collections.abc import Callable
@@ -21,9 +19,7 @@ from pi_native import (
     PiNativeError,
     TextDeltaEvent,
 )
-from pi_native._http.response import ChunkedResponse
-from pi_native._protocol.decoder import EventDecoder
-from pi_native._threads.channel import Channel, EventQueue
+from pi_native._threads.channel import Channel
 from pi_native.testing import FakeGateway, HangUp, Stall
 
 from ...conftest import threads, wait_until
@@ -141,48 +137,6 @@ def test_one_daemon_thread_does_the_work(gateway: FakeGateway) -> None:
     assert wait_until(lambda: not workers())
 
 
-def test_a_reader_wakes_up_while_its_event_is_read(
-    gateway: FakeGateway, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A waiting reader is roused when bytes arrive, and not only once they have been read."""
-    log: list[str] = []
-
-    def noting(cls: type, name: str) -> None:
-        original = getattr(cls, name)
-
-        def noted(self: Any, *args: Any) -> Any:
-            log.append(name)
-            return original(self, *args)
-
-        monkeypatch.setattr(cls, name, noted)
-
-    noting(EventQueue, "rouse")
-    noting(EventDecoder, "feed_piece")
-    gateway.reply("one two", fault=Stall(after=2))
-    stream = start(gateway.url)
-    assert [next(stream).type, next(stream).type] == ["start", "text_start"]
-    log.clear()
-    gateway.wait_for_request().release()
-    assert stream.result(5).text == "one two"
-    assert log[:2] == ["rouse", "feed_piece"]
-
-
-def test_a_read_that_brings_much_rouses_nobody() -> None:
-    """What takes long to be taken apart has no reader wait for the interpreter meanwhile."""
-    ours, theirs = socket.socketpair()
-    theirs.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 262_144)
-    roused: list[str] = []
-    with ours, theirs, contextlib.closing(ChunkedResponse(ours, method="POST")) as response:
-        response.after_read = lambda: roused.append(body[:1])
-        theirs.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n")
-        response.begin()
-        assert response.read1(100_000) == b"a"  # came with the head
-        for body in ("b", "c" * 0xFFF8, "d"):  # the second one's chunk is 64 KiB
-            theirs.sendall(f"{len(body):x}\r\n{body}\r\n".encode())
-            assert response.read1(100_000) == body.encode()
-    assert roused == ["b", "d"]
-
-
 def test_a_stream_without_a_reader_runs_to_its_end(gateway: FakeGateway) -> None:
     """A long turn ends although nobody reads, its worker goes, and all events are still there."""
     words = ["word "] * 1000
@@ -237,4 +191,4 @@ def test_what_nobody_can_iterate_over_is_not_kept(
     else:
         message = Conversation(client, "x/y").ask("hi")
     assert message.text == "a" * 50
-    assert len(channels[0]._items) < 6
+    assert len(channels[0].queue) < 6

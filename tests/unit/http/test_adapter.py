@@ -58,7 +58,7 @@ def test_a_chunked_body_is_read_directly() -> None:
             stream=True,
         )
         assert response.ok
-        assert direct_read(response.raw, list, list) is not None
+        assert direct_read(response.raw) is not None
         response.close()
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import itertools
 import json
 import pickle
@@ -10,7 +9,6 @@ import queue
 import re
 import sys
 import threading
-import tracemalloc
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -48,7 +46,6 @@ from pi_native._protocol.snapshots import (
     find_buffer,
 )
 from pi_native._protocol.sse import BlockCutter
-from pi_native._turn.backlog import packed
 
 MODEL = Model("y", "x")
 TRANSCRIPTS = sorted((Path(__file__).parent.parent.parent / "data").glob("*.sse"))
@@ -100,13 +97,10 @@ class ChunkedReader(EventDecoder):
 
 
 def check_both(pieces: list[bytes]) -> list[AssistantMessageEvent]:
-    """Read both ways, compare, also after packing, and return the events."""
+    """Read both ways, compare, and return the events."""
     safe, safe_failure = read(SafeReader(MODEL, 10**9), [b"".join(pieces)])
     for fast_reader in (EventDecoder(MODEL, 10**9), ChunkedReader(MODEL, 10**9)):
         fast, fast_failure = read(fast_reader, pieces)
-        again = packed(fast)  # before anybody asks for a snapshot
-        assert [exact(event) for event in again] == [exact(event) for event in safe]
-        assert [type(event) for event in again] == [type(event) for event in safe]
         assert [exact(event) for event in fast] == [exact(event) for event in safe]
         assert [type(event) for event in fast] == [type(event) for event in safe]
         assert repr(fast_failure) == repr(safe_failure)
@@ -319,30 +313,6 @@ def test_twice_as_many_deltas_keep_twice_the_bytes(wire: WireObject) -> None:
 
     assert kept(800) < 2.2 * kept(400)
     assert kept(800) < 800 * 150
-
-
-@pytest.mark.parametrize("wire", ["text", "tool call", "tool call by fives"])
-def test_deltas_that_wait_are_kept_in_columns(wire: str) -> None:
-    """Packed, a delta is three numbers and its text."""
-    events = list(events_of(WIRES[wire](1600)))
-    tracemalloc.start()
-    kept = packed(events)
-    del events
-    gc.collect()  # which also empties the lists of objects that are kept for reuse
-    size, _ = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
-    assert size < 1600 * 50
-    assert len([*kept]) > 1600
-
-
-def test_packing_keeps_what_was_asked_for() -> None:
-    """An event whose snapshot was read is kept as it is, between others that are not."""
-    events = list(events_of(wires.text(30)))
-    asked = events[20].partial
-    again = [*packed(events)]
-    assert again[20] is events[20]
-    assert again[20].partial is asked
-    assert again == events
 
 
 @every_wire

@@ -8,10 +8,13 @@ import functools
 import itertools
 import os
 import signal
+import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
+from types import FrameType
+from typing import Any
 
 import pytest
 from hypothesis import given, strategies as st
@@ -22,7 +25,6 @@ from pi_native._threads.outcome import Outcome
 from pi_native._threads.timers import timer_thread
 from pi_native.errors import PiNativeError
 
-from ...conftest import wait_until
 from ...forking import forks, in_child
 from ...programs import run
 from ..races import race
@@ -72,19 +74,6 @@ def read(channel: Ints) -> list[int]:
 
 
 # One producer, one reader.
-
-
-def test_a_reader_that_is_roused_for_nothing_waits_on() -> None:
-    """Rousing a reader whose event does not come yet changes nothing for it."""
-    channel = Ints()
-    readers = Readers(channel)
-    for number in range(3):
-        assert wait_until(lambda: channel._queue.not_empty._waiters)
-        channel.rouse()
-        assert wait_until(lambda: channel._queue.not_empty._waiters)
-        channel.push(number)
-    channel.settle(Outcome(result="end"))
-    assert readers.finish() == [0, 1, 2]
 
 
 def test_events_come_in_order_and_then_the_end() -> None:
@@ -308,44 +297,6 @@ def test_several_readers_share_the_events(count: int) -> None:
     assert [type(end) for end in readers.ends] == [StopIteration] * count
 
 
-@pytest.mark.parametrize("count", [2, 8])
-def test_several_readers_share_packed_events(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is the same when many events wait and are packed: each once, each reader's in order."""
-    monkeypatch.setattr(_channel, "_PACKED_TOGETHER", 16)
-    channel = Ints(tuple)
-    for number in range(500):
-        channel.push(number)
-    readers = Readers(channel, count)
-    for number in range(500, 1000):
-        channel.push(number)
-    channel.settle(Outcome(result="done", event=1000))
-    assert sorted(readers.finish()) == list(range(1001))
-    assert all(events == sorted(events) for events in readers.events)
-
-
-def test_a_packed_batch_wakes_every_reader(monkeypatch: pytest.MonkeyPatch) -> None:
-    """All readers that wait get their part of a batch that is packed at once."""
-    monkeypatch.setattr(_channel, "_PACKED_TOGETHER", 4)
-    channel = Ints(tuple)
-    together = threading.Barrier(3)
-    got: list[int] = []
-
-    def read_one() -> None:
-        got.append(channel.next())
-        together.wait(LEFT)
-
-    threads = [threading.Thread(target=read_one, daemon=True) for _ in range(2)]
-    for thread in threads:
-        thread.start()
-    channel.push_all(range(8))
-    together.wait(LEFT)
-    for thread in threads:
-        thread.join(LEFT)
-    assert sorted(got) == [0, 1]
-    channel.settle(Outcome(result="done"))
-    assert read(channel) == [2, 3, 4, 5, 6, 7]
-
-
 def test_every_waiting_reader_is_told_the_failure() -> None:
     """A failure wakes every reader that waits for an event."""
     channel = Ints()
@@ -354,126 +305,6 @@ def test_every_waiting_reader_is_told_the_failure() -> None:
     channel.settle(Outcome(failure=failure))
     assert readers.finish() == []
     assert readers.ends == [failure] * 8
-
-
-# Holding an outcome back.
-
-
-def test_a_held_outcome_is_told_when_it_is_released() -> None:
-    """hold() decides the outcome, but readers hear of it only with release()."""
-    channel = Ints()
-    channel.push(1)
-    channel.hold(Outcome(result="held", event=2))
-    channel.push(99)
-    assert not channel.settled
-    with pytest.raises(TimeoutError):
-        channel.result(0)
-    assert channel.release()
-    assert not channel.release()
-    assert channel.result() == "held"
-    assert read(channel) == [1, 2]
-
-
-def test_whoever_settles_tells_the_held_outcome() -> None:
-    """Once an outcome is held, a cancel or a failure tells this one."""
-    channel = Ints()
-    channel.hold(Outcome(result="held"))
-    assert channel.settle(Outcome(failure=ValueError("too late")))
-    assert channel.result() == "held"
-    assert not channel.release()
-
-
-def test_release_without_anything_held_does_nothing() -> None:
-    """release() of a channel that holds nothing leaves it open."""
-    channel = Ints()
-    assert not channel.release()
-    assert not channel.settled
-
-
-def test_holding_after_the_end_changes_nothing() -> None:
-    """An outcome that is held after another one was told stays untold."""
-    channel = Ints()
-    channel.settle(Outcome(result="told"))
-    channel.hold(Outcome(result="held"))
-    assert not channel.release()
-    assert channel.result() == "told"
-
-
-@given(
-    st.lists(
-        st.one_of(
-            st.tuples(st.just("push"), st.integers(0, 99)),
-            st.tuples(st.sampled_from(["hold", "settle", "fail"]), st.integers(100, 199)),
-            st.just(("release", 0)),
-        ),
-        max_size=12,
-    )
-)
-def test_any_order_of_calls_keeps_the_rules(calls: list[tuple[str, int]]) -> None:
-    """Whatever the order of calls: events up to the first decision, then the first outcome."""
-    channel = Ints()
-    events: list[int] = []
-    held: tuple[str, int] | None = None
-    told: tuple[str, int] | None = None
-    for name, value in calls:
-        if name == "push":
-            channel.push(value)
-            if held is None and told is None:
-                events.append(value)
-        elif name == "hold":
-            channel.hold(Outcome(result=str(value), event=value))
-            held = ("settle", value)
-        else:
-            may = told is None and (name != "release" or held is not None)
-            outcome = (
-                Outcome[int, str](failure=ValueError(str(value)))
-                if name == "fail"
-                else Outcome(result=str(value), event=value)
-            )
-            assert (channel.release() if name == "release" else channel.settle(outcome)) == may
-            if may:
-                told = held or (name, value)
-    assert channel.settled == (told is not None)
-    kind, last = told or ("settle", -1)
-    channel.settle(Outcome(result="-1", event=-1))
-    if held is not None and told is None:
-        kind, last = held
-    assert [channel.next() for _ in events] == events
-    if kind == "settle":
-        assert channel.next() == last
-        assert read(channel) == []
-        assert channel.result() == str(last)
-    else:
-        for ask in (channel.next, channel.result):
-            with pytest.raises(ValueError, match=str(last)):
-                ask()
-
-
-@given(st.lists(st.tuples(st.sampled_from(["push", "read"]), st.integers(0, 9)), max_size=40))
-def test_events_that_were_packed_come_as_if_they_were_not(calls: list[tuple[str, int]]) -> None:
-    """However pushes and reads follow one another, the events are all there, and in order."""
-    packs: list[int] = []
-
-    def pack(events: Sequence[int]) -> list[int]:
-        packs.append(len(events))
-        return [*events]
-
-    channel = Ints(pack)
-    pushed: list[int] = []
-    got: list[int] = []
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_channel, "_PACKED_TOGETHER", 8)
-        for what, count in calls:
-            if what == "push":
-                new = range(len(pushed), len(pushed) + count)
-                channel.push_all(new)
-                pushed += new
-            else:
-                got += [channel.next() for _ in range(min(count, len(pushed) - len(got)))]
-            assert len(channel._items) < len(packs) + 8
-        channel.settle(Outcome(result="done"))
-        assert got + read(channel) == pushed
-    assert all(size >= 8 for size in packs)
 
 
 # Races.
@@ -556,100 +387,193 @@ def test_an_event_pushed_before_the_end_is_never_lost() -> None:
         one_round()
 
 
-def test_releasing_races_with_settling() -> None:
-    """Whether the held outcome is released or overtaken by a cancel, it is told, and once."""
-
-    def one_round() -> None:
-        channel = Ints()
-        readers = Readers(channel)
-        channel.hold(Outcome(result="held", event=1))
-        won: list[bool] = []
-        race(
-            lambda: won.append(channel.release()),
-            lambda: won.append(channel.settle(Outcome(failure=ValueError("cancel")))),
-            lambda: won.append(channel.release()),
-        )
-        assert sorted(won) == [False, False, True]
-        assert readers.finish() == [1]
-        assert channel.result(0) == "held"
-
-    timer_thread().start()
-    for _ in range(100):
-        one_round()
-
-
 def test_an_end_in_the_middle_of_a_push_comes_behind_the_event() -> None:
-    """An event that is just being pushed when the end comes is read before the end."""
-    timer_thread().start()
+    """An event that is being pushed when another thread ends the stream is read before the end."""
     channel = Ints()
 
     class Slow(collections.deque[int]):
         def extend(self, items: Iterable[int]) -> None:
             race(lambda: channel.settle(Outcome(result="done", event=2)))
-            had_its_chance = threading.Event()
-            timer_thread().soon(had_its_chance.set)
-            assert not had_its_chance.wait(0.1)  # it waits for this push
             super().extend(items)
 
-    channel._items = channel._queue.queue = Slow()
+    channel.queue = Slow()
+    readers = Readers(channel)
     channel.push(1)
-    assert read(channel) == [1, 2]
+    assert readers.finish() == [1, 2]
 
 
-def test_an_end_in_the_middle_of_another_does_nothing() -> None:
-    """A handler that settles in the midst of the same thread's settling is not the first."""
+@given(
+    st.lists(
+        st.one_of(
+            st.tuples(st.just("push"), st.integers(0, 99)),
+            st.tuples(st.sampled_from(["settle", "fail"]), st.integers(100, 199)),
+        ),
+        max_size=12,
+    )
+)
+def test_any_order_of_calls_keeps_the_rules(calls: list[tuple[str, int]]) -> None:
+    """Readers get the events up to the first end, then that end, whatever is called later."""
     channel = Ints()
-    inner: list[bool] = []
+    events: list[int] = []
+    ended: tuple[str, int] | None = None
+    for name, value in [*calls, ("settle", -1)]:
+        if name == "push":
+            channel.push(value)
+            events += [value] if ended is None else []
+            continue
+        outcome = (
+            Outcome[int, str](failure=ValueError(str(value)))
+            if name == "fail"
+            else Outcome(result=str(value), event=value)
+        )
+        assert channel.settle(outcome) == (ended is None)
+        ended = ended or (name, value)
+    assert channel.settled
+    assert ended is not None
+    kind, last = ended
+    assert [channel.next() for _ in events] == events
+    if kind == "settle":
+        assert channel.next() == last
+        assert read(channel) == []
+        assert channel.result() == str(last)
+    else:
+        for ask in (channel.next, channel.result):
+            with pytest.raises(ValueError, match=str(last)):
+                ask()
 
-    class Interrupted(Outcome[int, str]):
-        __slots__ = ()
 
-        @property
-        def failure(self) -> None:  # type: ignore[override]
-            inner.append(channel.settle(Outcome(result="inner", event=2)))
-
-        @failure.setter
-        def failure(self, _: object) -> None:
-            pass
-
-    assert channel.settle(Interrupted(result="outer", event=1))
-    assert not any(inner)
-    assert inner
-    assert channel.result(0) == "outer"
-    assert read(channel) == [1]
+# Interrupted at every point.
 
 
-def test_a_reader_that_comes_second_to_the_last_event_gets_the_end() -> None:
-    """Of two readers that both see the last event, one gets it and the other the end."""
+def run_interrupted(
+    action: Callable[[], object], interrupt: Callable[[], object], point: int
+) -> bool:
+    """Run an action, with an interrupt before its n-th line in the channel's module.
+
+    Return whether it has so many lines. As a signal handler, the interrupt may raise.
+    """
+    left = point
+
+    def trace(frame: FrameType, event: str, _: object) -> Any:
+        nonlocal left
+        if frame.f_code.co_filename != _channel.__file__:
+            return None
+        if event != "return":
+            left -= 1
+            if not left:
+                sys.settrace(None)
+                interrupt()
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        action()
+    finally:
+        sys.settrace(before)
+    return left <= 0
+
+
+def ctrl_c() -> None:
+    """Do what Python's handler of SIGINT does."""
+    raise KeyboardInterrupt
+
+
+def test_a_ctrl_c_at_any_point_of_settle_strands_no_reader(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Interrupted anywhere, settle() has ended the stream for all readers, or not at all."""
+    monkeypatch.setattr(_channel, "_OTHER_THREADS_LOOK", 0.02)
+    ended = set()
+    for point in itertools.count(1):
+        channel, kept = Ints(), set[str | None]()
+        channel.before_end = lambda outcome, kept=kept: kept.add(outcome.result)
+        readers = Readers(channel)
+        results: list[str] = []
+        asking = threading.Thread(target=lambda r=results, c=channel: r.append(c.result()))
+        asking.start()
+        settle = functools.partial(channel.settle, Outcome(result="done", event=1))
+        try:
+            interrupted = run_interrupted(settle, ctrl_c, point)
+        except KeyboardInterrupt:
+            interrupted = True
+        ended.add("outcome" in channel._decided)
+        channel.settle(Outcome(result="second", event=2))
+        assert readers.finish() in ([1], [2])
+        asking.join(LEFT)
+        assert results == [channel.result(0)]
+        assert kept == set(results)
+        if not interrupted:
+            break
+    assert ended == {False, True}
+
+
+def test_a_ctrl_c_inside_of_before_end_is_made_good() -> None:
+    """If a Ctrl-C interrupts `before_end`, it is called again before a reader learns the end."""
+    channel, calls = Ints(), list[str]()
+
+    def before_end(_: Outcome[int, str]) -> None:
+        calls.append("begun")
+        if len(calls) == 1:
+            raise KeyboardInterrupt
+        calls.append("kept")
+
+    channel.before_end = before_end
+    with pytest.raises(KeyboardInterrupt):
+        channel.settle(Outcome(result="done"))
+    assert channel.result(0) == "done"
+    assert calls == ["begun", "begun", "kept"]
+
+
+def test_a_handler_that_reads_in_the_middle_of_a_read_gets_other_events() -> None:
+    """Read at any point of another read of the same thread, each event comes once."""
+    for point in itertools.count(1):
+        channel = Ints()
+        channel.push_all(range(3))
+        channel.settle(Outcome(result="done", event=3))
+        got: list[int] = []
+        both = [lambda got=got, c=channel: got.append(c.next())] * 2
+        done = not run_interrupted(both[0], both[1], point)
+        assert sorted(got + read(channel)) == [0, 1, 2, 3]
+        if done:
+            break
+    assert point > 5
+
+
+def test_a_handler_that_reads_in_the_middle_of_the_last_event_gets_it_once() -> None:
+    """The terminal event, too, comes once when a handler reads in the middle of a read."""
+    for point in itertools.count(1):
+        channel = Ints()
+        channel.settle(Outcome(result="done", event=3))
+        got: list[int] = []
+        both = [lambda got=got, c=channel: got.extend(read(c))] * 2
+        done = not run_interrupted(both[0], both[1], point)
+        assert got == [3]
+        if done:
+            break
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs POSIX timers")
+def test_a_ctrl_c_while_waiting_has_no_other_error_as_its_context() -> None:
+    """The traceback of a Ctrl-C in a wait shows the wait, and not how the queue is read."""
     channel = Ints()
-
-    class Seen(list[int]):
-        def __bool__(self) -> bool:
-            return True
-
-    channel._last_event = Seen()
-    channel.settle(Outcome(result="done", event=1))
-    assert channel.next() == 1
-    with pytest.raises(StopIteration):
+    with alarm(ctrl_c, 0.05), pytest.raises(KeyboardInterrupt) as caught:
         channel.next()
+    assert caught.value.__context__ is None
 
 
 # Settling where no lock may be waited for.
 
 
-@pytest.mark.parametrize("lock", ["_queue.mutex", "_putting"])
-def test_settling_under_a_lock_of_the_same_thread_does_not_wait(lock: str) -> None:
-    """On top of a frame that holds a lock of the channel, settle() returns at once, and the
-    readers are woken when the lock is free.
-    """
-    timer_thread().start()
+def test_settling_under_the_lock_of_the_same_thread_does_not_wait() -> None:
+    """On top of a frame that holds the lock, settle() returns at once, and wakes the readers."""
     channel = Ints()
     channel.push(1)
     readers = Readers(channel, 3)
     results: list[str] = []
     waiter = threading.Thread(target=lambda: results.append(channel.result()))
     waiter.start()
-    with functools.reduce(getattr, lock.split("."), channel):  # type: ignore[attr-defined]
+    with channel.mutex:
         assert channel.settle(Outcome(result="done", event=2))
         assert channel.settled
         assert not channel.settle(Outcome(result="again"))
@@ -659,11 +583,10 @@ def test_settling_under_a_lock_of_the_same_thread_does_not_wait(lock: str) -> No
 
 
 def test_settling_under_the_lock_of_another_thread_does_not_hang_either() -> None:
-    """While another thread holds a lock, settle() returns, and the reader is woken afterwards."""
-    timer_thread().start()
+    """While another thread holds the lock, settle() returns, and the reader is woken afterwards."""
     channel = Ints()
     readers = Readers(channel)
-    with channel._putting:
+    with channel.mutex:
         race(lambda: channel.settle(Outcome(result="done")))
     assert readers.finish() == []
 
@@ -676,7 +599,7 @@ from pi_native import EventStream
 stream = EventStream()
 reader = threading.Thread(target=list, args=(stream,), daemon=True)
 reader.start()
-with stream._channel._putting:  # as while another thread pushes
+with stream._channel.mutex:  # as while another thread pushes
     stream.end("done")
 reader.join(3)
 raise SystemExit(reader.is_alive())
@@ -760,7 +683,7 @@ def test_a_signal_that_wakes_nobody_is_seen_all_the_same(ask: str) -> None:
     channel = Ints()
 
     def interrupt_without_waking() -> None:
-        while not channel._queue.not_empty._waiters and not channel._settled._waiters:  # type: ignore[attr-defined]
+        while not channel.not_empty._waiters and not channel._ended._waiters:  # type: ignore[attr-defined]
             pass
         signal.raise_signal(signal.SIGINT)  # to this thread, so that the main one sleeps on
 

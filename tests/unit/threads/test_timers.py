@@ -491,17 +491,15 @@ def test_a_phase_expires_with_its_name_and_limit() -> None:
     assert expired.told == [("connect", 0.01)]
 
 
-@pytest.mark.parametrize("restarted", [False, True])
+@pytest.mark.parametrize("left", [None, 30.0])
 @pytest.mark.parametrize("limit", [LONG, None])
-def test_a_phase_that_was_left_does_not_expire(limit: float | None, restarted: bool) -> None:
-    """The next phase ends the one before, with or without a limit of its own, restarted or not."""
+def test_a_phase_that_was_left_does_not_expire(limit: float | None, left: float | None) -> None:
+    """The next phase ends the one before, with or without a limit of its own, whole or in part."""
     expired, other = Expired(), Fired()
     with held_up(timer_thread()):
         clock = PhaseClock(expired)
         clock.enter("connect", 0.001)
-        clock.enter("headers", limit)
-        if restarted:
-            clock.restart()
+        clock.enter("headers", limit, left)
         timer_thread().call_later(0.002, other)
     assert other.wait()
     assert expired.told == []
@@ -518,28 +516,24 @@ def test_a_shorter_phase_expires_before_the_one_that_was_left() -> None:
     assert expired.told == [("first_event", 0.01)]
 
 
-def test_a_restarted_phase_counts_again() -> None:
-    """A restart gives a phase its whole limit again, under its own name."""
+def test_a_phase_may_begin_with_a_part_of_its_limit() -> None:
+    """A phase of which some time has passed expires when the rest is over, with its whole limit."""
     expired = Expired()
-    with held_up(timer_thread()):
-        clock = PhaseClock(expired)
-        clock.enter("idle", 0.2)
-        pass_time(0.1)
-        restarted = time.monotonic()
-        clock.restart()
+    clock = PhaseClock(expired)
+    begun = time.monotonic()
+    clock.enter("idle", LONG, 0.01)
     assert expired.wait()
-    assert time.monotonic() >= restarted + 0.2
-    assert expired.told == [("idle", 0.2)]
+    assert time.monotonic() >= begun + 0.01
+    assert expired.told == [("idle", LONG)]
 
 
 def test_a_stopped_clock_never_expires() -> None:
-    """After stop() no phase expires, not even one that is restarted by somebody late."""
+    """After stop() no phase expires."""
     expired, other = Expired(), Fired()
     with held_up(timer_thread()):
         clock = PhaseClock(expired)
         clock.enter("idle", 0.001)
         clock.stop()
-        clock.restart()
         timer_thread().call_later(0.01, other)
     assert other.wait()
     assert expired.told == []
@@ -559,7 +553,6 @@ def test_a_closed_clock_holds_nothing() -> None:
     del expired
     gc.collect()
     assert gone() is None
-    clock.restart()
     clock.close()
 
 

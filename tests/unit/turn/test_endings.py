@@ -18,6 +18,7 @@ from pi_native import (
     StreamOptions,
     TextContent,
 )
+from pi_native._http.timeouts import Timeouts
 from pi_native._protocol.rules import ended_early
 from pi_native._turn.state import Turn
 from pi_native._turn.stream import outcome_of
@@ -28,6 +29,7 @@ ROUNDS = 72  # each pair; 2,016 in all
 EVENTS = 12
 MODEL = Model("y", "x")
 DONE = DoneEvent("stop", AssistantMessage([TextContent("all")], stop_reason="stop", timestamp=1))
+NO_LIMITS = Timeouts(None, None, None, None)
 WORKERS = ("terminal event", "end of data", "failure")
 
 
@@ -53,7 +55,8 @@ def end_as_worker(turn: Turn, how: str) -> None:
     else:
         outcome = outcome_of(DONE) if how == "terminal event" else ended_early(MODEL, "done")
         assert outcome is not None
-        turn.channel.hold(outcome)
+        turn.end(outcome)
+        turn.settle(outcome)
     turn.finish()
 
 
@@ -76,8 +79,8 @@ def run(pair: tuple[str, str], streaming: bool, head_start: float = 0.0) -> str:
     """One race, the first of the pair so many seconds ahead; returns who won."""
     controller = AbortController()
     turn = Turn(MODEL, StreamOptions(signal=controller.signal))
-    turn.streaming = streaming
-    turn.begin(None)
+    turn._streaming = streaming
+    turn.begin(NO_LIMITS)
     told: list[int] = []
     controller.signal.add_listener(lambda: told.append(1))
     race = Race(AssistantMessageEventStream(turn.channel, turn), controller, runners=2)

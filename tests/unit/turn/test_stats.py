@@ -62,20 +62,26 @@ def events(*kinds: str) -> list[AssistantMessageEvent]:
     return [from_wire({"type": kind, **members}, AssistantMessageEvent) for kind in kinds]
 
 
+def saw(meter: StatsRecorder, clock: Clock, *kinds: str, news: bool = True) -> bool:
+    """Have the meter note a read that brought these events now, as the turn does."""
+    meter.events += len(kinds)
+    return meter.saw(events(*kinds), clock(), news=news)
+
+
 def test_a_turn_from_call_to_end(meter: StatsRecorder, clock: Clock) -> None:
     """Each time counts from the call; the speed from the first event with content on."""
     clock.seconds += 0.5
     meter.headers_in()
     clock.seconds += 0.5
-    assert meter.saw(events("start"), news=False)
-    meter.read(100)
+    assert saw(meter, clock, "start", news=False)
+    meter.bytes += 100
     clock.seconds += 1
-    assert not meter.saw(events("thinking_start", "thinking_delta"), news=True)
+    assert not saw(meter, clock, "thinking_start", "thinking_delta")
     clock.seconds += 1
-    meter.saw(events("text_start", "text_delta"), news=True)
-    meter.read(200)
+    saw(meter, clock, "text_start", "text_delta")
+    meter.bytes += 200
     clock.seconds += 3
-    meter.saw(events("text_delta", "text_end"), news=True)
+    saw(meter, clock, "text_delta", "text_end")
     meter.stop(100)
     clock.seconds += 5
     meter.stop(7)
@@ -86,9 +92,9 @@ def test_while_it_runs_the_duration_grows(meter: StatsRecorder, clock: Clock) ->
     """What has not happened yet is None, and there is no speed before the usage is known."""
     clock.seconds += 1
     assert meter.stats() == StreamStats(attempts=1, duration=1.0)
-    meter.saw(events("text_delta"), news=True)
+    saw(meter, clock, "text_delta")
     clock.seconds += 1
-    meter.saw(events("text_delta"), news=True)
+    saw(meter, clock, "text_delta")
     stats = meter.stats()
     assert (stats.duration, stats.events, stats.tokens_per_second) == (2.0, 2, None)
 
@@ -99,7 +105,7 @@ def test_there_is_no_speed_without_usage(
 ) -> None:
     """A gateway that does not count tokens gives none to divide."""
     for _ in range(2):
-        meter.saw(events("text_delta"), news=True)
+        saw(meter, clock, "text_delta")
         clock.seconds += 1
     meter.stop(output)
     assert meter.stats().tokens_per_second is None
@@ -108,7 +114,7 @@ def test_there_is_no_speed_without_usage(
 def test_an_answer_that_comes_at_once_has_no_speed(meter: StatsRecorder, clock: Clock) -> None:
     """What one read brought tells nothing about how fast it was made."""
     clock.seconds += 1
-    meter.saw(events("start", "text_delta"), news=True)
+    saw(meter, clock, "start", "text_delta")
     clock.seconds += 0.0001
     meter.stop(1000)
     assert meter.stats().tokens_per_second is None
@@ -117,13 +123,13 @@ def test_an_answer_that_comes_at_once_has_no_speed(meter: StatsRecorder, clock: 
 def test_another_attempt_begins_anew_but_for_the_time(meter: StatsRecorder, clock: Clock) -> None:
     """What the failed one had brought is forgotten; the wait is in the times."""
     meter.headers_in()
-    meter.saw(events("start"), news=False)
-    meter.read(100)
+    saw(meter, clock, "start", news=False)
+    meter.bytes += 100
     clock.seconds += 10
     meter.begin_attempt()
     assert meter.stats() == StreamStats(attempts=2, duration=10.0)
     clock.seconds += 1
-    meter.saw(events("text_delta"), news=True)
+    saw(meter, clock, "text_delta")
     assert meter.stats().time_to_first_event == 11.0
     assert meter.stats().events == 1
 

@@ -511,7 +511,7 @@ def test_dropping_takes_no_lock() -> None:
     """The finaliser of a stream runs through, even on top of a frame that holds its locks."""
     producer = FakeProducer()
     held: list[object] = [producer.stream()]
-    with producer.channel._putting, producer.channel._queue.mutex:
+    with producer.channel.mutex:
         assert drop(held) == [WARNING]
     assert producer.calls == [("drop",)]
 
