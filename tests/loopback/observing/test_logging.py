@@ -6,10 +6,18 @@ import logging
 import re
 import sys
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
-from pi_native import Client, ConfigurationError, PiNativeError, TextContent, UserMessage
+from pi_native import (
+    Client,
+    ConfigurationError,
+    GatewayServerError,
+    PiNativeError,
+    TextContent,
+    UserMessage,
+)
 from pi_native._turn.logs import set_up
 from pi_native.testing import FakeGateway, HangUp, Stall
 
@@ -55,6 +63,44 @@ def test_a_turn_is_told_step_by_step(
     assert ended == f"ended, stop reason 'stop': {message.stats}"
     assert len({record.threadName for record in caplog.records}) == 1
     assert {record.levelname for record in caplog.records} == {"DEBUG"}
+
+
+class Broken(logging.Filter):
+    """A filter that raises at every record."""
+
+    def __init__(self, error: type[BaseException]) -> None:
+        super().__init__()
+        self.error = error
+
+    def filter(self, _: logging.LogRecord) -> bool:
+        raise self.error("broken filter")
+
+
+@pytest.mark.parametrize("error", [ValueError, SystemExit])
+@pytest.mark.parametrize("what", ["answer", "failure", "retry", "callbacks"])
+def test_a_filter_that_raises_breaks_no_turn(
+    what: str, error: type[BaseException], gateway: FakeGateway, logger: logging.Logger
+) -> None:
+    """With a logging filter that raises, each turn still gets to its result or failure."""
+    logger.setLevel("DEBUG")
+    broken = Broken(error)
+    logger.addFilter(broken)
+    options: dict[str, Any] = {}
+    if what in ("failure", "retry"):
+        gateway.error(503, "busy")
+    if what == "callbacks":
+        options = {"on_sse_event": lambda _: 1 / 0}
+    gateway.reply(ANSWERED)
+    try:
+        with Client(gateway.url, KEY, max_retries=int(what == "retry")) as client:
+            stream = client.stream("acme/large", SAID, on_retry=lambda _: 1 / 0, **options)
+            if what == "failure":
+                with pytest.raises(GatewayServerError):
+                    stream.result(10)
+            else:
+                assert stream.result(10).text == ANSWERED
+    finally:
+        logger.removeFilter(broken)
 
 
 def test_a_retry_and_a_failure_are_told(

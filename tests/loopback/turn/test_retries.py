@@ -24,7 +24,7 @@ from pi_native import (
     RetryInfo,
     TextContent,
 )
-from pi_native.testing import Answer, Events, FakeGateway, HangUp, HTTPError, Reply
+from pi_native.testing import Answer, Events, FakeGateway, HangUp, HTTPError, Reply, Stall
 
 from ...conftest import wait_until
 from ..frames import START
@@ -69,6 +69,22 @@ def test_a_turn_that_failed_before_any_content_is_tried_again(failing: Answer) -
         assert stream.result().text == "Hello world"
         assert len(gateway.requests) == 3
         assert len({request.body for request in gateway.requests}) == 1
+
+
+def test_an_error_body_that_stalls_does_not_prevent_a_retry(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A refusal whose body never comes is tried again, over a connection of its own."""
+    monkeypatch.setattr("pi_native._turn.attempt._ERROR_BODY_SECONDS", 0.05)
+    told: list[RetryInfo] = []
+    with FakeGateway() as gateway:
+        gateway.error(503, "busy", fault=Stall(after=0))
+        gateway.reply("at last")
+        with Client(gateway.url, gateway.api_key, max_retries=2) as client:
+            message = client.complete("x/y", "hi", on_retry=told.append)
+    assert message.text == "at last"
+    assert [type(retry.failure) for retry in told] == [GatewayServerError]
+    assert len(gateway.requests) == 2
 
 
 @pytest.mark.parametrize(

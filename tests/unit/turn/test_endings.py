@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import threading
 import warnings
 from collections.abc import Iterator
 
@@ -10,18 +11,21 @@ import pytest
 
 from pi_native import (
     AbortController,
+    AbortError,
     AssistantMessage,
     AssistantMessageEventStream,
     DoneEvent,
     GatewayConnectionError,
     Model,
     StreamOptions,
+    StreamTimeoutError,
     TextContent,
 )
+from pi_native._http.connection import SocketHandle
 from pi_native._http.timeouts import Timeouts
 from pi_native._protocol.rules import ended_early
 from pi_native._turn.state import Turn
-from pi_native._turn.stream import outcome_of
+from pi_native._turn.stream import MessageChannel, outcome_of
 
 from ..endings import CALLERS, LEFT, Race, delta, pairs
 
@@ -112,3 +116,38 @@ def test_either_of_two_endings_can_win() -> None:
         if len(winners) == 2:
             break
     assert winners == {"terminal event", "abort"}
+
+
+def test_a_cancel_while_a_timeout_prepares_its_failure_counts_as_the_cancel(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The caller's cancel wins over a timeout that has not been published yet."""
+    event = threading.Event()  # is noticed by looking at it, so that nothing else settles first
+    turn = Turn(MODEL, StreamOptions(signal=event))
+
+    def cancel_in_between(_: MessageChannel) -> None:
+        event.set()
+
+    monkeypatch.setattr(MessageChannel, "partial", property(cancel_in_between))
+    turn.fail(StreamTimeoutError("too late", phase="idle", limit=1.0))
+    with pytest.raises(AbortError):
+        turn.channel.result(0)
+    turn.finish()
+
+
+def test_a_ctrl_c_before_the_cut_of_an_abort_still_cuts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """If a Ctrl-C interrupts `abort` as it settles, the connection is cut all the same."""
+    turn = Turn(MODEL, StreamOptions())
+    cuts: list[int] = []
+    monkeypatch.setattr(SocketHandle, "cut", lambda _: cuts.append(1))
+    monkeypatch.setattr(MessageChannel, "settle", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        turn.abort(None)
+    assert cuts
+    monkeypatch.undo()
+    turn.finish()
+
+
+def interrupted(*_: object) -> bool:
+    """Stand for a call in which Ctrl-C is pressed."""
+    raise KeyboardInterrupt
