@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import configparser
 import contextlib
 import doctest
 import html
@@ -32,6 +33,7 @@ PAGES = [README, *(path for path in MARKDOWN if "```python" in path.read_text("u
 # A cluster needs a process of its own: tests/loopback/batch/test_page.py.
 RUN_HERE = [page for page in PAGES if page.stem != "more-than-one-machine"]
 COLUMNS = 80
+FOR_DEVELOPMENT = {"test", "browser", "fuzz", "docs", "dev"}
 Run = Callable[[Path], dict[str, Any]]
 
 _BLOCK = re.compile(
@@ -236,6 +238,15 @@ def test_the_architecture_names_files_that_exist() -> None:
     assert [n for n in names if not any((folder / n).exists() for folder in folders)] == []
     packages = {f"{path.parent.name}/" for path in ROOT.glob("pi_native/*/__init__.py")}
     assert packages - names == set()
+
+
+def test_every_extra_is_on_the_page_about_the_installation() -> None:
+    """The table of extras has a row for each extra that users need, and no other."""
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg", encoding="utf-8")
+    page = (DOCS / "install.md").read_text(encoding="utf-8")
+    extras = set(setup["options.extras_require"]) - FOR_DEVELOPMENT
+    assert set(re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE)) == extras
 
 
 def test_every_option_of_a_turn_is_in_the_table() -> None:
