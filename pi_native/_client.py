@@ -1,59 +1,90 @@
-"""The facade: one gateway, one key, one pool of connections, and the turns made with them."""
+"""The client: one gateway, one key, one pool of connections, and the turns made with them."""
 
 from __future__ import annotations
 
 import os
 import re
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import attrs
 
-from ._config import Setting, find_api_key, find_base_url
+from ._config import (
+    API_KEY_VARIABLE,
+    INSTALL_ID_VARIABLE,
+    Setting,
+    find_api_key,
+    find_base_url,
+    without_endpoint,
+    without_password,
+)
 from ._http.json_call import fetch_json, get
 from ._http.timeouts import ARGUMENT, DEFAULT, resolve_timeouts, timeout_origins
 from ._http.transport import Transport, shared_transport
+from ._models_yml import find_provider
+from ._prompts import Prompt, context_of, expect, expect_signal, model_of
 from ._protocol.convert import from_wire
 from ._protocol.request import Secret, merge_headers, with_bearer
-from ._threads.abort import AbortController, AbortSignal
+from ._threads.abort import AbortSignal
 from ._turn.stream import AssistantMessageEventStream
 from ._turn.worker import failed_call, start_call
-from ._types.content import ImageContent, TextContent
 from ._types.gateway import CredentialsCheck, Health, ModelInfo, ModelList, Rows, UsageSnapshot
-from ._types.messages import AssistantMessage, Message, UserMessage
+from ._types.messages import AssistantMessage
+from ._types.option_checks import check_names, option_names, seconds
 from ._types.options import OnIncomplete, StreamOptions
 from ._types.request import Context, Model, Tool
-from .errors import ConfigurationError
+from .errors import (
+    AuthenticationError,
+    ConfigurationError,
+    GatewayConnectionError,
+    GatewayServerError,
+    StreamTimeoutError,
+)
 
 if TYPE_CHECKING:
     import threading
     from concurrent.futures import Executor
 
     import requests
-    from typing_extensions import Self
+    from typing_extensions import Self, Unpack
 
     from ._batch.batch import Batch
     from ._batch.progress import Progress
     from ._batch.rules.budget import Budget
-
+    from ._protocol.request import Request
+    from ._types.options import TurnOptions
 
 _CONNECT_SECONDS = 10.0
+_EVENT_TIMEOUT_MS = 250_000
+"""First-event and idle timeout; the gateway cuts a silent connection after 255 s."""
+_WIRE_MARGIN_MS = 5_000
+_LONGEST_POLL_SECONDS = 1.0
+
+# The times of a client and of a turn, in seconds, and the options that they set.
+_TIMEOUTS = {
+    "connect_timeout": "connect_timeout_ms",
+    "first_event_timeout": "stream_first_event_timeout_ms",
+    "idle_timeout": "stream_idle_timeout_ms",
+    "total_timeout": "total_timeout_ms",
+}
+
+_SENT_TIMEOUTS = {"stream_first_event_timeout_ms", "stream_idle_timeout_ms"}
 
 T = TypeVar("T")
 R = TypeVar("R")
 Item = TypeVar("Item")
-Prompt = str | Message | Sequence[Message] | Context
 
 
 def stream_pi_native(
     model: Model, context: Context, options: StreamOptions | None = None
 ) -> AssistantMessageEventStream:
-    """Send one turn to the gateway that `model.base_url` names; returns its stream at once.
+    """Send one turn to the gateway at `model.base_url` and return its stream at once.
 
-    Nothing is raised here but `TypeError`: whatever goes wrong, a bad configuration included, comes
-    out of the stream. One daemon thread does the HTTP. Without a `session` in the options, calls
-    share one pool of connections per process.
+    Raises `TypeError` only: every other failure, a bad configuration included, comes out of the
+    stream. One daemon thread does the HTTP. Without a `session` in the options, calls share one
+    pool of connections per process.
 
         >>> model = Model("claude-sonnet-4-5", "anthropic", base_url=gateway.url)
         >>> context = Context([UserMessage("Why is the sky blue?")], system_prompt=["Be brief."])
@@ -61,32 +92,39 @@ def stream_pi_native(
         >>> stream.result(timeout=60).stop_reason
         'stop'
     """
-    _expect(model, Model, "model")
-    _expect(context, Context, "context")
+    expect(model, Model, "model")
+    expect(context, Context, "context")
     options = StreamOptions() if options is None else options
-    _expect(options, StreamOptions, "options")
+    expect(options, StreamOptions, "options")
     expect_signal(options.signal)
     transport = shared_transport() if options.session is None else Transport(options.session)
     return start_call(model, context, options, transport)
 
 
 class Client:
-    """A gateway, and how to talk to it. Times are in seconds.
+    """A gateway, its key, and its connections. Times are in seconds.
 
-    `base_url` is taken from the argument, else from `PI_NATIVE_BASE_URL`, else it is
-    `http://127.0.0.1:4000`. `api_key` is taken from the argument, else from `PI_NATIVE_API_KEY`,
-    else, for a loopback gateway only, from the gateway's own token file.
+    `base_url` is the argument, else `PI_NATIVE_BASE_URL`, else `http://127.0.0.1:4000`. `api_key`
+    is the argument, else the content of `api_key_file`, else `PI_NATIVE_API_KEY`, else the content
+    of the file that `PI_NATIVE_API_KEY_FILE` names, else, for a loopback gateway only, of the
+    gateway's own token file. A key from a file is read again after a 401.
 
-    * `headers` go with every request; a model's own headers are stronger.
-    * `connect_timeout` bounds DNS, TCP and TLS together; `first_event_timeout` the wait for the
+    * `headers` are sent with every request; a model's own headers override them.
+    * `connect_timeout` limits DNS, TCP and TLS together; `first_event_timeout` the wait for the
       headers, and then for the first event; `idle_timeout` the wait for each further event;
-      `total_timeout` the whole turn. None leaves a default in place; 0 turns a limit off.
-    * `on_incomplete`: what an answer that ends early is, an "error" or a "done" without content.
+      `total_timeout` the whole turn. None leaves the default in place, 250 s for events; 0 turns a
+      limit off.
+    * `on_incomplete`: the outcome of a response that ends early, an "error" or a "done" without
+      content.
     * `session`: a `requests.Session` to send through, instead of the client's own connections.
-    * `app`, `install_id` and `hostname` tell the gateway whose tokens are spent.
+    * `app`, `install_id` (else `PI_NATIVE_INSTALL_ID`) and `hostname` tell the gateway whose tokens
+      are spent. Without an `install_id` the gateway books them to itself.
 
-    One client may serve many threads, and works on in a forked child. It can be pickled; the key
-    stays behind then, and is taken from the environment on the other side, unless `pickle_key`.
+    One client may serve many threads, and works in a forked child. A pickle has no key, unless
+    `pickle_key`; the other process finds the key in its own environment.
+
+    Raises `TypeError` for a `base_url` or key that is no string, and `ConfigurationError` for a
+    `base_url` that is no URL, and for a key that cannot be read or sent.
 
         >>> with Client(idle_timeout=60) as client:
         ...     message = client.complete("anthropic/claude-sonnet-4-5", "Why is the sky blue?")
@@ -99,6 +137,7 @@ class Client:
         base_url: str | None = None,
         api_key: str | None = None,
         *,
+        api_key_file: str | os.PathLike[str] | None = None,
         headers: Mapping[str, str] | None = None,
         connect_timeout: float | None = _CONNECT_SECONDS,
         first_event_timeout: float | None = None,
@@ -114,21 +153,25 @@ class Client:
     ) -> None:
         self.base_url, base_url_origin = find_base_url(base_url, os.environ)
         self._origins = {"base_url": base_url_origin}
+        self._api_key_file = api_key_file
         self._find_api_key(api_key)
         self._headers = dict(headers or {})
+        install_id = install_id or os.environ.get(INSTALL_ID_VARIABLE)
         self._attribution = _attribution(app, install_id, hostname)
         self._pickle_key = pickle_key
         self._session = session
         self._transport = Transport(session)
+        self._limits: dict[str, float | None] = {
+            "connect_timeout": connect_timeout,
+            "first_event_timeout": first_event_timeout,
+            "idle_timeout": idle_timeout,
+            "total_timeout": total_timeout,
+        }
         self._defaults: dict[str, Any] = {
-            **_milliseconds(
-                connect_timeout_ms=connect_timeout,
-                stream_first_event_timeout_ms=first_event_timeout,
-                stream_idle_timeout_ms=idle_timeout,
-                total_timeout_ms=total_timeout,
-            ),
             "max_retries": max_retries,
             "on_incomplete": on_incomplete,
+            "event_timeout_ms": _EVENT_TIMEOUT_MS,
+            "wire_timeout_margin_ms": _WIRE_MARGIN_MS,
         }
 
     @classmethod
@@ -138,16 +181,15 @@ class Client:
         path: str | os.PathLike[str] | None = None,
         **settings: Any,
     ) -> Self:
-        """A client for the gateway that an omp user's `models.yml` names.
+        """Return a client for the gateway in an omp user's `models.yml`.
 
-        `provider` is the name of a provider there whose transport is pi-native; None stands for
-        the only one. `path` is the file; None: the one in `$PI_CODING_AGENT_DIR`, else in
-        `~/.omp/agent`. Its `apiKey` is the name of an environment variable, else the key itself;
-        without one the key is found as usual. `settings` are further arguments of `Client`.
-        Raises `ConfigurationError`, also without PyYAML, which the extra `pi-native[yaml]` brings.
+        `provider` is the name of a provider whose transport is pi-native; None is the only one, or
+        any one when all have the same gateway and key. `path` is the file; None is the one in
+        `$PI_CODING_AGENT_DIR`, else in omp's directory (`~/.omp/agent`, or that of omp's profile).
+        Its `apiKey` is the name of an environment variable, else the key itself; without one the
+        key is found as for any client. `settings` are further arguments of `Client`. Raises
+        `ConfigurationError`, also without PyYAML, which the extra `pi-native[yaml]` installs.
         """
-        from ._models_yml import find_provider  # not everybody uses omp
-
         found = find_provider(provider, path, os.environ)
         headers = {**found.headers, **(settings.pop("headers", None) or {})}
         client = cls(found.base_url, found.api_key, headers=headers, **settings)
@@ -158,11 +200,11 @@ class Client:
 
     @property
     def settings(self) -> list[Setting]:
-        """The gateway, whether there is a key, and the timeouts in seconds, each with its origin.
+        """The gateway, "set" for a key, and the timeouts in seconds, each with its origin.
 
-        The key itself is not told. Raises `ConfigurationError` for a timeout that is no number.
+        Raises `ConfigurationError` for a timeout that is no number.
         """
-        options = StreamOptions(**self._defaults)
+        options = self._options({})
         limits = resolve_timeouts(options, os.environ)
         key = "set" if self._api_key else None
         origins = self._origins | timeout_origins(options, os.environ)
@@ -181,19 +223,20 @@ class Client:
 
     def stream(
         self,
-        model: str | Model,
+        model: str | Model | ModelInfo,
         prompt: Prompt,
         *,
         system: str | Sequence[str] | None = None,
         tools: Sequence[Tool] | None = None,
         signal: AbortSignal | threading.Event | None = None,
-        **options: Any,
+        **options: Unpack[TurnOptions],
     ) -> AssistantMessageEventStream:
         """Start a turn and return its stream at once.
 
-        `model` is "provider/id" or a `Model`; `prompt` a string, a message, a sequence of messages
-        or a `Context`. `options` are fields of `StreamOptions`. Raises `TypeError` only; all else
-        comes out of the stream.
+        `model` is "provider/id", a bare id, a `ModelInfo` or a `Model`; `prompt` a string, a
+        message, a sequence of messages or a `Context`. `options` are fields of `StreamOptions`, and
+        `connect_timeout`, `first_event_timeout`, `idle_timeout` and `total_timeout` in seconds.
+        Raises `TypeError` only; every other failure comes out of the stream.
 
             >>> with Client().stream("anthropic/claude-sonnet-4-5", "Why?") as stream:
             ...     for text in stream.text_stream:
@@ -205,18 +248,18 @@ class Client:
 
     def complete(
         self,
-        model: str | Model,
+        model: str | Model | ModelInfo,
         prompt: Prompt,
         *,
         system: str | Sequence[str] | None = None,
         tools: Sequence[Tool] | None = None,
         signal: AbortSignal | threading.Event | None = None,
-        **options: Any,
+        **options: Unpack[TurnOptions],
     ) -> AssistantMessage:
         """Make a turn and return its message.
 
-        Takes what `stream` takes. Raises what the stream would, and `ProviderError` for a turn
-        that the provider failed.
+        Takes the arguments of `stream`. Raises the errors of the stream, and `ProviderError` for a
+        turn that the provider failed.
 
             >>> Client().complete("anthropic/claude-sonnet-4-5", "Why?", max_tokens=100).text
             'Because of the air.'
@@ -226,7 +269,7 @@ class Client:
 
     def map(
         self,
-        model: str | Model,
+        model: str | Model | ModelInfo,
         prompts: Iterable[Prompt],
         *,
         system: str | Sequence[str] | None = None,
@@ -241,7 +284,7 @@ class Client:
         on_error: Literal["raise", "keep"] = "raise",
         progress: bool | Callable[[Progress], object] = False,
         signal: AbortSignal | threading.Event | None = None,
-        **options: Any,
+        **options: Unpack[TurnOptions],
     ) -> Batch[str]:
         """Make a turn for each prompt, several at once; return a `Batch` of their results.
 
@@ -322,25 +365,51 @@ class Client:
         )
         return map_items(self, task, items, settings)
 
-    def models(self) -> list[ModelInfo]:
-        """The models that the gateway offers."""
-        answer = self._ask("/v1/models", ModelList)
-        return Rows(answer.data or [])
+    def models(self, kind: str | None = "chat") -> list[ModelInfo]:
+        """Return the gateway's models of one kind; of all kinds for None.
+
+        Other kinds are for example "embedding" and "image"; only chat models serve turns.
+        """
+        models = self._ask("/v1/models", ModelList).data or []
+        return Rows(model for model in models if kind in (None, model.kind or "chat"))
+
+    def wait_until_ready(self, timeout: float = 30.0) -> Health:
+        """Wait until the gateway answers `/healthz`, for example while it starts, and return that.
+
+        `timeout` is in seconds; after it the error of the last attempt is raised, most often a
+        `GatewayConnectionError`. Needs no key.
+        """
+        deadline = time.monotonic() + seconds("timeout", timeout)
+        pause = 0.05
+        while True:
+            left = deadline - time.monotonic()
+            try:
+                health = self._ask("/healthz", Health, {"total_timeout": max(left, pause)})
+                if health.ok is not False:
+                    return health
+                failure: Exception = GatewayConnectionError("the gateway is not ready yet")
+            except (GatewayConnectionError, GatewayServerError, StreamTimeoutError) as exc:
+                failure = exc
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise failure
+            time.sleep(min(pause, left))
+            pause = min(2 * pause, _LONGEST_POLL_SECONDS)
 
     def health(self) -> Health:
-        """Whether the gateway is up, and which version it is. Needs no key."""
+        """Return the state and the version of the gateway. Needs no key."""
         return self._ask("/healthz", Health)
 
     def usage(self) -> UsageSnapshot:
-        """What was used of each provider's limits."""
+        """Return the use of each provider's limits."""
         return self._ask("/v1/usage", UsageSnapshot)
 
     def check_credentials(self) -> CredentialsCheck:
-        """Have the gateway try each of its credentials. May take a while: one after the other."""
+        """Let the gateway test its credentials, one after the other, and return their states."""
         return self._ask("/v1/credentials/check", CredentialsCheck)
 
     def close(self) -> None:
-        """Close the connections that are kept for the next turn. Running turns run on."""
+        """Close the idle connections. Running turns continue."""
         self._transport.close()
 
     def __enter__(self) -> Self:
@@ -373,127 +442,108 @@ class Client:
         self.__dict__.update(state)
         self._transport = Transport(self._session)
         if self._api_key is None:
-            self._find_api_key(None)
+            self._find_own_key()
 
     def __copy__(self) -> Self:
-        # A copy within the process, unlike a pickle, goes nowhere: the key comes along.
+        # Unlike a pickle, a copy stays in the process, so it has the key.
         twin = type(self).__new__(type(self))
         twin.__dict__.update(self.__dict__, _transport=Transport(self._session))
         return twin
 
     def __deepcopy__(self, _memo: dict[int, Any]) -> Self:
-        return self.__copy__()  # what it holds is never changed
+        return self.__copy__()  # nothing in it is ever changed
 
     def _find_api_key(self, given: str | None) -> None:
-        key, self._origins["api_key"] = find_api_key(given, self.base_url, os.environ)
+        key, origin = find_api_key(given, self.base_url, os.environ, self._api_key_file)
+        self._origins["api_key"] = origin
+        self._key_may_change = origin not in (ARGUMENT, API_KEY_VARIABLE)
         self._api_key = None if key is None else Secret(key)
+
+    def _find_own_key(self) -> None:
+        """Find the key in this process, which may not have the other one's key file."""
+        try:
+            self._find_api_key(None)
+        except ConfigurationError:
+            self._api_key_file = None
+            self._find_api_key(None)
 
     def _start_turn(
         self,
-        model: str | Model,
+        model: str | Model | ModelInfo,
         context: Context,
         options: Mapping[str, Any],
         keep: Callable[[AssistantMessage], object] | None = None,
     ) -> AssistantMessageEventStream:
-        settings = StreamOptions(**{"api_key": self._api_key, **self._defaults, **options})
-        expect_signal(settings.signal)
-        transport = self._transport_for(settings)
+        """Start a turn. Raises `TypeError`; a `ConfigurationError` comes out of the stream."""
         try:
+            settings = self._options(options)
+            expect_signal(settings.signal)
             chosen = self._model(model)
         except ConfigurationError as exc:
             return failed_call(exc)
-        return start_call(chosen, context, settings, transport, keep)
+        return start_call(chosen, context, settings, self._transport_for(settings), keep)
 
-    def _ask(self, path: str, answer: type[T]) -> T:
-        """Return what the gateway answers to a GET of `path`, as an `answer`."""
+    def _options(self, options: Mapping[str, Any]) -> StreamOptions:
+        """Return the options of a turn, with the client's own. Raises `TypeError`."""
+        check_names(options, option_names() | _TIMEOUTS.keys())
+        given = {name: options[name] for name in _TIMEOUTS if options.get(name) is not None}
+        limits = _milliseconds({**self._limits, **given})
+        others = {name: value for name, value in options.items() if name not in _TIMEOUTS}
+        if _SENT_TIMEOUTS & others.keys():
+            others["wire_timeout_margin_ms"] = 0  # an option of the wire is sent as it is
+        return StreamOptions(**{"api_key": self._api_key, **self._defaults, **limits, **others})
+
+    def _ask(self, path: str, answer: type[T], options: Mapping[str, Any] | None = None) -> T:
+        """Return the gateway's response to a GET of `path`, as an `answer`."""
+        limits = resolve_timeouts(self._options(options or {}), os.environ)
+        try:
+            body = fetch_json(self._transport, self._page(path), limits)
+        except AuthenticationError as exc:
+            if exc.status != 401 or not self._has_new_key():
+                raise
+            body = fetch_json(self._transport, self._page(path), limits)
+        return from_wire(body, answer)
+
+    def _page(self, path: str) -> Request:
         headers = merge_headers({"Accept": "application/json"}, self._attribution, self._headers)
-        limits = resolve_timeouts(StreamOptions(**self._defaults), os.environ)
-        request = get(self.base_url, path, with_bearer(headers, self._api_key))
-        said = fetch_json(self._transport, request, limits)
-        return from_wire(said, answer)
+        return get(without_endpoint(self.base_url), path, with_bearer(headers, self._api_key))
+
+    def _has_new_key(self) -> bool:
+        """Read a key that came from a file again; return True when it has changed."""
+        if not self._key_may_change:
+            return False
+        before = self._api_key
+        try:
+            self._find_api_key(None)
+        except ConfigurationError:
+            return False
+        return self._api_key is not None and self._api_key != before
 
     def _transport_for(self, options: StreamOptions) -> Transport:
         own = self._transport
         return own if options.session is None else Transport(options.session, observe=own.observe)
 
-    def _model(self, model: str | Model) -> Model:
-        """The model as it is to be called: at this client's gateway, with this client's headers."""
-        if isinstance(model, str):
-            model = _parse_model(model)
-        if not isinstance(model, Model):
-            raise TypeError(f'model must be "provider/id" or a Model, not {type(model).__name__}')
-        if model.base_url and model.base_url.rstrip("/") != self.base_url:
-            # The key that would go with the request is this gateway's.
+    def _model(self, model: str | Model | ModelInfo) -> Model:
+        """Return the model with this client's gateway and headers."""
+        model = model_of(model)
+        gateway = without_endpoint(self.base_url)
+        if model.base_url and without_endpoint(model.base_url) != gateway:
+            # The key that would be sent with the request belongs to this client's gateway.
             raise ConfigurationError(
-                f"model {model.id!r} names another gateway ({model.base_url}) "
-                f"than this client ({self.base_url})"
+                f"model {model.id!r} names another gateway ({without_password(model.base_url)}) "
+                f"than this client ({without_password(self.base_url)})"
             )
         headers = merge_headers(self._attribution, self._headers, model.headers or {})
-        return attrs.evolve(model, base_url=self.base_url, headers=headers)
-
-
-def _expect(value: object, kind: type, name: str) -> None:
-    if not isinstance(value, kind):
-        raise TypeError(f"{name} must be a {kind.__name__}, not {type(value).__name__}")
-
-
-def expect_signal(signal: object) -> None:
-    if signal is None or isinstance(signal, AbortSignal) or hasattr(signal, "is_set"):
-        return
-    kind = type(signal).__name__
-    hint = "; its signal is meant" if isinstance(signal, AbortController) else ""
-    raise TypeError(f"signal must be an AbortSignal or a threading.Event, not {kind}{hint}")
-
-
-def _parse_model(name: str) -> Model:
-    provider, slash, model_id = name.partition("/")
-    if not (provider and slash and model_id):
-        raise ConfigurationError(f'a model is named "provider/id", not {name!r}')
-    return Model(model_id, provider)
-
-
-def context_of(
-    prompt: Prompt, system: str | Sequence[str] | None, tools: Sequence[Tool] | None
-) -> Context:
-    """What goes out: the prompt, below instructions and tools. Raises `TypeError`."""
-    context = attrs.evolve(prompt) if isinstance(prompt, Context) else Context(messages_of(prompt))
-    if system is not None:
-        context.system_prompt = [system] if isinstance(system, str) else list(system)
-    if tools is not None:
-        context.tools = list(tools)
-        for tool in context.tools:
-            _expect(tool, Tool, "each of the tools")
-    return context
-
-
-def messages_of(prompt: str | Message | Sequence[Message]) -> list[Message]:
-    """A prompt as messages. Raises `TypeError`."""
-    if isinstance(prompt, str):
-        return [UserMessage(prompt)]
-    messages = [prompt] if isinstance(prompt, Message) else prompt
-    if not isinstance(messages, Sequence) or not all(isinstance(m, Message) for m in messages):
-        words = f"a prompt is a string, messages or a Context, not {prompt!r:.60}"
-        raise TypeError(words + _hint(prompt))
-    return [*messages]
-
-
-def _hint(prompt: object) -> str:
-    """What the likeliest of the wrong prompts should have been."""
-    first = prompt[0] if isinstance(prompt, (list, tuple)) and prompt else prompt
-    if isinstance(first, (TextContent, ImageContent)):
-        return "; blocks go into a UserMessage"
-    if isinstance(first, dict):
-        return "; from_wire(data, Message) makes a message of a dict"
-    return ""
+        return attrs.evolve(model, base_url=gateway, headers=headers)
 
 
 def _attribution(app: str, install_id: str | None, hostname: str | None) -> dict[str, str]:
-    """The headers that say whose tokens are spent, in what a header can carry."""
+    """Return the headers that say whose tokens are spent, with characters that HTTP can carry."""
     named = {"x-omp-app": app, "x-omp-install-id": install_id, "x-omp-hostname": hostname}
     return {name: re.sub(r"[^\x20-\x7e]", "?", value) for name, value in named.items() if value}
 
 
-def _milliseconds(**seconds: float | None) -> dict[str, float]:
-    given = {name: value for name, value in seconds.items() if value is not None}
-    # What is no number is told when it is used, as it is: "5" * 1000 would be a long one.
-    return {n: v * 1000 if isinstance(v, (int, float)) else v for n, v in given.items()}
+def _milliseconds(limits: Mapping[str, float | None]) -> dict[str, float]:
+    """Return times in seconds as options. Raises `ConfigurationError`."""
+    given = {name: seconds(name, limit) for name, limit in limits.items() if limit is not None}
+    return {_TIMEOUTS[name]: limit * 1000 for name, limit in given.items()}

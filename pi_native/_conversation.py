@@ -1,8 +1,8 @@
-"""A conversation: the history, and the turns that go on with it.
+"""A conversation: a history, and the turns that continue it.
 
-A turn's both sides are added together, when there is an answer, and before any reader of its stream
-learns that it has ended. Until then the history is as it was, so a turn that fails or is cancelled
-leaves no question in it that nobody answered.
+Prompt and answer of a turn are added together, when the turn has succeeded and before a reader of
+its stream sees the end. A turn that fails or is cancelled adds nothing, so the history holds no
+prompt without its answer.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import contextlib
 import copy
 import math
 import os
+import uuid
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from operator import attrgetter
@@ -18,9 +19,11 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from ._client import Client, context_of, messages_of
-from ._saved import FilePath, read_context, write_context
+from ._client import Client
+from ._conversation_file import FilePath, read_context, write_context
+from ._prompts import context_of, expect, messages_of
 from ._turn.stream import AssistantMessageEventStream
+from ._types.gateway import ModelInfo
 from ._types.messages import AssistantMessage, Cost, Message, Usage
 from ._types.request import Model, Tool
 from .errors import ConfigurationError, ConversationBusyError
@@ -36,16 +39,18 @@ Said = str | Message | Sequence[Message]
 class Conversation:
     """A history that grows with each turn.
 
-    `client` makes the turns, with `model`, "provider/id" or a `Model`; both can be set later, and
-    changed between turns. `system`, `tools` and `messages` are what there is to begin with;
-    `options` are fields of `StreamOptions`, for every turn.
+    `client` makes the turns, with `model`: "provider/id", a `ModelInfo` or a `Model`. Both can be
+    set later, and changed between turns. `system`, `tools` and `messages` are the initial context;
+    `options` are options of `Client.stream`, for every turn.
 
-    * `context` is what goes out with the next prompt: system prompt, tools and messages.
-    * A turn that fails, is cancelled, or ends early adds nothing: neither its prompt nor what there
-      was of its answer, which its stream still has, as `partial`.
-    * There is one turn at a time; `copy()` to go on in two ways at once.
+    * `context` is sent with the next prompt: system prompt, tools and messages.
+    * `session_id` is sent with every turn, unless the options have one. It is new in a `copy()`,
+      and not in the file.
+    * A turn that fails, is cancelled, or ends early adds neither its prompt nor its partial answer;
+      the answer is the `partial` of its stream.
+    * One turn runs at a time; use a `copy()` for another one at the same time.
 
-    A pickle has what the client's own has, and no key that was given as an option.
+    A pickle has no key that was given as an option; its client has one as a client's pickle has.
 
         >>> chat = Conversation(Client(), "anthropic/claude-sonnet-4-5", system="Be brief.")
         >>> chat.ask("Why is the sky blue?").text
@@ -58,22 +63,28 @@ class Conversation:
     def __init__(
         self,
         client: Client | None = None,
-        model: str | Model | None = None,
+        model: str | Model | ModelInfo | None = None,
         *,
         system: str | Sequence[str] | None = None,
         tools: Sequence[Tool] | None = None,
         messages: Iterable[Message] = (),
         **options: Any,
     ) -> None:
+        if client is not None:
+            expect(client, Client, "client")
+        if model is not None and not isinstance(model, (str, Model, ModelInfo)):
+            kind = type(model).__name__
+            raise TypeError(f'model must be "provider/id" or a Model or a ModelInfo, not {kind}')
         self.client = client
         self.model = model
+        self.session_id = _new_session_id()
         self.context = context_of(list(messages), system, tools)
         self.options = options
         self._forget_turns()
 
     @property
     def messages(self) -> list[Message]:
-        """The history, oldest first. A list of your own: change it between turns as you like."""
+        """The history, oldest first. The list may be changed between turns."""
         return self.context.messages
 
     def add(self, *messages: Message) -> None:
@@ -81,10 +92,10 @@ class Conversation:
         self.messages.extend(messages_of(messages))
 
     def stream(self, prompt: Said | None = None, **options: Any) -> AssistantMessageEventStream:
-        """Start a turn and return its stream at once. When it has ended well, it is in the history.
+        """Start a turn and return its stream at once. A turn that succeeds is added to the history.
 
-        `prompt` is a string, a message or several; without one, the history goes out as it is, for
-        instance after a tool's results. `options` are fields of `StreamOptions`, for this turn.
+        `prompt` is a string, a message or several; without one, the history is sent as it is, for
+        example after a tool's results. `options` are options of `Client.stream`, for this turn.
         Raises `ConfigurationError` without a client, a model, or anything to say, and
         `ConversationBusyError` while another turn runs; other failures come out of the stream.
         """
@@ -98,68 +109,76 @@ class Conversation:
             context = attrs.evolve(self.context, messages=[*self.messages, *said])
             if not context.messages:
                 raise ConfigurationError("there is nothing to say yet: give a prompt")
-            stream = client._start_turn(model, context, {**self.options, **options}, keep)
-            self._streams[os.getpid()] = weakref.ref(stream)  # one that is dropped ends its turn
+            merged = {"session_id": self.session_id, **self.options, **options}
+            stream = client._start_turn(model, context, merged, keep)
+            self._streams[os.getpid()] = weakref.ref(stream)  # a dropped stream ends its turn
         return stream
 
     def ask(self, prompt: Said | None = None, **options: Any) -> AssistantMessage:
-        """Make a turn and return its answer, which is then in the history.
+        """Make a turn, add it to the history, and return its answer.
 
-        Takes what `stream` takes. Raises what the stream would, and `ProviderError` for a turn
-        that the provider failed.
+        Takes the arguments of `stream`. Raises the errors of the stream, and `ProviderError` for a
+        turn that the provider failed.
         """
         return self.stream(prompt, **options)._result_alone().raise_for_error()
 
     def copy(self) -> Conversation:
-        """A conversation that goes on from here by itself. Its messages are copies."""
+        """Return an independent conversation with a copy of the history and a new session id."""
         twin = copy.copy(self)
         twin.context = copy.deepcopy(self.context)
         twin.options = dict(self.options)
+        twin.session_id = _new_session_id()
+        twin._forget_turns()
+        twin._files = dict(self._files)
         return twin
 
     @property
     def usage(self) -> Usage:
         """The tokens and the cost of all answers in the history, each of which is in `messages`.
 
-        The counts that every provider has, and reasoning tokens and premium requests where there
-        are any. Turns that failed are not in the history; what they report is on their message.
+        The sum of the counts that every provider reports, and of reasoning tokens and premium
+        requests. Turns that failed are not in the history; their usage is in their message.
         """
         return _sum_of(m.usage for m in self.messages if isinstance(m, AssistantMessage))
 
     @property
     def cost(self) -> Cost:
-        """What all answers in the history have cost, in US dollars; in all, `cost.total`."""
+        """The cost of all answers in the history, in US dollars; `cost.total` is the sum."""
         return self.usage.cost
 
     def save(self, path: FilePath) -> None:
-        """Write the context to a file, as JSON Lines: a line for each message as on the wire.
+        """Write the context to a file, as JSON Lines: one line per message, as on the wire.
 
-        System prompt and tools, if there are any, come first, on a line without a role. Client,
-        model and options are not written, so no key is. An existing file is replaced as a whole or
-        left as it was; a new one can be read by its owner only. Raises `OSError`, and `TypeError`
-        or `ValueError` for a message that JSON cannot hold.
+        System prompt and tools, if there are any, are the first line, which has no role. Client,
+        model and options are not written, and so no key. An existing file keeps its owner and mode,
+        and is replaced as a whole or left unchanged (a bind-mounted one is written in place); only
+        the owner can read a new one. Raises `OSError`, also when the file is read-only, or has
+        changed since this conversation read or wrote it; `TypeError` or `ValueError` for a message
+        that JSON cannot hold.
         """
-        write_context(path, self.context)
+        name = os.path.realpath(path)
+        self._files[name] = write_context(path, self.context, self._files.get(name))
 
     @classmethod
     def load(
         cls,
         path: FilePath,
         client: Client | None = None,
-        model: str | Model | None = None,
+        model: str | Model | ModelInfo | None = None,
         **options: Any,
     ) -> Self:
-        """Read what `save` wrote. Nothing is lost on the way, known to this version or not.
+        """Read a file of `save`, without loss, also what this version does not know.
 
         Raises `OSError`, and `DecodeError`, which names the line that is no message.
         """
         loaded = cls(client, model, **options)
-        loaded.context = read_context(path)
+        loaded.context, fingerprint = read_context(path)
+        loaded._files[os.path.realpath(path)] = fingerprint
         return loaded
 
     def __repr__(self) -> str:
-        # Of a model only its name: it has headers.
-        model = self.model if not isinstance(self.model, Model) else self.model.id
+        # The name of the model only: a Model has headers, which may hold a key.
+        model = self.model.id if isinstance(self.model, (Model, ModelInfo)) else self.model
         return f"Conversation({self.client!r}, {model!r}, {len(self.messages)} messages)"
 
     def _repr_html_(self) -> str:
@@ -177,20 +196,21 @@ class Conversation:
         self.__dict__.update(state)
         self._forget_turns()
 
-    def _ready(self) -> tuple[Client, str | Model]:
+    def _ready(self) -> tuple[Client, str | Model | ModelInfo]:
         if self.client is None or self.model is None:
             missing = "client" if self.client is None else "model"
-            raise ConfigurationError(f"the conversation has no {missing} to go on with: set one")
+            raise ConfigurationError(f"the conversation has no {missing}: set one")
         return self.client, self.model
 
     def _forget_turns(self) -> None:
-        # By process: a forked child has no part in its parent's turns.
+        self._files: dict[str, str] = {}  # fingerprints of what was read or written, by path
+        # By process: a forked child does not share its parent's turns.
         self._starting: dict[int, object] = {}
         self._streams: dict[int, weakref.ref[AssistantMessageEventStream]] = {}
 
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:
-        """Where one thread at a time may start a turn. Raises `ConversationBusyError` in others."""
+        """Let one thread at a time start a turn. Raises `ConversationBusyError` in others."""
         # No lock, which a fork could copy while it is held: `setdefault` is atomic.
         process, claim = os.getpid(), object()
         if self._starting.setdefault(process, claim) is not claim:
@@ -204,8 +224,12 @@ class Conversation:
             del self._starting[process]
 
 
+def _new_session_id() -> str:
+    return str(uuid.uuid4())
+
+
 def _no_stream() -> None:
-    """Stands for a reference to a stream that is gone."""
+    """Return None, as a reference to a stream that is gone does."""
 
 
 _COUNTS = ("input", "output", "cache_read", "cache_write", "total_tokens")
@@ -214,7 +238,7 @@ _PRICES = ("input", "output", "cache_read", "cache_write", "total")
 
 
 def _sum_of(usages: Iterable[Usage | None]) -> Usage:
-    # Whoever sent a message may have left out any part of it, whatever the annotations say.
+    # A message from the wire may lack any part.
     known = [usage for usage in usages if usage is not None]
     costs = [usage.cost for usage in known if usage.cost is not None]
     return Usage(
@@ -227,5 +251,5 @@ def _sum_of(usages: Iterable[Usage | None]) -> Usage:
 def _sums(
     objects: Sequence[object], names: Iterable[str], add: Callable[[Iterable[Any]], Any]
 ) -> dict[str, Any]:
-    """The sum of each field, over the objects that have it."""
+    """Return the sum of each field over the objects that have it."""
     return {name: add(v for v in map(attrgetter(name), objects) if v is not None) for name in names}

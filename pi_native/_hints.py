@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from .errors import FailureKind, TimeoutPhase
 
+BASE_URL_EXAMPLE = 'such as "http://127.0.0.1:4000"'
 ANOTHER_GATEWAY = "PI_NATIVE_BASE_URL or Client(base_url=...) names another gateway"
 GIVE_KEY = (
     "set the gateway's key in PI_NATIVE_API_KEY or its file in PI_NATIVE_API_KEY_FILE; on its host "

@@ -1,59 +1,73 @@
-"""An omp user's `models.yml`: which providers omp reaches through a gateway, and with which key.
+"""The gateways in an omp user's `models.yml`: address, key and headers of a provider.
 
-It means here what it means to omp, but for one thing: a key that is to be printed by a command
-(`"!command"`) is refused, since nobody expects a library to run one. The file holds keys, so no
-error quotes more of it than names and line numbers.
+The file means here what it means to omp, with one exception: a key that a command prints
+(`"!command"`) is refused, because a library must not run commands. The file holds keys, so an error
+quotes only names and line numbers.
 """
 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import attrs
 
+from ._config import API_KEY_FILE_VARIABLE, omp_directory
 from .errors import ConfigurationError
 
 DIRECTORY_VARIABLE = "PI_CODING_AGENT_DIR"
-_DIRECTORY = "~/.omp/agent"
 _FILES = ("models.yml", "models.yaml")
 
 _TRANSPORT = "pi-native"
 
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_ASSIGNMENT = re.compile(r"\s*(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)\s*=(.*)")
 
-@attrs.define(eq=False, repr=False)  # its key and headers are nobody's business
+
+@attrs.define(eq=False, repr=False)  # a repr would show the key
 class Provider:
-    """A provider that is reached through a gateway. `origin` says where all of it was found."""
+    """A provider behind a gateway. `origin` names the entry and its file."""
 
     base_url: str
     api_key: str | None
     headers: dict[str, str]
     origin: str
 
+    @property
+    def gateway(self) -> tuple[object, ...]:
+        """The address, the key and the headers; equal ones are the same gateway."""
+        return self.base_url.rstrip("/"), self.api_key, self.headers
+
 
 def find_provider(
     name: str | None, path: str | os.PathLike[str] | None, environ: Mapping[str, str]
 ) -> Provider:
-    """The provider of that name; without a name, the only one that has a gateway.
+    """Return the provider with that name; without a name, the only gateway.
 
     Raises `ConfigurationError`, caused by a `FileNotFoundError` when there is no such file.
     """
     file = _locate(path, environ)
     providers = _providers(_load(file), file)
-    chosen = _only_one(providers, file) if name is None else name
-    if chosen not in providers:
-        raise ConfigurationError(f"{file} has no provider {chosen!r}, but {_listed(providers)}")
-    return _Reader(file, chosen, environ).read(providers[chosen])
+    if name is None:
+        return _only_gateway(providers, file, environ)
+    if name not in providers:
+        raise ConfigurationError(f"{file} has no provider {name!r}, but {_listed(providers)}")
+    return _ProviderReader(file, name, environ).read(providers[name])
 
 
 def _locate(path: str | os.PathLike[str] | None, environ: Mapping[str, str]) -> Path:
     if path is not None:
         return _expanded(path)
-    directory = _expanded(environ.get(DIRECTORY_VARIABLE) or _DIRECTORY)
+    directory = _expanded(_agent_directory(environ))
     places = [directory / file for file in _FILES]
     return next((place for place in places if place.exists()), places[0])
+
+
+def _agent_directory(environ: Mapping[str, str]) -> str:
+    return environ.get(DIRECTORY_VARIABLE) or f"{omp_directory(environ)}/agent"
 
 
 def _expanded(path: str | os.PathLike[str]) -> Path:
@@ -65,13 +79,13 @@ def _expanded(path: str | os.PathLike[str]) -> Path:
 
 def _load(file: Path) -> Any:
     try:
-        text = file.read_text(encoding="utf-8")
+        text = file.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError:
-        raise ConfigurationError(f"{file} holds no text") from None
+        raise ConfigurationError(f"{file} holds no text (expected UTF-8)") from None
     except FileNotFoundError as exc:
         raise ConfigurationError(
-            f"there is no {file}, which names an omp user's gateways; "
-            f"{DIRECTORY_VARIABLE} names another directory"
+            f"there is no {file}, where omp names its gateways",
+            hint=f"{DIRECTORY_VARIABLE} names another directory",
         ) from exc
     except OSError as exc:
         raise ConfigurationError(f"cannot read {file}: {exc.strerror or exc}") from None
@@ -90,7 +104,7 @@ def _parse(text: str, file: Path) -> Any:
     except (yaml.YAMLError, ValueError, RecursionError) as exc:
         mark = getattr(exc, "problem_mark", None)
         where = f", line {mark.line + 1}" if mark else ""
-        # Neither its text nor its cause: both may quote a key.
+        # The YAML error is not shown or chained: it may quote a key.
         raise ConfigurationError(f"{file} is no valid YAML{where}") from None
 
 
@@ -103,18 +117,20 @@ def _providers(data: Any, file: Path) -> dict[str, Any]:
     return {str(name): entry for name, entry in found.items()}
 
 
-def _only_one(providers: Mapping[str, Any], file: Path) -> str:
+def _only_gateway(providers: Mapping[str, Any], file: Path, environ: Mapping[str, str]) -> Provider:
+    """Return the gateway, which several providers may share."""
     names = [name for name, entry in providers.items() if _transport(entry) == _TRANSPORT]
-    if len(names) == 1:
-        return names[0]
-    if names:
+    if not names:
+        raise ConfigurationError(
+            f'no provider in {file} has "transport: {_TRANSPORT}", so none has a gateway; '
+            f"it names {_listed(providers)}"
+        )
+    found = [_ProviderReader(file, name, environ).read(providers[name]) for name in names]
+    if any(provider.gateway != found[0].gateway for provider in found):
         raise ConfigurationError(
             f"{file} has several providers with a gateway; say which: {_listed(names)}"
         )
-    raise ConfigurationError(
-        f'no provider in {file} has "transport: {_TRANSPORT}", so none has a gateway; '
-        f"it names {_listed(providers)}"
-    )
+    return found[0]
 
 
 def _transport(entry: Any) -> Any:
@@ -125,15 +141,15 @@ def _listed(names: Mapping[str, Any] | list[str]) -> str:
     return ", ".join(map(repr, names)) or "none"
 
 
-class _Reader:
-    """Reads one provider's entry, and says whose fault it is when that fails."""
+class _ProviderReader:
+    """Reads one provider's entry; its errors name the entry and the file."""
 
     def __init__(self, file: Path, name: str, environ: Mapping[str, str]) -> None:
         self._origin = f"provider {name!r} in {file}"
         self._environ = environ
 
     def read(self, entry: Any) -> Provider:
-        """The provider. Raises `ConfigurationError`."""
+        """Return the provider. Raises `ConfigurationError`."""
         if not isinstance(entry, dict):
             raise ConfigurationError(f"{self._origin} has no settings")
         self._check_transport(_transport(entry))
@@ -148,12 +164,12 @@ class _Reader:
         what = "no" if transport is None else "another"
         raise ConfigurationError(
             f"{self._origin} has {what} transport: omp calls it directly, and this client calls "
-            f'nothing but gateways. For a gateway, its entry says "transport: {_TRANSPORT}"'
+            f'only gateways. The entry of a gateway has "transport: {_TRANSPORT}"'
         )
 
     def _api_key(self, entry: Mapping[str, Any]) -> str | None:
         if entry.get("auth") == "none":
-            return ""  # none, not even the one that the environment names
+            return ""  # no key, not even one of the environment
         given = self._text(entry, "apiKey")
         return None if given is None else self._resolved(given, "apiKey")
 
@@ -173,10 +189,35 @@ class _Reader:
         )
 
     def _resolved(self, value: str, member: str) -> str:
-        """What an environment variable of that name holds, else the value itself."""
+        """Return the value of the environment variable with that name, else the value itself."""
         if value.startswith("!"):
             raise ConfigurationError(
-                f'{self._origin}: "{member}" is to be printed by a command, which is not run here; '
-                "put the value into an environment variable, and that one's name into the file"
+                f'{self._origin}: "{member}" is to be printed by a command, which is not run here',
+                hint="write its output to a file, and name that with Client(api_key_file=...) or "
+                f"{API_KEY_FILE_VARIABLE}",
             )
-        return self._environ.get(value) or value
+        return self._environ.get(value) or _from_dotenv(value, self._environ) or value
+
+
+def _from_dotenv(name: str, environ: Mapping[str, str]) -> str | None:
+    """Return a variable's value from the `.env` files that omp reads, or None."""
+    if not _VARIABLE.fullmatch(name):
+        return None
+    places = (".", _agent_directory(environ), omp_directory(environ), "~")
+    for place in places:
+        try:
+            lines = (_expanded(place) / ".env").read_text(encoding="utf-8-sig").splitlines()
+        except (OSError, ValueError, ConfigurationError):
+            continue
+        for line in lines:
+            match = _ASSIGNMENT.fullmatch(line)
+            if match and match[1] == name and (value := _unquoted(match[2])):
+                return value
+    return None
+
+
+def _unquoted(value: str) -> str:
+    value = value.strip()
+    if len(value) > 1 and value[0] == value[-1] and value[0] in "\"'":
+        return value[1:-1]
+    return value.partition(" #")[0].rstrip()

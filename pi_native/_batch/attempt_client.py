@@ -10,6 +10,7 @@ from typing import Any
 from .._client import Client
 from .._threads.abort import AbortSignal
 from .._turn.stream import AssistantMessageEventStream
+from .._types.gateway import ModelInfo
 from .._types.messages import AssistantMessage, Usage
 from .._types.request import Context, Model
 from ..errors import ConfigurationError
@@ -41,7 +42,7 @@ class AttemptClient(Client):
 
     def _start_turn(
         self,
-        model: str | Model,
+        model: str | Model | ModelInfo,
         context: Context,
         options: Mapping[str, Any],
         keep: Callable[[AssistantMessage], object] | None = None,

@@ -10,11 +10,14 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
 
-from .._client import Client, context_of, expect_signal
+from .._client import Client
 from .._http.timeouts import resolve_timeouts
+from .._prompts import context_of, expect_signal
 from .._protocol.request import turn_request
 from .._types.base import WireObject
+from .._types.gateway import ModelInfo
 from .._types.messages import AssistantMessage
+from .._types.option_checks import option_names
 from .._types.options import StreamOptions
 from .._types.request import Context, Model, Tool
 from ..errors import ConfigurationError
@@ -69,7 +72,7 @@ class BatchOptions:
 
 def map_prompts(
     client: Client,
-    model: str | Model,
+    model: str | Model | ModelInfo,
     prompts: Iterable[Any],
     settings: BatchOptions,
     save: str | os.PathLike[str] | None,
@@ -132,14 +135,15 @@ def _start(
 
 
 def _checked_keys(
-    client: Client, model: str | Model, shared: Context, options: Mapping[str, Any]
+    client: Client, model: str | Model | ModelInfo, shared: Context, options: Mapping[str, Any]
 ) -> KeyMaker:
     """Return the key maker of a call, after a check of its model and options."""
-    settings = StreamOptions(**{**client._defaults, **options})
+    settings = client._options(options)
     resolve_timeouts(settings, os.environ)
     chosen = client._model(model)
     turn_request(chosen, shared, settings)
-    return KeyMaker(chosen, shared, StreamOptions(**options), into=None)
+    sent = {name: value for name, value in options.items() if name in option_names()}
+    return KeyMaker(chosen, shared, StreamOptions(**sent), into=None)
 
 
 def _text_of(message: AssistantMessage) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 import attrs
 
 from .._client import Client
+from .._types.gateway import ModelInfo
 from .._types.messages import AssistantMessage
 from .._types.request import Context, Model
 from ..errors import ConfigurationError
@@ -72,7 +73,7 @@ class PromptSource(Source):
         self,
         prompts: Iterable[Any],
         context: Callable[[Any], Context],
-        model: str | Model,
+        model: str | Model | ModelInfo,
         options: Mapping[str, Any],
         keys: KeyMaker,
     ) -> None:

@@ -16,6 +16,7 @@ import attrs
 
 from .._client import Client
 from .._threads.abort import AbortSignal
+from .._types.gateway import ModelInfo
 from .._types.messages import AssistantMessage, Usage
 from .._types.request import Context, Model
 from ..errors import PiNativeError
@@ -49,7 +50,7 @@ class Outcome:
 class TurnCall:
     """One turn: `client.complete` with a context."""
 
-    model: str | Model
+    model: str | Model | ModelInfo
     context: Context
     options: Mapping[str, Any]
 

@@ -15,7 +15,6 @@ import attrs
 from .._types.options import StreamOptions
 from ..errors import ConfigurationError
 
-_DEFAULT_MS = 300_000.0
 _FIRST_EVENT = "PI_STREAM_FIRST_EVENT_TIMEOUT_MS"
 _IDLE = "PI_STREAM_IDLE_TIMEOUT_MS"
 _IDLE_ALIAS = "PI_OPENAI_STREAM_IDLE_TIMEOUT_MS"
@@ -59,7 +58,7 @@ def _idle(options: StreamOptions, environ: Mapping[str, str]) -> _Said:
         return option, ARGUMENT
     variable = _IDLE if _IDLE in environ else _IDLE_ALIAS
     found = _number(environ.get(variable))
-    return (_DEFAULT_MS, DEFAULT) if found is None else (found, variable)
+    return (options.event_timeout_ms, DEFAULT) if found is None else (found, variable)
 
 
 def _first_event(options: StreamOptions, environ: Mapping[str, str], idle: _Said) -> _Said:
@@ -68,7 +67,7 @@ def _first_event(options: StreamOptions, environ: Mapping[str, str], idle: _Said
         return option, ARGUMENT
     found = _number(environ.get(_FIRST_EVENT))
     if found is None:
-        return max((_DEFAULT_MS, DEFAULT), idle, key=lambda said: said[0])
+        return max((options.event_timeout_ms, DEFAULT), idle, key=lambda said: said[0])
     return (found, _FIRST_EVENT) if found >= 1 else idle
 
 

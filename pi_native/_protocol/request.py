@@ -1,6 +1,7 @@
-"""A turn's request: where it goes, what its headers are, and its body, before anything is sent.
+"""The request of a turn: URL, headers and body, before anything is sent.
 
-Everything that can be wrong with a call's setup is found here, as a `ConfigurationError`.
+A setting that cannot be sent is a `ConfigurationError` here. Header names are compared without
+case. An object that holds a key does not show it.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Mapping
 
 import attrs
 
+from .._types.option_checks import check_options
 from .._types.options import StreamOptions, wire_options
 from .._types.request import Context, Model
 from ..errors import ConfigurationError
@@ -21,7 +23,7 @@ _BAD_NAME = re.compile(r"[^!#$%&'*+\-.^_`|~0-9A-Za-z]")
 _BAD_VALUE = re.compile(r"[\r\n\0]|^\s|\s$|[^\x00-\xff]")
 
 
-@attrs.define(eq=False, repr=False)  # its headers and body are nobody's business
+@attrs.define(eq=False, repr=False)  # a repr would show the key and the conversation
 class Request:
     """One HTTP request."""
 
@@ -32,8 +34,8 @@ class Request:
 
 
 def turn_request(model: Model, context: Context, options: StreamOptions) -> Request:
-    """The POST for one turn. Raises `ConfigurationError`."""
-    _check_choices(options)
+    """Return the POST request of one turn. Raises `ConfigurationError`."""
+    check_options(options)
     if not model.base_url:
         raise ConfigurationError(
             f"the pi-native transport needs a base_url on model {model.id!r}; "
@@ -52,19 +54,9 @@ def turn_request(model: Model, context: Context, options: StreamOptions) -> Requ
     )
 
 
-def _check_choices(options: StreamOptions) -> None:
-    """A slip of the pen here would be obeyed as if it were the other choice, or fail much later."""
-    if options.on_incomplete not in ("done", "error"):
-        raise ConfigurationError(
-            f'on_incomplete is "done" or "error", not {options.on_incomplete!r:.60}'
-        )
-    if isinstance(options.max_retries, bool) or not isinstance(options.max_retries, int):
-        raise ConfigurationError(f"max_retries is a whole number, not {options.max_retries!r:.60}")
-
-
 def _encode(model: Model, context: Context, options: StreamOptions) -> bytes:
     body = {
-        "modelId": f"{model.provider}/{model.id}",
+        "modelId": model.full_id,
         "context": to_wire(context),
         "options": wire_options(options),
         "stream": True,
@@ -77,7 +69,7 @@ def _encode(model: Model, context: Context, options: StreamOptions) -> bytes:
 
 
 class Secret(str):
-    """A string that does not show itself in a repr, so in no traceback with local variables."""
+    """A string whose repr hides it, also in a traceback with local variables."""
 
     __slots__ = ()
 
@@ -86,7 +78,7 @@ class Secret(str):
 
 
 def merge_headers(*layers: Mapping[str, str]) -> dict[str, str]:
-    """Later headers win; names are compared without case. Raises `ConfigurationError`."""
+    """Return all headers as one dict; later ones win. Raises `ConfigurationError`."""
     merged: dict[str, tuple[str, str]] = {}
     for layer in layers:
         for name, value in layer.items():
@@ -99,13 +91,23 @@ def merge_headers(*layers: Mapping[str, str]) -> dict[str, str]:
 
 
 def with_bearer(headers: dict[str, str], api_key: str | None) -> dict[str, str]:
-    """Add the bearer token, unless the headers bring an Authorization of their own."""
+    """Return the headers with the bearer token, unless they have an Authorization."""
     if not api_key or any(name.lower() == "authorization" for name in headers):
         return headers
-    if not isinstance(api_key, str) or _BAD_VALUE.search(api_key):
-        # Without the value: it is a secret, even a broken one.
-        raise ConfigurationError("the api key holds characters that no HTTP header can carry")
+    if not isinstance(api_key, str):
+        raise ConfigurationError(f"the api key must be a string, not {type(api_key).__name__}")
+    api_key = api_key.removesuffix("\n").removesuffix("\r")
+    wrong = unsendable_character(api_key)
+    if wrong is not None:
+        # Only the character: the key is a secret, even a broken one.
+        raise ConfigurationError(f"the api key holds {wrong!r}, which no HTTP header can carry")
     return {**headers, "Authorization": Secret(f"Bearer {api_key}")}
+
+
+def unsendable_character(value: str) -> str | None:
+    """Return the first character of a header's value that HTTP cannot carry, or None."""
+    found = _BAD_VALUE.search(value)
+    return None if found is None else found[0]
 
 
 def _check_header(name: object, value: object) -> None:

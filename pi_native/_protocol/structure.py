@@ -14,7 +14,7 @@ import typing
 from collections.abc import Callable
 from typing import Any, TypeAlias, Union, get_args, get_origin
 
-from attrs import frozen
+from attrs import fields, frozen
 
 from .._types.base import Unknown, WireObject, is_tag, wire_fields, wire_name
 from .._types.messages import AssistantMessage
@@ -163,9 +163,9 @@ def class_reader(cls: type[WireObject], reader_for: ReaderFor) -> Reader:
     for a in wire_fields(cls):
         read = _tag_reader(a.default) if is_tag(a) else reader_for(hints[a.name])
         expected = ("a string" if is_tag(a) else "an object") if a.metadata.get("required") else ""
-        members[wire_name(a)] = _Member(a.alias or a.name, read, expected)
-    tag = next((a.name for a in wire_fields(cls) if is_tag(a)), None)
-    return _ClassReader(cls, members, tag)
+        members[wire_name(a)] = _Member(a.name, read, expected, "count" in a.metadata)
+    local = {a.name: a.default for a in fields(cls) if a.metadata.get("local")}
+    return _ClassReader(cls, members, local)
 
 
 def _tag_reader(own: Any) -> Reader:
@@ -179,14 +179,15 @@ def _tag_reader(own: Any) -> Reader:
 class _Member:
     argument: str
     read: Reader
-    required: str  # what it has to be, if it must not be missing
+    required: str  # the description of its type, if it must not be missing
+    is_count: bool
 
 
 @frozen(eq=False, repr=False)
 class _ClassReader:
     cls: type[WireObject]
     members: dict[str, _Member]
-    tag: str | None
+    local: dict[str, Any]  # fields of this side, with their defaults
 
     def __call__(self, value: Any, _: Any) -> WireObject:
         faults = Collector()
@@ -196,6 +197,8 @@ class _ClassReader:
             member = self.members.get(name)
             if part is None or member is None:
                 extra[name] = part
+            elif member.is_count:
+                given[member.argument] = _read_count(member.read, part, name, extra)
             else:
                 given[member.argument] = faults.read(member.read, part, name)
         self._look_for_required(value, faults)
@@ -208,9 +211,22 @@ class _ClassReader:
                 faults.found.append(wrong_or_missing(member.required, value, name))
 
     def _build(self, given: dict[str, Any], extra: dict[str, Any]) -> WireObject:
-        """The object. Its class knows its tag; but one that was missing must stay so."""
-        tag = given.pop(self.tag) if self.tag else None
-        built = self.cls(**given, extra=extra)
-        if self.tag and tag is None:
-            setattr(built, self.tag, None)
+        # Without `__init__`, whose checks are for the program's own objects: a member that is
+        # missing on the wire is None here, whatever the class requires.
+        built = self.cls.__new__(self.cls)
+        for name, value in (*given.items(), *self.local.items()):
+            _set(built, name, value)
+        _set(built, "extra", extra)
         return built
+
+
+_set = object.__setattr__  # attrs' own runs the checks
+
+
+def _read_count(read: Reader, value: Any, name: str, extra: dict[str, Any]) -> Any:
+    """Return a count; one of a wrong type is kept in `extra`, as it must not cost the turn."""
+    try:
+        return read(value, None)
+    except Faults:
+        extra[name] = value
+        return None

@@ -1,20 +1,20 @@
-"""The messages of a conversation, and what a turn has cost.
+"""The messages of a conversation, and the tokens and cost of a turn.
 
-The annotations say what the protocol promises. A message that was read from the wire may break the
-promise by leaving a member out, which is then None, `content` included.
+The annotations state what the protocol promises. A message that was read from the wire may lack a
+member, `content` included, which is then None.
 
-This is the one module of plain types that looks at the clock: a message made here is stamped now.
+This is the one module of types that reads the clock: a new message has the time of its creation.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import Any, Literal, TypeAlias, cast
+from typing import Any, Literal, TypeAlias, cast, get_args
 
-from attrs import define, field
+from attrs import Attribute, define, field, fields
 
-from .base import LOCAL, Unknown, WireObject
+from .base import COUNT, LOCAL, Unknown, WireObject
 from .content import Block, InputBlock, TextContent, ThinkingContent, ToolCall
 from .failure import failure_of
 from .stats import StreamStats
@@ -24,41 +24,41 @@ Attribution: TypeAlias = Literal["user", "agent"]
 
 
 def now_ms() -> int:
-    """The time now, as the wire counts it: milliseconds since 1970."""
+    """Return the time now, as on the wire: milliseconds since 1970."""
     return time.time_ns() // 1_000_000
 
 
 @define(eq=False, repr=False, kw_only=True)
 class Cost(WireObject):
-    """What a turn has cost, in US dollars."""
+    """The cost of a turn, in US dollars."""
 
-    input: float = 0
-    output: float = 0
-    cache_read: float = 0
-    cache_write: float = 0
-    total: float = 0
+    input: float = field(default=0, metadata=COUNT)
+    output: float = field(default=0, metadata=COUNT)
+    cache_read: float = field(default=0, metadata=COUNT)
+    cache_write: float = field(default=0, metadata=COUNT)
+    total: float = field(default=0, metadata=COUNT)
 
 
 @define(eq=False, repr=False, kw_only=True)
 class Usage(WireObject):
     """The tokens of a turn, and their cost."""
 
-    input: int = 0
-    output: int = 0
-    cache_read: int = 0
-    cache_write: int = 0
-    total_tokens: int = 0
+    input: int = field(default=0, metadata=COUNT)
+    output: int = field(default=0, metadata=COUNT)
+    cache_read: int = field(default=0, metadata=COUNT)
+    cache_write: int = field(default=0, metadata=COUNT)
+    total_tokens: int = field(default=0, metadata=COUNT)
     cost: Cost = field(factory=Cost)
-    context_tokens: int | None = None
+    context_tokens: int | None = field(default=None, metadata=COUNT)
     orchestration: dict[str, Any] | None = None
-    premium_requests: float | None = None
-    reasoning_tokens: int | None = None
+    premium_requests: float | None = field(default=None, metadata=COUNT)
+    reasoning_tokens: int | None = field(default=None, metadata=COUNT)
     cttl: dict[str, Any] | None = None
     server: dict[str, Any] | None = None
     credits: dict[str, Any] | None = None
 
     def __str__(self) -> str:
-        """Say it in a line: `33 tokens in, 1,024 from cache, 4 out, $0.000159`."""
+        """Return one line: `33 tokens in, 1,024 from cache, 4 out, $0.000159`."""
         parts = [f"{self.input or 0:,} tokens in"]
         if self.cache_read:
             parts.append(f"{self.cache_read:,} from cache")
@@ -68,12 +68,60 @@ class Usage(WireObject):
         return ", ".join(parts)
 
 
+def _check_input(_: object, attribute: Attribute[Any], value: Any) -> None:
+    if not isinstance(value, str):
+        _check_blocks(attribute.name, value, get_args(InputBlock), "a string or ")
+
+
+def _check_output(_: object, attribute: Attribute[Any], value: Any) -> None:
+    if value is not None:
+        _check_blocks(attribute.name, value, get_args(Block), "")
+
+
+def _check_blocks(name: str, value: Any, kinds: tuple[type, ...], or_text: str) -> None:
+    """Raise `TypeError` for content that is no list of these blocks, naming the item."""
+    if not isinstance(value, (list, tuple)):
+        kind = type(value).__name__
+        raise TypeError(f"{name} must be {or_text}a list of content blocks, not {kind}")
+    for index, item in enumerate(value):
+        if not isinstance(item, kinds) and not _is_wire_block(item, kinds):
+            hint = "; TextContent(text) makes a block of a string" if isinstance(item, str) else ""
+            kind = type(item).__name__
+            raise TypeError(f"{name}[{index}] must be a content block, not {kind}{hint}")
+
+
+def _is_wire_block(item: Any, kinds: tuple[type, ...]) -> bool:
+    """Return True for a dict that is one of these blocks as on the wire."""
+    known = {fields(kind).type.default for kind in kinds if issubclass(kind, WireObject)}
+    return isinstance(item, dict) and item.get("type") in known
+
+
+def _text_of(content: Any) -> str:
+    """Return the text of a message's content: the string, or its text blocks, joined."""
+    if isinstance(content, str):
+        return content
+    return "".join(block.text or "" for block in content or () if isinstance(block, TextContent))
+
+
+class _HasText:
+    """Base of messages whose `str()` is their text."""
+
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        """Return the text of the message: its text blocks, joined."""
+        return _text_of(self.content)  # type: ignore[attr-defined]  # in the subclasses
+
+
 @define(eq=False, repr=False)
-class UserMessage(WireObject):
-    """What the user says: a text, or a list of blocks."""
+class UserMessage(_HasText, WireObject):
+    """A message of the user: a text, or a list of blocks. `str()` of it is its text.
+
+    Raises `TypeError` for other content, naming the item.
+    """
 
     role: Literal["user"] = field(default="user", init=False, repr=False)
-    content: str | list[InputBlock]
+    content: str | list[InputBlock] = field(validator=_check_input)
     synthetic: bool | None = field(default=None, kw_only=True)
     steering: bool | None = field(default=None, kw_only=True)
     history_rewrite_at: float | None = field(default=None, kw_only=True)
@@ -83,11 +131,14 @@ class UserMessage(WireObject):
 
 
 @define(eq=False, repr=False)
-class DeveloperMessage(WireObject):
-    """What the program in between says: a text, or a list of blocks."""
+class DeveloperMessage(_HasText, WireObject):
+    """A message of the program: a text, or a list of blocks. `str()` of it is its text.
+
+    Raises `TypeError` for other content, naming the item.
+    """
 
     role: Literal["developer"] = field(default="developer", init=False, repr=False)
-    content: str | list[InputBlock]
+    content: str | list[InputBlock] = field(validator=_check_input)
     synthetic: bool | None = field(default=None, kw_only=True)
     user_initiated: bool | None = field(default=None, kw_only=True)
     attribution: Attribution | None = field(default=None, kw_only=True)
@@ -100,8 +151,8 @@ def _no_blocks() -> list[Block]:
 
 
 @define(eq=False, repr=False)
-class AssistantMessage(WireObject):
-    """What the model says. Send it back as it is to go on with the conversation.
+class AssistantMessage(_HasText, WireObject):
+    """A message of the model. To continue the conversation, send it back unchanged.
 
     `duration`, `ttft` and `completed_at` are the gateway's, in milliseconds. `stats` is what was
     measured on this side of the turn that the message is the result of, `request_id` the id of the
@@ -109,7 +160,7 @@ class AssistantMessage(WireObject):
     """
 
     role: Literal["assistant"] = field(default="assistant", init=False, repr=False)
-    content: list[Block] = field(factory=_no_blocks)
+    content: list[Block] = field(factory=_no_blocks, validator=_check_output)
     api: str = field(default="", kw_only=True)
     provider: str = field(default="", kw_only=True)
     model: str = field(default="", kw_only=True)
@@ -140,26 +191,26 @@ class AssistantMessage(WireObject):
 
     @property
     def text(self) -> str:
-        """What was said, without thinking and tool calls: the text blocks, joined."""
-        return "".join(b.text or "" for b in self._blocks() if isinstance(b, TextContent))
+        """The text blocks, joined, without thinking and tool calls."""
+        return _text_of(self.content)
 
     @property
     def thinking(self) -> str:
-        """What was thought, as far as it is shown: the thinking blocks, joined."""
+        """The thinking blocks, joined."""
         return "".join(b.thinking or "" for b in self._blocks() if isinstance(b, ThinkingContent))
 
     @property
     def tool_calls(self) -> list[ToolCall]:
-        """The tools that the model wants called."""
+        """The tool calls of the model, in order."""
         return [b for b in self._blocks() if isinstance(b, ToolCall)]
 
     @property
     def failed(self) -> bool:
-        """Whether the turn failed: its stop reason is "error" or "aborted"."""
+        """True when the turn failed: its stop reason is "error" or "aborted"."""
         return self.stop_reason in ("error", "aborted")
 
     def raise_for_error(self) -> AssistantMessage:
-        """Return the message itself, or raise a `ProviderError` if the turn failed."""
+        """Return the message itself; raise a `ProviderError` if the turn failed."""
         if self.failed:
             raise failure_of(self)
         return self
@@ -174,14 +225,14 @@ class AssistantMessage(WireObject):
         return message_html(self)
 
     def _blocks(self) -> Sequence[Block]:
-        # None when whoever sent the message left it out, whatever the annotation says.
+        # A message from the wire may lack its content.
         return self.content or ()
 
 
 def _as_blocks(content: str | list[InputBlock]) -> list[InputBlock]:
     if isinstance(content, str):
         return [TextContent(content)]
-    if isinstance(content, (list, tuple)) or content is None:  # which whoever sent it left out
+    if isinstance(content, (list, tuple)):
         return content
     kind = type(content).__name__
     raise TypeError(
@@ -190,16 +241,16 @@ def _as_blocks(content: str | list[InputBlock]) -> list[InputBlock]:
 
 
 @define(eq=False, repr=False)
-class ToolResultMessage(WireObject):
-    """What a tool gave back. A text given as `content` becomes a single text block.
+class ToolResultMessage(_HasText, WireObject):
+    """The result of a tool. A text given as `content` becomes a single text block.
 
-    Raises `TypeError` for anything else that is no list: `json.dumps` makes a text of it.
+    Raises `TypeError` for other content, naming the item; `json.dumps` makes a text of it.
     """
 
     role: Literal["toolResult"] = field(default="toolResult", init=False, repr=False)
     tool_call_id: str
     tool_name: str
-    content: list[InputBlock] = field(converter=_as_blocks)
+    content: list[InputBlock] = field(converter=_as_blocks, validator=_check_input)
     is_error: bool = False
     details: Any = field(default=None, kw_only=True)
     attribution: Attribution | None = field(default=None, kw_only=True)
@@ -211,13 +262,13 @@ class ToolResultMessage(WireObject):
 
 @define(eq=False, repr=False)
 class UnknownMessage(Unknown):
-    """A message of a role that this version does not know, in `data` as it came."""
+    """A message of a role that this version does not know; `data` is the object unchanged."""
 
     @property
     def role(self) -> Literal["<a role not known here>"] | None:
-        """The message's own role, if it is a string.
+        """The role of the message, or None if it is not a string.
 
-        At run time that is any string. The annotation is a literal that equals no other one, so
+        At run time it is any string. The annotation is a literal that equals no other one, so
         that comparing `message.role` with a known role leaves only the class of that role.
         """
         own = self.data.get("role")

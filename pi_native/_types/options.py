@@ -1,15 +1,14 @@
-"""How a turn is to be made: what the gateway is told, and what stays on this side.
+"""The options of a turn: those that are sent to the gateway, and those of this side.
 
-Every option that crosses the wire is None when it is absent. Newer gateways may know more options
-than there are fields, and more values than the annotations name: `extra` takes any option under
-its wire name, and no value is checked here.
+An option that crosses the wire is None when it is absent. Newer gateways may know more options and
+more values than the annotations name: `extra` takes any option under its wire name, unchecked.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from copy import copy, deepcopy
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict
 
 from attrs import define, evolve, field, fields
 
@@ -46,12 +45,12 @@ NEVER_SENT = frozenset(
         "providerSessionState",
     }
 )
-"""WireObject names that the TypeScript client uses for what must never cross the wire."""
+"""Wire names that the TypeScript client uses for objects that never cross the wire."""
 
 
 @define(eq=False, repr=False)
 class ResponseInfo(Record):
-    """The head of the gateway's answer."""
+    """Status, headers and request id of the gateway's response."""
 
     status: int
     headers: Mapping[str, str]
@@ -60,7 +59,7 @@ class ResponseInfo(Record):
 
 @define(eq=False, repr=False)
 class SseEvent(Record):
-    """One server-sent event as it was read, before anything was made of its data."""
+    """One server-sent event as it was read, before its data is decoded."""
 
     event: str
     data: str
@@ -70,10 +69,10 @@ class SseEvent(Record):
 
 @define(eq=False, repr=False)
 class RetryInfo(Record):
-    """An attempt that failed before any content came, and the wait before the next one.
+    """An attempt that failed before any content arrived, and the wait before the next one.
 
-    `attempt` counts from 1, `delay` is in seconds. `failure` is what the call would have raised had
-    this been its last attempt; for a turn that the provider failed, a `ProviderError`.
+    `attempt` counts from 1, `delay` is in seconds. `failure` is the error that the call raises if
+    no attempt is left; a `ProviderError` for a turn that the provider failed.
     """
 
     attempt: int
@@ -85,24 +84,27 @@ class RetryInfo(Record):
 class StreamOptions(WireObject):
     """The options of one turn. Times are in milliseconds.
 
-    From `api_key` on they stay on this side:
+    `api_key` and the fields after it stay on this side:
 
     * `api_key`: the gateway's bearer token.
     * `signal`: cancels the turn; a plain `threading.Event` is noticed within 50 ms.
-    * `session`: a `requests.Session` to send through. It connects by itself: a cancel before the
-      headers frees the caller at once, and the worker when the session's own timeouts pass.
+    * `session`: a `requests.Session` to send through. It opens its own connections: a cancel before
+      the headers frees the caller at once, and the worker thread after the session's own timeouts.
     * `connect_timeout_ms`: for DNS, TCP and TLS together.
-    * `on_response`: called once, when the headers of a 2xx answer are in. What it raises fails the
-      stream.
-    * `on_sse_event`: called for every server-sent event. What it raises is logged and ignored.
-    * `on_retry`: called before each wait for another attempt. What it raises is logged and ignored.
-    * `on_incomplete`: what to make of an end without a terminal event, a "done" event without
-      content or an "error".
-    * `max_retries`: how often to try again while no content has come.
+    * `on_response`: called once, with the headers of a 2xx response. An exception fails the stream.
+    * `on_sse_event`: called for every server-sent event. An exception is logged and ignored.
+    * `on_retry`: called before each wait for another attempt. An exception is logged and ignored.
+    * `on_incomplete`: the outcome of a response that ends without a terminal event: "done", an
+      event without content, or "error".
+    * `max_retries`: the number of attempts after the first one, while no content has arrived.
     * `total_timeout_ms`: for the whole turn, from the call to its end.
-    * `max_event_bytes`: a server-sent event may be this large.
+    * `max_event_bytes`: the largest server-sent event that is accepted.
+    * `event_timeout_ms`: the first-event and idle timeout that applies when neither an option nor
+      the environment sets one.
+    * `wire_timeout_margin_ms`: added to both timeouts where they are sent to the gateway, so that
+      this side's timeout comes first.
 
-    A copy has the key, a pickle has not: set `api_key` again on the other side.
+    A copy has the key, a pickle has not: set `api_key` again in the other process.
 
         >>> options = StreamOptions(temperature=0.2, max_tokens=500, total_timeout_ms=60_000)
         >>> to_wire(options)
@@ -147,6 +149,8 @@ class StreamOptions(WireObject):
     loop_guard: dict[str, Any] | None = None
     accept_empty_response: bool | None = None
     anthropic_compaction: dict[str, Any] | None = None
+    force_reasoning_off: bool | None = None
+    user_profile_id: str | None = None
 
     api_key: str | None = field(default=None, repr=False, metadata=LOCAL)
     signal: AbortSignal | threading.Event | None = field(default=None, metadata=LOCAL)
@@ -159,6 +163,8 @@ class StreamOptions(WireObject):
     max_retries: int = field(default=0, metadata=LOCAL)
     total_timeout_ms: float | None = field(default=None, metadata=LOCAL)
     max_event_bytes: int = field(default=64 * 1024 * 1024, metadata=LOCAL)
+    event_timeout_ms: float = field(default=300_000, metadata=LOCAL)
+    wire_timeout_margin_ms: float = field(default=0, metadata=LOCAL)
 
     def __getstate__(self) -> dict[str, Any]:
         names = [a.name for a in fields(type(self))]
@@ -179,14 +185,84 @@ class StreamOptions(WireObject):
         return twin
 
 
+class TurnOptions(TypedDict, total=False):
+    """The keyword options of one turn of a `Client`: wire options, and times in seconds."""
+
+    connect_timeout: float | None
+    first_event_timeout: float | None
+    idle_timeout: float | None
+    total_timeout: float | None
+
+    temperature: float | None
+    top_p: float | None
+    top_k: int | None
+    min_p: float | None
+    presence_penalty: float | None
+    frequency_penalty: float | None
+    repetition_penalty: float | None
+    stop_sequences: list[str] | None
+    max_tokens: int | None
+    cache_retention: CacheRetention | None
+    cached_content: str | None
+    headers: dict[str, str] | None
+    initiator_override: Literal["user", "agent"] | None
+    max_retry_delay_ms: float | None
+    metadata: dict[str, Any] | None
+    session_id: str | None
+    prompt_cache_key: str | None
+    prompt_cache: dict[str, Any] | None
+    stateful_responses: bool | None
+    stream_first_event_timeout_ms: float | None
+    stream_idle_timeout_ms: float | None
+    reasoning: Effort | None
+    disable_reasoning: bool | None
+    hide_thinking_summary: bool | None
+    thinking_budgets: dict[str, int] | None
+    tool_choice: ToolChoice | None
+    service_tier: ServiceTier | None
+    guardrail_identifier: str | None
+    guardrail_version: str | None
+    guardrail_trace: GuardrailTrace | None
+    request_metadata: dict[str, str] | None
+    kimi_api_format: ApiFormat | None
+    synthetic_api_format: ApiFormat | None
+    prefer_websockets: bool | None
+    openrouter_variant: str | None
+    loop_guard: dict[str, Any] | None
+    accept_empty_response: bool | None
+    anthropic_compaction: dict[str, Any] | None
+    force_reasoning_off: bool | None
+    user_profile_id: str | None
+    extra: dict[str, Any]
+
+    api_key: str | None
+    session: requests.Session | None
+    connect_timeout_ms: float | None
+    on_response: Callable[[ResponseInfo], object] | None
+    on_sse_event: Callable[[SseEvent], object] | None
+    on_retry: Callable[[RetryInfo], object] | None
+    on_incomplete: OnIncomplete
+    max_retries: int
+    total_timeout_ms: float | None
+    max_event_bytes: int
+    event_timeout_ms: float
+    wire_timeout_margin_ms: float
+
+
+_TIMEOUTS_SENT = ("streamFirstEventTimeoutMs", "streamIdleTimeoutMs")
+
+
 def wire_options(options: StreamOptions) -> dict[str, Any]:
-    """The `options` object of a request.
+    """Return the `options` object of a request.
 
     A field that is set wins over `extra`. None in a field means absent; None in `extra` is sent as
-    null. What must never cross the wire does not, wherever it was put.
+    null. A name in `NEVER_SENT` is never sent.
     """
     fields = {wire_name(a): getattr(options, a.name) for a in wire_fields(type(options))}
-    # A copy of each list and dict: who changes what is sent does not mean to change the options.
+    # Each list and dict is copied: changing what is sent must not change the options.
     present = {name: copy(value) for name, value in fields.items() if value is not None}
+    for name in _TIMEOUTS_SENT:
+        if options.wire_timeout_margin_ms and present.get(name, 0) > 0:
+            present[name] += options.wire_timeout_margin_ms
     extra = {name: value for name, value in options.extra.items() if name not in NEVER_SENT}
     return extra | present

@@ -220,8 +220,8 @@ class TestOrigins:
             Setting("base_url", "http://127.0.0.1:4000", "default"),
             Setting("api_key", None, "default"),
             Setting("connect_timeout", 10.0, "default"),
-            Setting("first_event_timeout", 300.0, "default"),
-            Setting("idle_timeout", 300.0, "default"),
+            Setting("first_event_timeout", 250.0, "default"),
+            Setting("idle_timeout", 250.0, "default"),
             Setting("total_timeout", None, "default"),
         ]
 

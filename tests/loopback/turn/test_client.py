@@ -136,15 +136,15 @@ def test_the_token_file_is_for_no_other_gateway(
 
 
 def test_options_are_stronger_than_the_clients(gateway: FakeGateway) -> None:
-    """The client's times are sent in milliseconds, and an option of the turn replaces them."""
+    """The client's times are sent with a margin of 5 s; an option of the wire is sent as it is."""
     with Client(gateway.url, KEY, first_event_timeout=60, idle_timeout=2.5) as client:
         client.complete("x/y", "hi", temperature=0.5)
         client.complete("x/y", "hi", stream_idle_timeout_ms=9_000, extra={"newer": 1})
     assert [request.options for request in gateway.requests] == [
         {
             "temperature": 0.5,
-            "streamFirstEventTimeoutMs": 60_000,
-            "streamIdleTimeoutMs": 2_500,
+            "streamFirstEventTimeoutMs": 65_000,
+            "streamIdleTimeoutMs": 7_500,
         },
         {"streamFirstEventTimeoutMs": 60_000, "streamIdleTimeoutMs": 9_000, "newer": 1},
     ]

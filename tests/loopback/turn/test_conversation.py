@@ -256,7 +256,7 @@ def _without_time(context: dict[str, object]) -> str:
 
 def test_a_bad_configuration_comes_out_of_the_stream(chat: Conversation) -> None:
     """As with a client's own turns; the history stays as it was, and the next turn can begin."""
-    chat.model = "no-provider"
+    chat.model = "/no-provider"
     stream = chat.stream("hi")
     with pytest.raises(ConfigurationError, match="provider/id"):
         stream.result()

@@ -182,7 +182,7 @@ class TestPrompt:
         err = Terminal()
         monkeypatch.setattr(sys, "stdin", Terminal("Hi"))
         monkeypatch.setattr(sys, "stderr", err)
-        assert main(["ask", "-m", "no-provider"]) == 2
+        assert main(["ask", "-m", "/no-provider"]) == 2
         assert err.getvalue().startswith("Type your prompt; Ctrl-D")
 
     def test_strange_bytes_are_no_reason_to_give_up(
@@ -191,7 +191,7 @@ class TestPrompt:
         """The prompt is sent as well as it can be read, which is worth a remark."""
         with Stdin(b"caf\xe9") as stdin:
             monkeypatch.setattr(sys, "stdin", stdin)
-            code, _, err = call("ask", "-m", "no-provider")
+            code, _, err = call("ask", "-m", "/no-provider")
         assert code == 2
         assert err.startswith("pi-native: the prompt is not all valid utf-8")
 

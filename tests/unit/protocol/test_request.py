@@ -212,12 +212,12 @@ def test_a_value_that_a_header_can_carry(value: str) -> None:
     assert merge_headers({"x-a!#$%&'*+-.^_`|~09Z": value}) == {"x-a!#$%&'*+-.^_`|~09Z": value}
 
 
-@pytest.mark.parametrize("key", [*(f"secret{bad}secret" for bad in "\r\n\0\u20ac"), " secret", 7])
-def test_a_key_that_no_header_can_carry_is_not_shown(key: Any) -> None:
-    """The refusal says that it is the key, and nothing of what it is."""
+@pytest.mark.parametrize("bad", ["\r", "\n", "\0", "\u20ac"])
+def test_a_key_that_no_header_can_carry_is_not_shown(bad: str) -> None:
+    """The error names the character, and shows nothing else of the key."""
     with pytest.raises(ConfigurationError) as caught:
-        with_bearer({}, key)
-    assert str(caught.value) == "the api key holds characters that no HTTP header can carry"
+        with_bearer({}, f"secret{bad}secret")
+    assert str(caught.value) == f"the api key holds {bad!r}, which no HTTP header can carry"
     assert caught.value.__cause__ is None
 
 
@@ -262,3 +262,21 @@ def test_the_conversation_is_written_at_once() -> None:
     assert made.body is not None
     assert json.loads(made.body) == before
     assert len(to_wire(context)["messages"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("key", "words"),
+    [(" secret", "the api key holds ' '"), (7, "the api key must be a string, not int")],
+)
+def test_a_key_of_another_kind(key: Any, words: str) -> None:
+    """White space at an end and a number are refused."""
+    with pytest.raises(ConfigurationError, match=words):
+        with_bearer({}, key)
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_one_line_end_after_a_key_is_removed(end: str) -> None:
+    """A key that was read from a file with its line end is sent without it."""
+    assert with_bearer({}, f"key{end}") == {"Authorization": "Bearer key"}
+    with pytest.raises(ConfigurationError):
+        with_bearer({}, f"key{end}{end}")

@@ -53,6 +53,8 @@ WIRE_NAMES = {
     "loopGuard",
     "acceptEmptyResponse",
     "anthropicCompaction",
+    "forceReasoningOff",
+    "userProfileId",
 }
 LOCAL = {
     "api_key",
@@ -66,6 +68,8 @@ LOCAL = {
     "max_retries",
     "total_timeout_ms",
     "max_event_bytes",
+    "event_timeout_ms",
+    "wire_timeout_margin_ms",
     "extra",
 }
 
