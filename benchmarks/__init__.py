@@ -1,1 +1,1 @@
-"""What a turn costs, here and in other clients."""
+"""Measurements of the cost of a turn, in this client and in others."""

@@ -1,4 +1,4 @@
-"""`python -m benchmarks`: measure everything, or the sections that are named."""
+"""`python -m benchmarks`: measure all sections, or the named ones."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from . import batch, crowd, framings, imports, latency, machine, memory, turns
+from . import batch, crowd, daily, framings, imports, latency, machine, memory, turns
 from .harness import Bench, Table, find_packages, find_typescript, serving
 
 SECTIONS: dict[str, Callable[[Bench], list[Table]]] = {
@@ -15,6 +15,7 @@ SECTIONS: dict[str, Callable[[Bench], list[Table]]] = {
     "memory": memory.measure,
     "latency": latency.measure,
     "crowd": crowd.measure,
+    "daily": daily.measure,
     "framings": framings.measure,
     "imports": imports.measure,
     "batch": batch.measure,
@@ -24,7 +25,7 @@ _BEGIN, _END = "<!-- figures -->\n", "<!-- end of figures -->\n"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Measure, print, and write what the options ask for."""
+    """Measure, print, and write the files that the options name."""
     options = _parse(arguments)
     with serving() as url:
         bench = _bench(options, url)
@@ -41,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def write_into(path: Path, page: str) -> None:
-    """Replace the figures in a page, which stand between two comments."""
+    """Replace the figures in a page, between two comments."""
     text = path.read_text(encoding="utf-8")
     before, _, rest = text.partition(_BEGIN)
     _, found, after = rest.partition(_END)
@@ -53,13 +54,17 @@ def write_into(path: Path, page: str) -> None:
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("sections", nargs="*", metavar="SECTION", help=", ".join(SECTIONS))
-    parser.add_argument("--quick", action="store_true", help="tiny turns: only whether it works")
+    parser.add_argument(
+        "--quick", action="store_true", help="use tiny turns, to check that the sections run"
+    )
     parser.add_argument("--rounds", type=int, help="processes per figure (3; quick: 1)")
-    parser.add_argument("--no-peers", action="store_true", help="only this client and the drain")
-    parser.add_argument("--bun", metavar="FILE", help="the bun to run the TypeScript client with")
-    parser.add_argument("--modules", metavar="DIR", help="the node_modules that hold @oh-my-pi")
-    parser.add_argument("--json", metavar="FILE", help="write the figures as JSON, too")
-    parser.add_argument("--write", metavar="FILE", help="put the figures into this page, too")
+    parser.add_argument(
+        "--no-peers", action="store_true", help="measure this client and the drain only"
+    )
+    parser.add_argument("--bun", metavar="FILE", help="the bun that runs the TypeScript client")
+    parser.add_argument("--modules", metavar="DIR", help="the node_modules with @oh-my-pi")
+    parser.add_argument("--json", metavar="FILE", help="also write the figures as JSON")
+    parser.add_argument("--write", metavar="FILE", help="also write the figures into this page")
     options = parser.parse_args(arguments)
     unknown = set(options.sections) - set(SECTIONS)
     if unknown:

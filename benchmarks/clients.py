@@ -1,4 +1,4 @@
-"""The clients that are compared, each as a function that makes one turn, and a job that times it.
+"""The compared clients, each as a function that makes one turn, and a job that times it.
 
 A turn reads the answer to its end, looks at the kind of every event, and returns how many deltas
 there were, so that a client which lost some would be noticed.
@@ -17,7 +17,7 @@ _PROMPT = [{"role": "user", "content": "Why is the sky blue?"}]
 
 
 def pi_native(url: str) -> Turn:
-    """This client: every event, and then the result."""
+    """Return a turn of this client: every event, and then the result."""
     from pi_native import Context, Model, UserMessage, stream_pi_native
 
     model = Model("y", "x", base_url=url)
@@ -36,7 +36,7 @@ def pi_native(url: str) -> Turn:
 
 
 def plain(url: str) -> Turn:
-    """requests, sseclient-py and `json.loads` of everything: what one would write in ten lines."""
+    """Return a turn with requests, sseclient-py and `json.loads`: ten lines of code."""
     import requests
     from sseclient import SSEClient
 
@@ -54,7 +54,7 @@ def plain(url: str) -> Turn:
 
 
 def drain(url: str) -> Turn:
-    """Only reading the answer. Returns its bytes."""
+    """Return a turn that only reads the response, and returns its number of bytes."""
     import requests
 
     session = requests.Session()
@@ -67,7 +67,7 @@ def drain(url: str) -> Turn:
 
 
 def openai(url: str) -> Turn:
-    """The `openai` SDK, streaming chat-completion chunks."""
+    """Return a turn of the `openai` SDK, which streams chat-completion chunks."""
     client = importlib.import_module("openai").OpenAI(base_url=url, api_key="x", max_retries=0)
 
     def turn() -> int:
@@ -81,7 +81,7 @@ def openai(url: str) -> Turn:
 
 
 def anthropic(url: str) -> Turn:
-    """The `anthropic` SDK, every event of `messages.stream`, and then the final message."""
+    """Return a turn of the `anthropic` SDK: every event, and then the final message."""
     sdk = importlib.import_module("anthropic")
     client = sdk.Anthropic(base_url=url, api_key="x", max_retries=0)
 
@@ -107,7 +107,7 @@ CLIENTS: dict[str, Callable[[str], Turn]] = {
 
 
 def job(client: str, url: str, turns: str) -> dict[str, Any]:
-    """Make a turn to warm up and then so many more; the seconds of CPU and wall time of each.
+    """Make a turn to warm up and then `turns` more; return the CPU and wall seconds of each.
 
     CPU is that of the whole process, user and system, from one turn's end to the next one's: what
     another thread still does when a turn is over counts as well.

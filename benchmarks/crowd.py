@@ -1,4 +1,4 @@
-"""Many streams at once in one process: what an event costs then, and whether a stream lags."""
+"""Many concurrent streams in one process: CPU per event, and lag."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _NAMES = {
 
 
 def measure(bench: Bench) -> list[Table]:
-    """Measure the streams' events, all in one client process."""
+    """Measure all streams in one client process."""
     streams, count = bench.pick(_STREAMS, 5), bench.pick(_SECONDS * _EVENTS_A_SECOND, 10)
     period_us = 1_000_000 // _EVENTS_A_SECOND
     url = bench.wire("stamped", count, f"paced-{period_us}")
@@ -52,10 +52,10 @@ def measure(bench: Bench) -> list[Table]:
     order = [*_NAMES.values()]
     table.rows.sort(key=lambda row: order.index(row[0]))
     table.notes.append(
-        f"Asked: under {_ALLOWED_US:g} µs of CPU an event, and nobody behind. The lag is from the "
-        "peer's write to the `for` body. A stream is behind when the median lag of its last tenth "
-        "is more than the time between two events. The peer has the same cores. The second reader "
-        "has a thread for each stream, too, which receives bytes and puts them into a "
+        f"Asked: under {_ALLOWED_US:g} µs of CPU an event, and no stream behind. The lag is from "
+        "the peer's write to the `for` body. A stream is behind when the median lag of its last "
+        "tenth is more than the time between two events. The peer has the same cores. The second "
+        "reader has a thread for each stream, too, which receives bytes and puts them into a "
         "`queue.Queue`, and does nothing else: no HTTP, no JSON, no events, no deadlines. In the "
         "third, the thread that reads a stream receives its bytes itself, without any queue."
     )
@@ -78,7 +78,7 @@ def _row(reader: str, number: int, result: Any) -> tuple[str, ...]:
 
 
 def _with_pi_native(url: str) -> Iterator[int]:
-    """When each delta was made, as its event is read."""
+    """Yield the time at which each delta was made, when its event is read."""
     from pi_native import Context, Model, UserMessage, stream_pi_native
 
     context = Context([UserMessage("Why is the sky blue?")])
@@ -88,7 +88,7 @@ def _with_pi_native(url: str) -> Iterator[int]:
 
 
 def _with_a_queue(url: str) -> Iterator[int]:
-    """The same without any client: what the threads themselves take."""
+    """Yield the same without a client: only threads and queues."""
     waiting: queue.Queue[bytes] = queue.Queue()
 
     def receive() -> None:
@@ -101,7 +101,7 @@ def _with_a_queue(url: str) -> Iterator[int]:
 
 
 def _with_a_socket(url: str) -> Iterator[int]:
-    """The same without a queue either: whoever iterates receives."""
+    """Yield the same without a queue: the reading thread receives."""
     return stamps(received(url))
 
 
@@ -110,7 +110,7 @@ _READERS = {"pi_native": _with_pi_native, "queue": _with_a_queue, "socket": _wit
 
 @dataclass
 class _Streams:
-    """What the readers of the streams noted."""
+    """The lags that the readers of the streams recorded."""
 
     read: Callable[[str], Iterator[int]]
     url: str
@@ -118,7 +118,7 @@ class _Streams:
     lags: list[list[int]] = field(default_factory=list)
 
     def read_one(self) -> None:
-        """Read a stream to its end; the barrier is passed when every stream has begun."""
+        """Read a stream to its end; pass the barrier when every stream has started."""
         lags: list[int] = []
         self.lags.append(lags)
         for stamp in self.read(self.url):
@@ -128,7 +128,7 @@ class _Streams:
 
 
 def job(reader: str, url: str, streams: str, period_us: str) -> dict[str, float]:
-    """Read so many streams at once; CPU is counted from when all have begun until all are done."""
+    """Read the streams concurrently; count CPU from when all have started until all have ended."""
     count = int(streams)
     marks: list[float] = []
     started = threading.Barrier(count, lambda: marks.append(time.process_time()))

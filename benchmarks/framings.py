@@ -1,4 +1,4 @@
-"""Odd framings: however the bytes are cut into chunks, a byte costs what it costs otherwise."""
+"""Unusual framings: the cost per byte, compared with one chunk per event."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _NOISE = 1.1
 
 
 def measure(bench: Bench) -> list[Table]:
-    """Measure each odd framing, and the same events with one chunk an event, at two sizes."""
+    """Measure each unusual framing, and the same events with one chunk per event, at two sizes."""
     header = ("wire", "odd framing: ns a byte", "one chunk an event: ns a byte", "ratio", "")
     table = Table("Odd framings", header)
     for size in (bench.pick(4, 1), bench.pick(8, 2)):

@@ -1,4 +1,4 @@
-"""What the sections share: the replay server, processes for the clients, tables."""
+"""Shared by the sections: the replay server, processes for the clients, tables."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ class TypeScript:
     def job(self, *arguments: str) -> Any:
         """Run client.ts, which prints its result as JSON."""
         script = Path(__file__).with_name("client.ts")
-        with tempfile.TemporaryDirectory() as home:  # it keeps an identity in the home directory
+        with tempfile.TemporaryDirectory() as home:  # it writes an identity into the home directory
             command = [str(self.bun), str(script), str(self.modules), *arguments]
             return _run(command, {"HOME": home, "USERPROFILE": home})
 
 
 @dataclass(frozen=True)
 class Bench:
-    """One run: where the replay server is, whom to measure, and how thoroughly."""
+    """One run: the address of the replay server, the clients to measure, the number of rounds."""
 
     url: str
     rounds: int = 3
@@ -48,26 +48,26 @@ class Bench:
     typescript: TypeScript | None = None
 
     def pick(self, full: int, quick: int) -> int:
-        """A size, or what stands for it in a quick run."""
+        """Return a size, or the smaller one in a quick run."""
         return quick if self.quick else full
 
     def wire(self, wire: str, count: int, framing: str = "events") -> str:
-        """The address of an answer."""
+        """Return the address of a response."""
         return f"{self.url}/{wire}/{count}/{framing}"
 
 
 @dataclass
 class Table:
-    """A table with a title, and what has to be said about it."""
+    """A table with a title and notes."""
 
     title: str
     header: Sequence[str]
     rows: list[Sequence[str]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    data: dict[str, Any] = field(default_factory=dict)  # the same for a program
+    data: dict[str, Any] = field(default_factory=dict)  # the same figures, for JSON
 
     def markdown(self) -> str:
-        """The table as Markdown, with its columns aligned."""
+        """Return the table as Markdown, with aligned columns."""
         grid = [self.header, *self.rows]
         widths = [max(len(row[column]) for row in grid) for column in range(len(self.header))]
         lines = [_line(row, widths) for row in grid]
@@ -82,30 +82,30 @@ def _line(row: Sequence[str], widths: Sequence[int]) -> str:
 
 
 def turn_name(wire: str, count: int) -> str:
-    """A turn in words."""
+    """Return the description of a turn."""
     kind, _, arriving = wire.partition("-")
     words = f"{count:,} {'text' if kind == 'text' else 'tool-call'} deltas"
     return f"{words}, {arriving.replace('-', ' ')}" if arriving else words
 
 
 def verdict(met: bool) -> str:
-    """Whether a target was reached."""
+    """Return the word for a target that is reached or missed."""
     return "met" if met else "MISSED"
 
 
 def say(text: str) -> None:
-    """Tell what is being measured, on stderr."""
+    """Print to stderr which measurement runs."""
     print(text, file=sys.stderr, flush=True)
 
 
 def ask(module: str, *arguments: str) -> Any:
-    """Run a module's `job` in a process of its own."""
+    """Run the `job` of a module in a new process, and return its result."""
     return _run([sys.executable, "-m", "benchmarks.job", module, *arguments], {})
 
 
 @contextlib.contextmanager
 def serving() -> Iterator[str]:
-    """A replay server in a process of its own; its address."""
+    """Run a replay server in a new process; yield its address."""
     process = subprocess.Popen(
         [sys.executable, "-m", "benchmarks.server"],
         stdin=subprocess.PIPE,
@@ -125,16 +125,16 @@ def serving() -> Iterator[str]:
 
 
 def find_packages(names: Sequence[str]) -> frozenset[str]:
-    """Those of the packages that this interpreter has."""
+    """Return the packages that are installed."""
     return frozenset(name for name in names if importlib.util.find_spec(name) is not None)
 
 
 def find_typescript(bun: str | None, modules: str | None) -> TypeScript | None:
-    """The TypeScript client, if it is there and there is a bun that runs."""
+    """Return the TypeScript client, or None without it or without a bun that runs."""
     folder = Path(modules).resolve() if modules else MODULES
     if not (folder / "@oh-my-pi" / "pi-ai").is_dir():
         return None
-    # npm may have left bun's postinstall script, and so a stub, undone.
+    # Where npm skipped the postinstall script of bun, the first one is a stub.
     candidates = [bun or shutil.which("bun"), *sorted(folder.glob("@oven/bun-*/bin/bun"))]
     for candidate in candidates:
         if candidate and _runs(candidate):
@@ -163,6 +163,6 @@ def _run(command: list[str], more: dict[str, str]) -> Any:
 
 
 def environment() -> dict[str, str]:
-    """Ours, without proxies, and without settings of the clients and of the interpreter."""
+    """Return the environment without proxies and settings of the clients and the interpreter."""
     kept = {name: value for name, value in os.environ.items() if not _FOREIGN.match(name)}
     return {**kept, "NO_PROXY": "*"}

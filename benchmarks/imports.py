@@ -1,4 +1,4 @@
-"""How long `import pi_native` takes, beside what it cannot do without."""
+"""The time of `import pi_native`, compared with that of its dependencies."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from .harness import ROOT, Bench, Table, environment, say, verdict
 
 _ALLOWED = 1.25
 _BASE = ("requests", "attrs")
-# A module that was imported by no other one stands right behind the bar.
+# A module that no other one imported follows the bar without indentation.
 _OUTERMOST = re.compile(r"^import time: +\d+ \| +(\d+) \| (\w+)$", re.MULTILINE)
 
 
 def measure(bench: Bench) -> list[Table]:
-    """Measure both by turns, with `-X importtime`."""
+    """Measure both in alternation, with `-X importtime`."""
     say("imports")
     ours, base = [], []
     with tempfile.TemporaryDirectory() as cache:
         for _ in range(bench.pick(61, 1)):
             base.append(import_seconds(cache, *_BASE))
             ours.append(import_seconds(cache, "pi_native"))
-    # The first ones had to compile.
+    # The first processes compile the modules.
     own, other = statistics.median(ours[1:] or ours), statistics.median(base[1:] or base)
     table = Table("Import time", ("import", "ms", "ratio", "asked", ""))
     table.data = {"pi_native": own, "base": other}
@@ -39,7 +39,7 @@ def measure(bench: Bench) -> list[Table]:
 
 
 def import_seconds(cache: str, *names: str) -> float:
-    """How long a fresh interpreter takes to import the modules; `cache` keeps what is compiled."""
+    """Return the seconds that a new process takes to import modules; `cache` has the bytecode."""
     done = subprocess.run(
         [sys.executable, "-X", "importtime", "-c", "import " + ", ".join(names)],
         cwd=ROOT,

@@ -1,4 +1,7 @@
-"""From the peer's write to the caller's `for` body: each delta is the time of its writing."""
+"""The latency from the write of the peer to the `for` body of the caller.
+
+Each delta is the time at which it was written.
+"""
 
 from __future__ import annotations
 
@@ -12,13 +15,13 @@ from urllib.parse import urlsplit
 from .harness import Bench, Table, ask, say, verdict
 
 _ALLOWED = (150.0, 2_000.0)
-_HALF = (2_000.0, 10_000.0)  # whoever waits for the rest of the chunk is 20,000 late
+_HALF = (2_000.0, 10_000.0)  # a client that waits for the rest of the chunk takes 20,000
 _STAMP = re.compile(rb'"delta":"(\d+) "')
 _NAMES = {"pi_native": "pi_native", "socket": "only reading a socket"}
 
 
 def measure(bench: Bench) -> list[Table]:
-    """Measure on a wire with one event a millisecond, and with chunks that arrive by halves."""
+    """Measure with one event per millisecond, and with chunks that arrive in two halves."""
     header = ("wire", "reader", "median, µs", "p99, µs", "asked", "")
     table = Table("Latency", header)
     count, processes = bench.pick(1_000, 30), bench.pick(3, 1) * bench.rounds
@@ -62,12 +65,12 @@ def _add(
 
 
 def percentile_99(values: Sequence[int]) -> int:
-    """The value that one in a hundred exceeds."""
+    """Return the 99th percentile."""
     return sorted(values)[int(len(values) * 0.99)]
 
 
 def job(client: str, url: str) -> list[int]:
-    """The latencies of one turn's deltas, in nanoseconds; another turn before it warms up."""
+    """Return the latencies of the deltas of one turn after a warm-up turn, in nanoseconds."""
     read = {"pi_native": _with_pi_native, "socket": _with_socket}[client]
     read(_warm(url))
     return read(url)
@@ -90,7 +93,7 @@ def _with_pi_native(url: str) -> list[int]:
 
 
 def _with_socket(url: str) -> list[int]:
-    """The same without any client: what the machine itself takes."""
+    """Return the same without a client: the share of the machine itself."""
     latencies = []
     for stamp in stamps(received(url)):
         latencies.append(time.monotonic_ns() - stamp)
@@ -98,7 +101,7 @@ def _with_socket(url: str) -> list[int]:
 
 
 def stamps(pieces: Iterable[bytes]) -> Iterator[int]:
-    """When the deltas of an answer were made, in nanoseconds, however it is cut into pieces."""
+    """Yield the times at which the deltas of a response were made, in nanoseconds."""
     rest = b""
     for data in pieces:
         rest += data
@@ -110,7 +113,7 @@ def stamps(pieces: Iterable[bytes]) -> Iterator[int]:
 
 
 def received(url: str) -> Iterator[bytes]:
-    """What a bare socket receives of an answer, up to its last chunk."""
+    """Yield the bytes that a plain socket receives of a response, up to its last chunk."""
     address = urlsplit(url)
     with socket.create_connection((address.hostname or "", address.port or 80)) as peer:
         peer.sendall(b"POST %b HTTP/1.1\r\nContent-Length: 0\r\n\r\n" % address.path.encode())

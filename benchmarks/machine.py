@@ -1,4 +1,4 @@
-"""Where a run took place, and with what."""
+"""Description of the machine and the versions of a run."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _OURS = ("pi-native", "requests", "urllib3", "sseclient-py", "attrs", "cattrs")
 
 
 def describe(bench: Bench) -> list[str]:
-    """The machine, the versions, and what was left out, a line each."""
+    """Return lines about the machine, the versions, and the clients that are not measured."""
     return [
         f"Machine: {os.cpu_count()} cores, {_processor()}; {platform.system()} "
         f"{platform.release()}; {platform.python_implementation()} {platform.python_version()}.",
@@ -38,7 +38,7 @@ def _processor() -> str:
 
 
 def load() -> str:
-    """The load averages of the last 1, 5 and 15 minutes."""
+    """Return the load averages of the last 1, 5 and 15 minutes."""
     return ", ".join(f"{load:.1f}" for load in os.getloadavg())
 
 

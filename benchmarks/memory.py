@@ -1,4 +1,4 @@
-"""How far a turn drives up the memory of a warm process: the peak of its resident set."""
+"""The growth of the peak resident memory of a warm process by one turn."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _CLEAR = Path("/proc/self/clear_refs")
 _RESET_PEAK = "5"
 _WARM_DELTAS = 500
 _ALLOWED_MB = 8.0
-# Wires, with their deltas, and those of a quick run.
+# Wires, with their number of deltas, and that of a quick run.
 _ASKED = (("text", 8_000, 60), ("text", 20_000, 70), ("tool", 3_000, 30))
 _NOT_ASKED = (("tool-by-fives", 3_000, 30), ("text-at-once", 2_000, 30))
 _MODES = {
@@ -32,7 +32,7 @@ _MODES = {
 
 
 def measure(bench: Bench) -> list[Table]:
-    """Measure every kind of turn in every way of reading it."""
+    """Measure each kind of turn with each way of reading it."""
     table = Table(
         "Peak of the memory, over the warm process", ("turn", "read by", "MB", "asked", "")
     )
@@ -57,7 +57,7 @@ def measure(bench: Bench) -> list[Table]:
 
 
 def _measure_turn(bench: Bench, wire: str, count: int, modes: Sequence[str]) -> dict[str, float]:
-    """How many MB the peak grew by, for each way of reading."""
+    """Return the growth of the peak in MB, for each way of reading."""
     grown: dict[str, float] = {}
     for _ in range(bench.rounds):
         for mode in modes:
@@ -91,7 +91,7 @@ def _measure_typescript(bench: Bench, table: Table) -> None:
 
 
 def job(mode: str, server: str, wire: str, count: str) -> dict[str, int]:
-    """Make one turn in this process; by how many KB the peak of its memory grew."""
+    """Make one turn in this process; return the growth of its peak memory in KB."""
     from pi_native import Context, Model, UserMessage, stream_pi_native
 
     context = Context([UserMessage("Why is the sky blue?")])
@@ -132,7 +132,7 @@ def _complete(url: str) -> None:
 
 
 def _check_events(stream: AssistantMessageEventStream, wire: str, count: int) -> None:
-    """Raise unless the stream's events are those of the wire, with their snapshots."""
+    """Raise unless the events of the stream are those of the wire, with their snapshots."""
     from pi_native import to_wire
 
     sent = (event for event in wires.WIRES[wire](count) if event != wires.DONE)
@@ -146,7 +146,7 @@ def _parsed(event: bytes) -> Any:
 
 
 def _reset_peak() -> int:
-    """Let the peak begin anew; returns the memory now, in KB."""
+    """Reset the peak; return the current memory in KB."""
     _CLEAR.write_text(_RESET_PEAK)
     return _kilobytes("VmRSS")
 

@@ -1,7 +1,7 @@
-"""Sends any number of wires at their own pace, from one thread.
+"""Send any number of wires at their own pace, from one thread.
 
-A thread for each would spend the machine's time on fighting for the interpreter's lock: with 200 of
-them, the server and not the client was what fell behind.
+With a thread for each of 200 wires the server itself was too slow, because the threads wait for the
+interpreter's lock.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ Write = Callable[[bytes], object]
 
 
 class Paced:
-    """One wire: an event every `gap` seconds, made when it is due."""
+    """One wire: an event every `gap` seconds, created when it is due."""
 
     def __init__(self, events: Iterator[bytes], write: Write, gap: float) -> None:
         self._events = events
@@ -26,7 +26,7 @@ class Paced:
         self.gap = gap
 
     def step(self) -> bool:
-        """Send the next event; returns whether there may be more."""
+        """Send the next event; return whether there may be more."""
         try:
             event = next(self._events, None)
             if event is not None:
@@ -38,14 +38,14 @@ class Paced:
         return False
 
     def wait(self) -> None:
-        """Block until all is sent. Raises the `OSError` of a client that went away."""
+        """Block until all events are sent; raise the `OSError` if the client disconnects."""
         self._finished.wait()
         if self._failure is not None:
             raise self._failure
 
 
 class Pacer:
-    """The thread, which is there as long as there is something to send."""
+    """A thread that runs as long as there are events to send."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
@@ -54,7 +54,7 @@ class Pacer:
         self._running = False
 
     def send(self, paced: Paced) -> None:
-        """Have a wire sent from now on; returns at once."""
+        """Start to send a wire, without blocking."""
         with self._changed:
             self._plan(time.monotonic() + paced.gap, paced)
             self._changed.notify()
@@ -73,7 +73,7 @@ class Pacer:
                     self._plan(due + paced.gap, paced)
 
     def _wait(self) -> tuple[float, Paced] | None:
-        """What is to be sent now; None when there is nothing left at all."""
+        """Wait for the next event that is due; return None when no wire is left."""
         with self._changed:
             while self._due:
                 left = self._due[0][0] - time.monotonic()

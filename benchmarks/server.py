@@ -1,13 +1,13 @@
-"""Replays a wire to whoever asks: the path of a POST names the wire, its length and its framing.
+"""Replay a wire to a client: the path of a POST names the wire, its length and its framing.
 
     /text/8000/events/…      8,000 text deltas, one HTTP chunk an event, as fast as they are read
     /stamped/500/paced-1000/…    one event a millisecond
     /big/8388608/pieces/…    an event of 8 MB in chunks of 1 KB
     /same/60000/one/…        60,000 events in one chunk
 
-It runs as a process of its own, so that what it costs is not counted as the client's. It prints its
-address and ends when its standard input does. Everything is bounded: loopback only, so many
-connections, so many events, and a connection that is idle for too long is closed.
+It runs as a separate process, so that its cost does not count for the client. It prints its address
+and ends when its standard input does. It listens on loopback only, and limits the number of
+connections, the number of events and the time that a connection is idle.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ MAX_LINE = 65536
 IDLE_SECONDS = 60.0
 PIECE = 1024
 HALF_SECONDS = 0.02
-_WRITE_BYTES = 256 * 1024  # what is written at once when nothing asks for less
+_WRITE_BYTES = 256 * 1024  # the size of a write, unless the framing has a smaller one
 _LENGTH = re.compile(rb"content-length:\s*(\d{1,9})\s*", re.IGNORECASE)
 _PACED = re.compile(r"paced-(\d{1,7})")
 
@@ -44,30 +44,30 @@ _pacer = Pacer()
 
 
 def chunk(data: bytes) -> bytes:
-    """One chunk of HTTP's chunked encoding."""
+    """Return the data as one chunk of the chunked encoding."""
     return b"%x\r\n%b\r\n" % (len(data), data)
 
 
 def send_events(events: Iterator[bytes], write: Write) -> None:
-    """One chunk an event, as the gateway does; as fast as the client reads."""
+    """Send one chunk per event, as the gateway does, as fast as the client reads."""
     _send_together(map(chunk, events), write)
 
 
 def send_one(events: Iterator[bytes], write: Write) -> None:
-    """All in one chunk."""
+    """Send all events in one chunk."""
     write(chunk(b"".join(events)))
 
 
 def send_pieces(events: Iterator[bytes], write: Write) -> None:
-    """Chunks of 1 KB, wherever they end."""
+    """Send chunks of 1 KB that ignore the events."""
     body = b"".join(events)
-    # In one write, as a large event in one chunk is: a peer that makes them as it goes lets the
-    # client wait between small reads, which cost more than the framing does.
+    # In one write, like a large event in one chunk. With a write for each chunk the client waits
+    # between small reads, which cost more than the framing.
     write(b"".join([chunk(body[at : at + PIECE]) for at in range(0, len(body), PIECE)]))
 
 
 def send_halves(events: Iterator[bytes], write: Write) -> None:
-    """Two events a chunk, but the chunk arrives in two parts, cut within its second event."""
+    """Send two events per chunk, and each chunk in two parts, cut within its second event."""
     for event in events:
         other = next(events, b"")
         both = chunk(event + other)
@@ -78,7 +78,7 @@ def send_halves(events: Iterator[bytes], write: Write) -> None:
 
 
 def send_paced(events: Iterator[bytes], write: Write, gap: float) -> None:
-    """One chunk an event, one event every `gap` seconds, each made when it is due."""
+    """Send one chunk per event, and one event every `gap` seconds, created when it is due."""
     paced = Paced(map(chunk, events), write, gap)
     _pacer.send(paced)
     paced.wait()
@@ -93,7 +93,7 @@ FRAMINGS: dict[str, Callable[[Iterator[bytes], Write], None]] = {
 
 
 def replay(path: str, write: Write) -> bool:
-    """Write the answer that a path asks for; returns whether there is one."""
+    """Write the response that a path names; return whether there is one."""
     wire, count, framing = ([*path.strip("/").split("/", 3), "", "", ""])[:3]
     paced = _PACED.fullmatch(framing)
     if wire not in WIRES or not count.isdecimal() or not (paced or framing in FRAMINGS):
@@ -121,19 +121,19 @@ def _send_together(pieces: Iterator[bytes], write: Write) -> None:
 
 
 class Handler(socketserver.StreamRequestHandler):
-    """Answers one connection's requests."""
+    """Handler of the requests of one connection."""
 
     timeout = IDLE_SECONDS
     disable_nagle_algorithm = True
 
     def handle(self) -> None:
-        """Answer until the client goes away, or asks for what there is not."""
+        """Answer until the client closes the connection or requests an unknown path."""
         while path := self._read_request():
             if not replay(path, self.request.sendall):
                 self.request.sendall(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
 
     def _read_request(self) -> str:
-        """The path; empty when the client went away or its request is too large."""
+        """Return the path; empty if the client disconnected or its request is too large."""
         first = self.rfile.readline(MAX_LINE).split()
         length = 0
         while line := self.rfile.readline(MAX_LINE).strip():
@@ -146,7 +146,7 @@ class Handler(socketserver.StreamRequestHandler):
 
 
 class Server(socketserver.ThreadingTCPServer):
-    """A thread a connection, on loopback."""
+    """Server on loopback with a thread per connection."""
 
     daemon_threads = True
     request_queue_size = 512
@@ -158,7 +158,7 @@ class Server(socketserver.ThreadingTCPServer):
         self.url = f"http://127.0.0.1:{self.server_address[1]}"
 
     def verify_request(self, request: Any, client_address: Any) -> bool:  # noqa: ARG002
-        """Whether there is room for one more."""
+        """Return whether another connection is within the limit."""
         return self._free.acquire(blocking=False)
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
@@ -169,7 +169,7 @@ class Server(socketserver.ThreadingTCPServer):
             self._free.release()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that goes away is no news; anything else is."""
+        """Report an error, except for a client that disconnects."""
         if not isinstance(sys.exc_info()[1], (ConnectionError, socket.timeout)):
             super().handle_error(request, client_address)
 

@@ -1,4 +1,4 @@
-"""Many turns of all kinds, for minutes: does everything end, and come back to where it was?
+"""Many turns of all kinds, for minutes: each turn ends, and all resources are released.
 
     python -m benchmarks.soak [--seconds 600] [--threads 32]
 
@@ -32,7 +32,7 @@ from pi_native import Client
 from .soak_turns import KINDS, LONGEST, Kind, Ledger
 
 ROOT = Path(__file__).parent.parent
-MAX_GROWTH_MIB = 16.0  # from when the run is warm to its end
+MAX_GROWTH_MIB = 16.0  # from the end of the warm-up to the end of the run
 _TURNS_A_CLIENT = 50
 _SETTLE_SECONDS = 10.0
 _WARM_SHARE, _WARM_SECONDS = 0.2, 60.0
@@ -45,12 +45,12 @@ _STATM = Path("/proc/self/statm")
 
 @dataclass
 class Run:
-    """What is known of a run."""
+    """The counts and samples of a run."""
 
     threads: int
     seconds: float
     ledger: Ledger = field(default_factory=Ledger)
-    rss: list[float] = field(default_factory=list)  # MiB, a sample a second
+    rss: list[float] = field(default_factory=list)  # MiB, one sample per second
     warm_rss: float | None = None
     rows: list[tuple[str, str, str]] = field(default_factory=list)
     seen: dict[str, Any] = field(default_factory=dict)
@@ -58,7 +58,7 @@ class Run:
 
 @contextmanager
 def gateway() -> Iterator[tuple[str, str, Callable[[], dict[str, Any]]]]:
-    """A gateway in a process of its own: its address, its key, and how to have it end and tell."""
+    """Start a gateway in a new process; yield its address, its key, and a function to stop it."""
     process = subprocess.Popen(
         [sys.executable, "-m", "benchmarks.soak_gateway"],
         stdin=subprocess.PIPE,
@@ -78,7 +78,7 @@ def gateway() -> Iterator[tuple[str, str, Callable[[], dict[str, Any]]]]:
 
 
 def soak(seconds: float, threads: int, kinds: tuple[Kind, ...]) -> Run:
-    """Make turns for so long, in so many threads."""
+    """Make turns for that many seconds in that many threads."""
     run = Run(threads, seconds)
     warnings.filterwarnings("ignore", "a stream was dropped", ResourceWarning)
     with gateway() as (url, key, end):
@@ -94,7 +94,7 @@ def soak(seconds: float, threads: int, kinds: tuple[Kind, ...]) -> Run:
 
 
 def _make_turns(run: Run, url: str, key: str, kinds: tuple[Kind, ...]) -> None:
-    """Half the threads share a client, the others have one of their own, and now and then anew."""
+    """Start the threads: half share a client, the others make one each and replace it at times."""
     began = time.monotonic()
     deadline = began + run.seconds
     with Client(url, key) as shared:
@@ -118,7 +118,7 @@ def _make_turns(run: Run, url: str, key: str, kinds: tuple[Kind, ...]) -> None:
 
 @dataclass
 class _Caller:
-    """Makes one turn after the other."""
+    """Thread that makes one turn after the other."""
 
     ledger: Ledger
     kinds: tuple[Kind, ...]
@@ -128,7 +128,7 @@ class _Caller:
     shared: Client | None
 
     def __call__(self, deadline: float) -> None:
-        """Go on until then."""
+        """Make turns until the given time."""
         chance = random.Random(self.number)
         weights = [kind.weight for kind in self.kinds]
         while time.monotonic() < deadline:
@@ -143,7 +143,7 @@ class _Caller:
 
 
 def _watch(run: Run, began: float, deadline: float) -> None:
-    """Look at the memory now and then, until the time is over."""
+    """Sample the memory until the given time."""
     warm_at = began + min(run.seconds * _WARM_SHARE, _WARM_SECONDS)
     while (now := time.monotonic()) < deadline:
         memory = _rss()
@@ -162,14 +162,14 @@ def _now() -> dict[str, int]:
 
 
 def _rss() -> float | None:
-    """The process's resident memory in MiB, where the system tells it."""
+    """Return the resident memory of the process in MiB, or None without /proc."""
     if not _STATM.exists():
         return None
     return int(_STATM.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
 def _compare(run: Run, before: dict[str, int]) -> None:
-    """Everything has to come back to where it was."""
+    """Compare threads, descriptors and memory with those before the run; record each difference."""
     gc.collect()
     deadline = time.monotonic() + _SETTLE_SECONDS
     while (after := _now()) != before and time.monotonic() < deadline:
@@ -187,7 +187,7 @@ def _compare(run: Run, before: dict[str, int]) -> None:
 
 
 def report(run: Run) -> str:
-    """All of it, as Markdown."""
+    """Return the report as Markdown."""
     ledger = run.ledger
     sent, seen = sum(ledger.requests.values()), sum(run.seen["requests"].values())
     lines = [
@@ -226,7 +226,7 @@ def _row(ledger: Ledger, name: str) -> str:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run, print, and say whether all was well."""
+    """Run and print a soak; return 1 if a promise is broken."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.soak", description=__doc__)
     parser.add_argument("--seconds", type=float, default=600)
     parser.add_argument("--threads", type=int, default=32)

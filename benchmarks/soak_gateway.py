@@ -1,4 +1,4 @@
-"""The gateway of a soak, in a process of its own: the model id names what happens to a turn.
+"""The gateway of a soak, in a separate process: the model id selects the response.
 
 It prints its address, and when its standard input ends, what it saw.
 """
@@ -24,7 +24,7 @@ from pi_native.testing import (
 TEXT = "The light of day is blue because the air scatters it. "
 LONG = TEXT * 30
 CALL = {"name": "write", "arguments": {"path": "a.txt", "text": TEXT}}
-_AFTER = 4  # events before something happens
+_AFTER = 4  # events before the fault
 _KEPT = 1000
 _GONE_SECONDS = 5.0
 _GARBAGE = b"data: 429 Too Many Requests\n\n"
@@ -50,7 +50,7 @@ _BUSY = HTTPError(503, "busy")
 
 
 class Answers:
-    """Answers each turn by its model; one that is to be tried again, only the second time."""
+    """Answers by model; a turn that is to be retried succeeds at the second attempt."""
 
     def __init__(self, gateway: FakeGateway) -> None:
         self.counts: collections.Counter[str] = collections.Counter()
@@ -58,6 +58,7 @@ class Answers:
         self._tried: set[str] = set()
 
     def __call__(self, request: RecordedRequest) -> Answer:
+        """Return the answer to a request."""
         name = request.model.partition("/")[2]
         self.counts[name] += 1
         self._forget()
@@ -71,14 +72,14 @@ class Answers:
         return _BUSY
 
     def _forget(self) -> None:
-        # A test wants all its requests back; a soak makes a hundred thousand.
+        # The base class keeps all requests for a test; a soak makes a hundred thousand.
         if len(self._gateway._requests) > _KEPT:
             with self._gateway._changed:
                 self._gateway._requests.clear()
 
 
 def main() -> None:
-    """Serve until standard input ends; then tell what came in, and what is still open."""
+    """Serve until standard input ends; then print the counts of requests and open connections."""
     with FakeGateway() as gateway:
         gateway.default = answers = Answers(gateway)
         print(gateway.url, gateway.api_key, flush=True)

@@ -1,4 +1,4 @@
-"""The kinds of turns of a soak: what each does, and how it has to end."""
+"""The kinds of turns of a soak, each with its expected endings."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from pi_native import (
 
 from .soak_gateway import LONG, TEXT
 
-LONGEST = 30.0  # seconds; a turn without an outcome by then has none
+LONGEST = 30.0  # seconds that a turn may take
 NO_OUTCOME = "no outcome"
 _SHORT_MS = 100
 
@@ -30,7 +30,7 @@ class BrokenError(Exception):
 
 @dataclass
 class Ledger:
-    """What came of all the turns, from any thread."""
+    """The results of all turns; any thread may add one."""
 
     outcomes: dict[str, collections.Counter[str]] = field(default_factory=dict)
     slowest: collections.Counter[str] = field(default_factory=collections.Counter)
@@ -40,7 +40,7 @@ class Ledger:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def enter(self, kind: Kind, outcome: str, seconds: float, requests: int) -> None:
-        """Write down a turn."""
+        """Record a turn."""
         with self._lock:
             self.turns += 1
             self.outcomes.setdefault(kind.name, collections.Counter())[outcome] += 1
@@ -50,14 +50,14 @@ class Ledger:
             self.complain(f"a turn that is {kind.name!r} ended as {outcome!r}")
 
     def complain(self, problem: str) -> None:
-        """Write down a broken promise."""
+        """Record a broken promise."""
         with self._lock:
             self.problems.append(problem)
 
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of turn. `play` gets it under way, and returns what became of it."""
+    """A kind of turn. `play` makes it, and returns its ending and its number of attempts."""
 
     name: str
     play: Callable[[Client, str], tuple[str, int]]
@@ -76,7 +76,7 @@ class Kind:
 
 
 def _outcome(stream: AssistantMessageEventStream, content: str | None = None) -> tuple[str, int]:
-    """How a stream ended, and after how many requests; asked twice, the answer is the same."""
+    """Return the ending of a stream and its number of attempts; check that both are stable."""
     first, again = _ending(stream), _ending(stream)
     _insist(first is again or type(first) is TimeoutError, "two outcomes")
     if isinstance(first, AssistantMessage):
@@ -107,14 +107,14 @@ def _read(model: str, text: str | None = None) -> Callable[[Client, str], tuple[
             events.extend(stream)
         except PiNativeError as exc:
             _insist(exc is _ending(stream), "iterating and result() differ")
-        _insist(not _again(stream), "an event behind the end")
+        _insist(not _again(stream), "an event after the end")
         return _outcome(stream, text)
 
     return play
 
 
 def _again(stream: AssistantMessageEventStream) -> list[object]:
-    """What comes when a stream that has ended is iterated once more."""
+    """Return the events of a second iteration of an ended stream."""
     try:
         return list(stream)
     except PiNativeError:
@@ -158,7 +158,7 @@ def _late(client: Client, prompt: str) -> tuple[str, int]:
 
 
 def _aborted(client: Client, prompt: str) -> tuple[str, int]:
-    """Another thread aborts, at any moment."""
+    """Abort from another thread, at a random moment."""
     controller = AbortController()
     stream = client.stream("soak/stall", prompt, signal=controller.signal)
     timer = threading.Timer(random.uniform(0, 0.05), controller.abort)
@@ -183,7 +183,7 @@ def _left(client: Client, prompt: str) -> tuple[str, int]:
 
 
 def _dropped(client: Client, prompt: str) -> tuple[str, int]:
-    """Nobody asks what became of it; but its worker and its socket must go."""
+    """Drop the stream without its result; its worker and its socket must be released."""
     stream = client.stream("soak/stall", prompt)
     next(stream)
     return "dropped", stream.attempts

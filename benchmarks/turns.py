@@ -1,4 +1,4 @@
-"""What a turn costs in CPU time, here and in other clients, and how that grows with its length."""
+"""CPU time of a turn, in this client and in others, and its growth with the length."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ _WARM_DELTAS = 50
 
 @dataclass(frozen=True)
 class Target:
-    """What is asked of our CPU time, beside another client's."""
+    """Target for the CPU time, relative to another client."""
 
-    times_less: float = 0.0  # so many times less than the other's
-    at_most: float = 0.0  # or at most so many times the other's
+    times_less: float = 0.0  # that many times less than the other client
+    at_most: float = 0.0  # or at most that many times the other client
 
     def text(self) -> str:
-        """The target in words."""
+        """Return the target in words."""
         if self.times_less:
             return f"{self.times_less:g}x less"
         return f"at most {self.at_most:g}x" if self.at_most else ""
 
     def judge(self, ours: float, other: float) -> str:
-        """Whether it was met; nothing where nothing is asked."""
+        """Return whether the target is met; empty without a target."""
         if self.times_less:
             return verdict(other >= self.times_less * ours)
         return verdict(ours <= self.at_most * other) if self.at_most else ""
@@ -38,7 +38,7 @@ _OPENAI, _ANTHROPIC = Target(times_less=5), Target(times_less=2)
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """One kind and length of turn, and what is asked there."""
+    """One kind and length of turn, and its targets."""
 
     wire: str
     count: int
@@ -48,11 +48,11 @@ class Case:
 
     @property
     def name(self) -> str:
-        """The turn in words."""
+        """Description of the turn."""
         return turn_name(self.wire, self.count)
 
     def wire_of(self, client: str) -> str:
-        """The wire on which a client reads as many deltas."""
+        """Return the wire on which a client reads as many deltas."""
         return client if client in ("openai", "anthropic") else self.wire
 
 
@@ -87,16 +87,16 @@ _NAMES = {
 
 @dataclass
 class Figure:
-    """What one client's turns cost, in seconds."""
+    """The cost of the turns of one client, in seconds."""
 
     cpu: float
-    lowest: float  # of the processes' medians
+    lowest: float  # of the medians of the processes
     highest: float
     wall: float
-    returned: int  # deltas; bytes from the drain
+    returned: int  # deltas; bytes for the drain
 
     def data(self) -> dict[str, float]:
-        """For JSON."""
+        """Return the figures for JSON."""
         return dict(vars(self))
 
 
@@ -114,7 +114,7 @@ def _measure_case(bench: Bench, case: Case) -> dict[str, Figure]:
     names = [name for name in _NAMES if _is_measured(bench, case, name)]
     answers: dict[str, list[Any]] = {name: [] for name in names}
     for number in range(bench.rounds):
-        for name in names:  # interleaved, so that a busy moment does not hit one client alone
+        for name in names:  # interleaved, so that a busy moment affects all clients
             say(f"turns: {case.name}, round {number + 1} of {bench.rounds}, {name}")
             answers[name].append(_run(bench, case, name))
     return {name: _figure(case, name, results) for name, results in answers.items()}

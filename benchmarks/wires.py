@@ -1,4 +1,4 @@
-"""Wires as the gateway and two providers send them, of any length, event by event.
+"""Wires of the gateway and of two providers, of any length, event by event.
 
 An event is made when it is asked for: a turn of 20,000 deltas is nearly a gigabyte, and is never
 held as a whole. What does not change in the JSON of a snapshot is made once, so that a replay costs
@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
-# A few bytes a token, as a model's tokens are, with what JSON has to escape among them.
+# A few bytes per token, some of which JSON escapes.
 _TOKENS = (
     "The |light |of |a |clear |day |is |scattered |by |whatever |it |meets |on |its |long |way|, |"
     'and |"blue" |light |more |than |others|: |so |say |the |works|, |the |measurements|, |'
@@ -39,7 +39,7 @@ DONE = b"data: [DONE]\n\n"
 
 
 def text(count: int, together: int = 1, tokens: str = _TOKENS) -> Iterator[bytes]:
-    """A turn of `count` text deltas, each with the whole message so far as its last member.
+    """Yield a turn of `count` text deltas, each with the message so far as its last member.
 
     `together` as in `tool_call`; `tokens` have a `|` between them.
     """
@@ -47,12 +47,12 @@ def text(count: int, together: int = 1, tokens: str = _TOKENS) -> Iterator[bytes
 
 
 def stamped(count: int) -> Iterator[bytes]:
-    """The same, but each delta is the time at which the event was asked for, in nanoseconds."""
+    """Yield the same, but each delta is the time at which it was requested, in nanoseconds."""
     return _text_turn((b"%d " % time.monotonic_ns() for _ in range(count)), 1)
 
 
 def tool_call(count: int, together: int = 1, tokens: str = _CODE_TOKENS) -> Iterator[bytes]:
-    """A turn of `count` deltas of one tool call; the arguments grow as an object and as text.
+    """Yield a turn of `count` deltas of one tool call, with growing arguments as object and text.
 
     A snapshot is taken when its event is sent. When `together` deltas have come from the provider
     at once, it is ahead of its event, and the snapshots of all of them are the same.
@@ -76,7 +76,7 @@ def tool_call(count: int, together: int = 1, tokens: str = _CODE_TOKENS) -> Iter
 
 
 def same(count: int) -> Iterator[bytes]:
-    """A turn of `count` small events whose snapshots are all the same: the provider was faster."""
+    """Yield a turn of `count` small events with the same snapshot: the provider was faster."""
     partial = _json(_message([_text("It is all here.")]))
     yield _start()
     for _ in range(count):
@@ -86,7 +86,7 @@ def same(count: int) -> Iterator[bytes]:
 
 
 def big(size: int) -> Iterator[bytes]:
-    """A turn with one event of `size` bytes, and something."""
+    """Yield a turn with one event of a little more than `size` bytes."""
     yield _start()
     yield _delta(b"text_delta", b"a", _json(_message([_text("a" * size)])))
     yield _end("stop", _message([_text("a")]))
@@ -94,7 +94,7 @@ def big(size: int) -> Iterator[bytes]:
 
 
 def openai(count: int) -> Iterator[bytes]:
-    """The text as chat-completion chunks."""
+    """Yield the text as chat-completion chunks."""
     for number in range(count):
         yield _openai_chunk({"content": _token(_TOKENS, number)}, None)
     yield _openai_chunk({}, "stop")
@@ -102,7 +102,7 @@ def openai(count: int) -> Iterator[bytes]:
 
 
 def anthropic(count: int) -> Iterator[bytes]:
-    """The text as Anthropic's message events."""
+    """Yield the text as message events of Anthropic."""
     message: dict[str, Any] = {
         "id": "msg_1",
         "type": "message",
@@ -129,7 +129,7 @@ WIRES: dict[str, Callable[[int], Iterator[bytes]]] = {
     "text": text,
     "stamped": stamped,
     "tool": tool_call,
-    # What a provider delivers five at a time, and what it delivers before the first is sent on.
+    # A provider that delivers five deltas at a time, and one that delivers all of them at once.
     "text-by-fives": lambda count: text(count, 5),
     "tool-by-fives": lambda count: tool_call(count, 5),
     "text-at-once": lambda count: text(count, count),
@@ -142,7 +142,7 @@ WIRES: dict[str, Callable[[int], Iterator[bytes]]] = {
 
 
 def frame(event: dict[str, Any]) -> bytes:
-    """One event, as the gateway writes it."""
+    """Return one event, as the gateway writes it."""
     return b"data: %b\n\n" % _json(event)
 
 
@@ -170,9 +170,9 @@ def _groups(items: Iterator[_T], size: int) -> Iterator[list[_T]]:
 
 
 def _argument_deltas(count: int, tokens: str) -> Iterator[tuple[bytes, bytes]]:
-    """Each delta as it is written in its event, and as it is written in the arguments.
+    """Yield each delta as written in its event, and as written in the arguments.
 
-    A delta is JSON text, so that what stands in a string of the arguments is escaped twice in it.
+    A delta is JSON text, so that a string of the arguments is escaped twice in it.
     """
     yield _inside('{"path":"light.py","text":"'), b""
     for number in range(count - 1):
@@ -255,16 +255,16 @@ def _named(event: dict[str, Any]) -> bytes:
 
 
 def _json(value: object) -> bytes:
-    # As JSON.stringify writes it: nothing between the members, and no escapes without need.
+    # Like JSON.stringify: no space between the members, and no unnecessary escapes.
     return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 @functools.lru_cache(maxsize=64)
 def _inside(text: str) -> bytes:
-    """A string's JSON without its quotes."""
+    """Return the JSON of a string without its quotes."""
     return _json(text)[1:-1]
 
 
 def _around(message: dict[str, Any]) -> list[bytes]:
-    """A message's JSON, cut at its holes."""
+    """Return the JSON of a message, cut at its insertion points."""
     return _json(message).replace(_SECOND_HOLE.encode(), _HOLE.encode()).split(_HOLE.encode())

@@ -1,1 +1,1 @@
-"""Fuzzing: bytes nobody would write, given to each layer that reads what a gateway sends."""
+"""Fuzzing of each layer that reads the bytes of a gateway."""

@@ -1,4 +1,4 @@
-"""`python -m fuzz <target> [--seconds N]`: run a target until it breaks, or the time is over."""
+"""`python -m fuzz <target> [--seconds N]`: run a target until it fails or the time is over."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 NAMES = ("sse", "events", "answers")
-# What the coverage of an input is measured in; the rest of the standard library is not looked at.
+# The modules in which the coverage of an input is measured.
 INSTRUMENTED = ["pi_native", "sseclient", "http.client", "requests", "urllib3"]
 
 
 def main() -> None:
-    """Fuzz. Ends with a non-zero code when an input breaks the target, which is kept in .work."""
+    """Run a target; an input that breaks it is saved in .work, and the exit code is not zero."""
     parser = argparse.ArgumentParser(prog="python -m fuzz", description=__doc__)
     parser.add_argument("target", choices=NAMES)
     parser.add_argument("--seconds", type=int, default=60)

@@ -1,6 +1,6 @@
-"""Whole HTTP answers, from a loopback socket to `stream_pi_native`.
+"""Whole HTTP responses, from a loopback socket to `stream_pi_native`.
 
-Whatever the peer says, the turn ends in time, exactly once, with a message or one of our errors.
+For any bytes of the peer the turn ends in time, exactly once, with a message or a `PiNativeError`.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ from pi_native._http.transport import shared_transport
 
 from .splits import chance, check, cut
 
-_SECONDS = 5.0  # a peer that sends all it has, and closes, leaves nothing to wait for
+_SECONDS = 5.0  # enough, because the peer sends its bytes at once and closes
 _RESET = b"\1\0\0\0\0\0\0\0"
 
 
 class _Peer:
-    """Answers each connection with the bytes it is given, and closes it."""
+    """Server that answers each connection with the prepared bytes, and closes it."""
 
     def __init__(self) -> None:
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -47,12 +47,12 @@ class _Peer:
         self._thread.start()
 
     def prepare(self, answer: bytes) -> None:
-        """Answer the next request with this."""
+        """Set the response to the next request."""
         self._answer = answer
         self._answered.clear()
 
     def wait_answered(self) -> bool:
-        """Wait until the connection is closed; returns whether it was."""
+        """Wait until the connection is closed; return False after 5 s."""
         return self._answered.wait(_SECONDS)
 
     def close(self) -> None:
@@ -75,7 +75,7 @@ class _Peer:
         connection.settimeout(_SECONDS)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         request = b""
-        # The conversation is one line of JSON, and nothing follows it.
+        # The request is one line of JSON.
         while not request.endswith(b'"stream":true}'):
             data = connection.recv(65536)
             if not data:
@@ -89,20 +89,20 @@ class _Peer:
 
 
 class _Errors(logging.Handler):
-    """Collects what the package logs as an error: an exception that it did not expect."""
+    """Handler that collects the errors in the log, which are unexpected exceptions."""
 
     def __init__(self) -> None:
         super().__init__(logging.ERROR)
         self.found: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Collect it."""
+        """Add the record."""
         self.found.append(record.getMessage())
 
 
 @contextlib.contextmanager
 def answering() -> Iterator[Callable[[bytes], None]]:
-    """A check of any answer, as long as the block lasts."""
+    """Yield a check of one response."""
     peer, errors, log = _Peer(), _Errors(), logging.getLogger("pi_native")
     log.addHandler(errors)
 
@@ -149,7 +149,7 @@ def _check_ending(stream: AssistantMessageEventStream) -> None:
         ends = events[-1:]
         check(ends, "an ending without an event")
         check(stream.result(0) in map(_message_of, ends), "another result than the last event's")
-        check(next(stream, None) is None, "an event behind the end")
+        check(next(stream, None) is None, "an event after the end")
     terminal = [event for event in events if isinstance(event, (DoneEvent, ErrorEvent))]
     check(terminal == ends, "not one terminal event at the end")
     check(stream.done, "a stream that ended is not done")
@@ -170,12 +170,14 @@ def _check_failure(stream: AssistantMessageEventStream, failure: PiNativeError) 
         else:
             check(False, "a failure, and then none")
     copy = pickle.loads(pickle.dumps(failure))
-    check((type(copy), str(copy)) == (type(failure), str(failure)), "a failure changed on its way")
+    check(
+        (type(copy), str(copy)) == (type(failure), str(failure)), "a pickled failure is different"
+    )
     check(len(str(failure)) < 10_000, "a message without a bound")
 
 
 def _check_gone(stream: AssistantMessageEventStream) -> None:
-    """The worker ends, and no connection is left for the next input to meet."""
+    """Check that the worker ends, and close the connection: the next input gets a new one."""
     worker = getattr(stream._producer, "worker", None)
     if worker is not None:
         worker.join(_SECONDS)

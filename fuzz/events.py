@@ -1,6 +1,6 @@
-"""The decoder: fast and safe, whole and in pieces, the same events; nothing raised but our errors.
+"""The decoder gives the same events by its fast and its safe path, whole and in pieces.
 
-And what was read is what came: written again, each event is the JSON of its frame.
+It raises only `PiNativeError`, and each event serialises to the JSON of its frame.
 """
 
 from __future__ import annotations
@@ -31,22 +31,22 @@ _MADE_HERE = "a message of our own"
 
 
 class _SafeReader(EventDecoder):
-    """Reads everything the safe way."""
+    """Decoder that uses the safe path only."""
 
     def _read_delta(self, *_: object) -> None:
         return None
 
 
 class _InChunksReader(EventDecoder):
-    """Reads what it is fed where it stands, between lines of HTTP's framing that end in LF."""
+    """Decoder that reads its input in place, inside a chunk whose lines end in LF."""
 
     def feed(self, data: bytes) -> Iterator[AssistantMessageEvent]:
-        """The events that `data` completes."""
+        """Yield the events that `data` completes."""
         return self.feed_piece(Piece(b"5\n" + data + b"\n0\n\n", [(2, 2 + len(data))]))
 
 
 def check_events(data: bytes) -> None:
-    """Any bytes give the same events and the same failure, fast and safe, whole and in pieces."""
+    """Check that the fast and the safe path, whole and in pieces, agree on events and failure."""
     whole = _read(EventDecoder, [data])
     check(whole == _read(_SafeReader, [data]), "the fast way and the safe way differ")
     check(whole == _read(EventDecoder, [data], _Observer()), "an observer changes the events")
@@ -56,7 +56,7 @@ def check_events(data: bytes) -> None:
 
 
 class _Observer:
-    """Remembers the frame that was read last."""
+    """Observer that keeps the last frame."""
 
     def __init__(self) -> None:
         self.frame: SseEvent | None = None
@@ -68,7 +68,7 @@ class _Observer:
 def _read(
     make: type[EventDecoder], pieces: list[bytes], observer: _Observer | None = None
 ) -> tuple[list[str], str]:
-    """The events as text, and what ended them if that was a failure."""
+    """Return the events as text, and the failure that ended them, if any."""
     reader = make(_MODEL, _PLENTY, observer)
     events: list[str] = []
 
@@ -99,15 +99,15 @@ def _failure_of(read: Callable[[], None]) -> str:
 
 
 def _exact(event: AssistantMessageEvent) -> str:
-    """An event as text, in which 0 and 0.0, or 1 and true, differ; its snapshot read or not."""
+    """Return an event as text, in which 0 and 0.0, or 1 and true, differ."""
     written = to_wire(event)
     if _is_made_here(event):
-        written["error"] = _MADE_HERE  # it says when it was made
+        written["error"] = _MADE_HERE  # it has a timestamp
     return f"{type(event).__name__} {_text(written)} {_check_snapshot(event)}"
 
 
 def _check_snapshot(event: AssistantMessageEvent) -> str:
-    """Read the snapshot: its fault, if it has one; else it is written as it came."""
+    """Read the snapshot; return its fault, or check that it serialises to its input."""
     if isinstance(event, (DoneEvent, ErrorEvent, UnknownEvent)):
         return ""
     before = to_wire(event)
@@ -128,7 +128,7 @@ def _check_verbatim(event: AssistantMessageEvent, frame: SseEvent | None) -> Non
 
 
 def _is_made_here(event: AssistantMessageEvent) -> bool:
-    """Whether its message stands in for one that never came."""
+    """Return whether the client made the message, because none arrived."""
     return isinstance(event, ErrorEvent) and event.error.api == _MODEL.api
 
 

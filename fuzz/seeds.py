@@ -1,8 +1,8 @@
-"""Writes the seeds: transcripts of the real gateway, and oddities made by hand.
+"""Write the seeds: transcripts of the real gateway, and unusual inputs made by hand.
 
     python -m fuzz.seeds
 
-What a fuzzer found is added to the corpus by hand, under a name that begins with `found-`.
+An input that a fuzzer found is added by hand, with a name that begins with `found-`.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ _EVENTS = {
     "turn": _TURN,
     "tool": _tool("{", "", "{") + _tool('\\"', '"', '{\\"') + _tool("}", '"', '{\\"}'),
     "surrogates": _delta("\ud83d", "\ud83d") + _delta("\ude00", "\ud83d\ude00"),
-    "astray": _delta("a", "a") + _delta("b", 'ab"}],"x":[{"y":"'),
+    "malformed": _delta("a", "a") + _delta("b", 'ab"}],"x":[{"y":"'),
     "wrong-types": _frame({"type": "text_delta", "contentIndex": "0", "delta": 7, "partial": []}),
     "numbers": _frame('{"type":"done","reason":"stop","message":{"usage":{"input":1.0,"x":-0.0}}}'),
     "null": b"data: null\n\n",
@@ -86,7 +86,7 @@ _EVENTS = {
     ),
     "proxy": _TURN[:100] + b"\n\ndata: 429 Too Many Requests\n\n",
     "twice": b'data: {"type":"x","type":"start","partial":{},"partial":null}\n\n',
-    "behind-the-end": _DONE + _TURN + b"data: {{\n\n",
+    "after-end": _DONE + _TURN + b"data: {{\n\n",
     "gateway-broke": _frame({"type": "error", "reason": "aborted", "errorMessage": None, "x": 1}),
     "no-blank-line": _DONE.rstrip(b"\n"),
     "cut-off": _DONE[:60],
@@ -114,7 +114,7 @@ _ANSWERS = {
     "chunk-size-huge": _CHUNKED + b"fffffffffffffff\r\ndata: ",
     "chunk-size-negative": _CHUNKED + b"-1\r\n",
     "no-final-chunk-line-end": _CHUNKED + _chunk(_TURN) + b"0\r\n",
-    "behind-the-end": _OK + _length(_TURN) + b"HTTP/1.1 500 Smuggled\r\n\r\n",
+    "after-end": _OK + _length(_TURN) + b"HTTP/1.1 500 Smuggled\r\n\r\n",
     "gzip": _OK + b"Content-Encoding: gzip\r\n" + _length(gzip.compress(_TURN, mtime=0)),
     "gzip-cut": _OK + b"Content-Encoding: gzip\r\n\r\n" + gzip.compress(_TURN, mtime=0)[:40],
     "gzip-not": _OK + b"Content-Encoding: gzip\r\n" + _length(_TURN),
@@ -162,7 +162,7 @@ def _write(target: str, entries: Iterable[tuple[str, bytes]]) -> None:
 
 
 def main() -> None:
-    """Write them all."""
+    """Write all seeds."""
     transcripts = {name: (_DATA / f"{name}.sse").read_bytes() for name in _TRANSCRIPTS}
     small = {name: data for name, data in transcripts.items() if len(data) < 4000}
     _write("sse", {**_SSE, "gateway": transcripts["text-at-once"]}.items())

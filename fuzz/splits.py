@@ -1,4 +1,4 @@
-"""Bytes in pieces, and what a property says when it does not hold."""
+"""Split bytes into pieces, and report a property that fails."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import re
 import zlib
 from collections.abc import Iterator
 
-_BYTE_BY_BYTE = 2048  # beyond that the pieces are too many to try again and again
+_BYTE_BY_BYTE = 2048  # larger inputs have too many pieces
 _LINE_ENDS = re.compile(rb"\r|\n")
 
 
@@ -17,18 +17,18 @@ class BrokenError(Exception):
 
 
 def check(holds: object, what: str) -> None:
-    """Raise `BrokenError` unless it holds; an `assert` would be gone under -O."""
+    """Raise `BrokenError` unless the property holds; python -O removes an `assert`."""
     if not holds:
         raise BrokenError(what)
 
 
 def chance(data: bytes) -> random.Random:
-    """A source of chance that follows from the data, so that an input is all there is to keep."""
+    """Return a random generator seeded with the data, so that an input reproduces its run."""
     return random.Random(zlib.crc32(data))
 
 
 def splits(data: bytes) -> Iterator[list[bytes]]:
-    """The data in pieces, in some ways: byte by byte, at line ends, anywhere."""
+    """Yield the data in pieces: byte by byte, at line ends, at random places."""
     if len(data) <= _BYTE_BY_BYTE:
         yield [data[at : at + 1] for at in range(len(data))]
     source = chance(data)
@@ -39,6 +39,6 @@ def splits(data: bytes) -> Iterator[list[bytes]]:
 
 
 def cut(data: bytes, places: list[int]) -> list[bytes]:
-    """The data, cut at these places; an empty piece may be among the pieces."""
+    """Return the data, cut at these places; a piece may be empty."""
     edges = [0, *sorted(places), len(data)]
     return [data[start:end] for start, end in itertools.pairwise(edges)]

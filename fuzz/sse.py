@@ -1,4 +1,4 @@
-"""The SSE layer: the same blocks however the bytes are split; nothing raised but a broken bound."""
+"""The SSE layer gives the same blocks for any split, and raises only for too large an event."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _PLENTY = 1 << 40
 
 
 def check_sse(data: bytes) -> None:
-    """Any bytes give the same blocks whole and in pieces, and each block is plain."""
+    """Check that bytes give the same blocks whole and in pieces, and that each block is plain."""
     whole, refused = _cut([data], _PLENTY)
     check(not refused, "a bound was broken that nothing can break")
     for block in whole:
@@ -27,7 +27,7 @@ def check_sse(data: bytes) -> None:
 
 
 def _cut(pieces: list[bytes], limit: int) -> tuple[list[bytes], bool]:
-    """The blocks, and whether an event was refused for its size."""
+    """Return the blocks, and whether an event was over the limit."""
     cutter, blocks = BlockCutter(limit), []
     try:
         for piece in pieces:
@@ -43,7 +43,7 @@ def _cut(pieces: list[bytes], limit: int) -> tuple[list[bytes], bool]:
 def _check_bound(
     pieces: list[bytes], limit: int, bounded: tuple[list[bytes], bool], whole: list[bytes]
 ) -> None:
-    """What comes before the refusal is the same, and with the gateway's line ends so is that."""
+    """Check that the blocks before the error are the same; with LF line ends the error is, too."""
     blocks, refused = _cut(pieces, limit)
     check(blocks == whole[: len(blocks)], "a bound changes the blocks before it")
     check(refused or len(blocks) == len(whole), "blocks are missing")
@@ -52,7 +52,7 @@ def _check_bound(
 
 
 def _again(frame: SseEvent) -> str | None:
-    """The data, written as an event and read again."""
+    """Return the data, written as an event and read again."""
     lines = "".join(f"data: {line}\n" for line in frame.data.split("\n"))
     again = parse_block(f"{lines}\n".encode())
     return None if again is None else again.data

@@ -1,4 +1,4 @@
-"""The targets by name, each a check of some bytes; and their seeds."""
+"""The targets by name, each a check of some bytes, and their seeds."""
 
 from __future__ import annotations
 
@@ -23,5 +23,5 @@ TARGETS: dict[str, Callable[[], AbstractContextManager[Check]]] = {
 
 
 def seeds(target: str) -> list[Path]:
-    """The target's files in the corpus."""
+    """Return the files of the target in the corpus."""
     return sorted(path for path in (CORPUS / target).iterdir() if path.is_file())
