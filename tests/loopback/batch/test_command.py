@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from pi_native._cli import main
+from pi_native.__main__ import main
 from pi_native.testing import FakeGateway, HTTPError, RecordedRequest, Reply, Stall
 
 from ...conftest import wait_until

@@ -30,7 +30,7 @@ from pi_native import (
     from_wire,
     to_wire,
 )
-from pi_native._cli import main
+from pi_native.__main__ import main
 from pi_native.testing import FakeGateway, HangUp, HTTPError, Stall, Verbatim
 
 SECONDS = 60  # a process may take long to start where many tests run at once

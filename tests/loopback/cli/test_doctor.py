@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import trustme
 
-from pi_native._cli import main
+from pi_native.__main__ import main
 from pi_native.testing import FakeGateway, HangUp, HTTPError, Stall, Verbatim
 
 MODEL = "acme/models/large"

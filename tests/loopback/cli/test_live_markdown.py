@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from pi_native import ToolCall
-from pi_native._cli import main
+from pi_native.__main__ import main
 from pi_native.testing import FakeGateway, Slow, Stall
 
 from ...conftest import wait_until

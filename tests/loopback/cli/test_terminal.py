@@ -209,7 +209,7 @@ class TestAsk:
     def test_text_will_do(self, gateway: FakeGateway, terminal: Terminal, without: str) -> None:
         """Without the extra, or without cursor movements, the text comes as it is."""
         gateway.reply("Some **bold** words", thinking="hm")
-        code = "import sys; sys.modules['rich'] = None\nfrom pi_native._cli import main\n"
+        code = "import sys; sys.modules['rich'] = None\nfrom pi_native.__main__ import main\n"
         code += "sys.exit(main(['ask', 'Hi']))"
         command = shlex.join([sys.executable, "-c", code])
         if without != "rich":
