@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import http.client
 import socket
+import ssl
+from typing import Any
 
 import pytest
 import requests
@@ -12,8 +14,13 @@ from urllib3.connectionpool import HTTPConnectionPool
 
 from pi_native._http import adapter
 from pi_native._http.adapter import CancellableAdapter, direct_read
+from pi_native._http.connection import SocketHandle
 from pi_native._http.response import ChunkedResponse
+from pi_native._http.transport import Transport
+from pi_native._protocol.request import Request
 from pi_native.testing import FakeGateway
+
+from ...conftest import wait_until
 
 
 @pytest.mark.parametrize(
@@ -93,3 +100,79 @@ def test_begin_passes_the_limits_of_newer_pythons(monkeypatch: pytest.MonkeyPatc
         response.begin(_max_headers=7)
         response.close()
     assert seen == [7]
+
+
+# Kept connections
+
+
+def ask(transport: Transport, url: str) -> int:
+    """Send a GET and read the response to its end; return its status."""
+    response = transport.send(Request("GET", f"{url}/healthz", {}), SocketHandle())
+    for _ in response.chunks():
+        pass
+    response.close()
+    return response.info.status
+
+
+def test_a_connection_that_was_idle_for_too_long_is_not_used_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """After 60 idle seconds, on a clock that runs while the machine sleeps, a new one is made."""
+    now = [1000.0]
+    monkeypatch.setattr(adapter, "since_boot", lambda: now[0])
+    transport = Transport()
+    with FakeGateway() as gateway:
+        for seconds, connections in ((0, 1), (59, 1), (59, 1), (61, 2), (59, 2)):
+            now[0] += seconds
+            assert ask(transport, gateway.url) == 200
+            assert gateway.connections == connections
+        transport.close()
+
+
+def test_connections_have_tcp_keep_alive(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every connection sends keep-alive packets after a minute without data."""
+    seen: list[socket.socket] = []
+    original = adapter._keep_alive
+
+    def keep(sock: socket.socket) -> None:
+        original(sock)
+        seen.append(sock.dup())
+
+    monkeypatch.setattr(adapter, "_keep_alive", keep)
+    transport = Transport()
+    with FakeGateway() as gateway:
+        ask(transport, gateway.url)
+        transport.close()
+    [sock] = seen
+    with sock:
+        assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        for name, value in (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3)):
+            if hasattr(socket, name):
+                assert sock.getsockopt(socket.IPPROTO_TCP, getattr(socket, name)) == value
+
+
+@pytest.mark.parametrize("error", [ssl.SSLEOFError, ssl.SSLZeroReturnError])
+def test_a_tls_peer_that_has_closed_is_a_broken_pipe(
+    monkeypatch: pytest.MonkeyPatch, error: type[ssl.SSLError]
+) -> None:
+    """The errors of TLS for a closed peer become those of TCP, which urllib3 and http.client know.
+
+    urllib3 then reads the response that is there already, and a dead connection is replaced.
+    """
+
+    def closed(*_: Any) -> None:
+        raise error(8, "EOF occurred in violation of protocol")
+
+    with FakeGateway() as gateway:
+        transport = Transport()
+        assert ask(transport, gateway.url) == 200
+        with monkeypatch.context() as broken:
+            broken.setattr(adapter, "send_all", closed)
+            sending = adapter.Sending(SocketHandle())
+            connection = adapter._Connection("127.0.0.1", gateway.port)
+            with adapter.in_this_thread(sending), pytest.raises(BrokenPipeError):
+                connection.request("GET", "/healthz")
+            assert sending.send_failed
+            connection.close()
+        transport.close()
+    assert wait_until(lambda: gateway.open_connections == 0)
