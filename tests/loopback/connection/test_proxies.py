@@ -19,7 +19,7 @@ from pi_native import (
     GatewayConnectionError,
     StreamTimeoutError,
 )
-from pi_native.testing import FakeGateway
+from pi_native.testing import FakeGateway, HangUp, Stall
 
 from ...conftest import wait_until
 from ..calls import KEY, Turn, start, workers
@@ -221,3 +221,57 @@ def pump(source: socket.socket, sink: socket.socket, seen: list[bytes] | None) -
         sink.shutdown(socket.SHUT_WR)
     except OSError:
         pass
+
+
+@pytest.fixture
+def tls_in_tls(
+    monkeypatch: pytest.MonkeyPatch, authority: Any, server_tls: ssl.SSLContext
+) -> Iterator[tuple[FakeGateway, Peer]]:
+    """Start an https proxy in front of an https gateway."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("gateway.invalid").configure_cert(context)
+    with FakeGateway(KEY, tls=context) as gateway:
+
+        def script(connection: Connection) -> None:
+            connection.read_request()
+            with socket.create_connection(("127.0.0.1", gateway.port)) as upstream:
+                connection.send(b"HTTP/1.1 200 Connection established\r\n\r\n")
+                back = threading.Thread(target=pump, args=(upstream, connection.sock, None))
+                back.start()
+                pump(connection.sock, upstream, None)
+                back.join(5)
+
+        with Peer(script, tls=server_tls) as proxy:
+            monkeypatch.setenv("HTTPS_PROXY", proxy.url)
+            yield gateway, proxy
+
+
+@pytest.mark.usefixtures("trusted")
+def test_tls_in_tls(tls_in_tls: tuple[FakeGateway, Peer]) -> None:
+    """An https gateway behind an https proxy is asked over one connection, and can be cancelled."""
+    gateway, proxy = tls_in_tls
+    gateway.reply("one").reply(["two "] * 2000).reply("three", fault=Stall(after=2))
+    with Client("https://gateway.invalid", KEY, max_retries=0) as client:
+        assert client.complete("x/y", "hi").text == "one"
+        assert client.complete("x/y", "x" * 300_000).text == "two " * 2000
+        assert proxy.accepted == 1
+        stream = client.stream("x/y", "hi")
+        assert wait_until(lambda: gateway.requests[-1].stalled.is_set())
+        stream.abort()
+        assert gateway.requests[-1].client_gone.wait(5)
+        assert wait_until(lambda: not workers())
+
+
+@pytest.mark.usefixtures("trusted")
+def test_a_cut_in_tls_in_tls_is_a_connection_error(
+    tls_in_tls: tuple[FakeGateway, Peer],
+) -> None:
+    """A proxy that breaks the inner connection is told as such, and not in urllib3's own terms."""
+    gateway, _ = tls_in_tls
+    gateway.reply("one two three", fault=HangUp(after=2))
+    with (
+        Client("https://gateway.invalid", KEY, max_retries=0) as client,
+        pytest.raises(GatewayConnectionError, match="the response was cut short") as caught,
+    ):
+        client.complete("x/y", "hi")
+    assert "has no len" not in str(caught.value)
