@@ -93,6 +93,11 @@ def _read(reading: int) -> bytes | None:
 def _stacks_of(pid: int, stacks: BinaryIO) -> str:
     """Return the stacks of a child's threads; faulthandler writes them even if all of them wait."""
     os.kill(pid, signal.SIGUSR1)
-    wait_until(lambda: os.fstat(stacks.fileno()).st_size)
-    stacks.seek(0)
-    return stacks.read().decode()
+    # The last line is the oldest frame of the main thread, or dots after 100 frames.
+    wait_until(lambda: _text_of(stacks).endswith(("in <module>\n", "  ...\n")))
+    return _text_of(stacks)
+
+
+def _text_of(file: BinaryIO) -> str:
+    """Return the content of a file, and keep its offset, at which the child writes."""
+    return os.pread(file.fileno(), os.fstat(file.fileno()).st_size, 0).decode()
