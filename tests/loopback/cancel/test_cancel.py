@@ -250,6 +250,7 @@ def test_cancelling_frees_everybody(
     pytest.fail(f"the caller was freed after {best * 1000:.0f} ms at best")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("trusted")
 @pytest.mark.parametrize("scheme", ["http", "https"])
 def test_cancelling_again_and_again_leaks_nothing(scheme: str, server_tls: ssl.SSLContext) -> None:

@@ -56,6 +56,7 @@ print(next(stream).type)
 """
 
 
+@pytest.mark.slow
 def test_a_program_ends_at_once_although_a_turn_still_streams() -> None:
     """The interpreter exits without waiting for the worker, and without a word about it."""
     ended = run(SCRIPT, flags=("-X", "dev", "-W", "always"))

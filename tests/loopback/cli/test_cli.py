@@ -426,6 +426,7 @@ class TestPages:
 class TestFakes:
     """What needs no gateway."""
 
+    @pytest.mark.slow
     def test_demo(self, run: Run) -> None:
         """Says that it is one, and streams."""
         code, out, err = run("demo")

@@ -108,6 +108,7 @@ ENDLESS_EVENTS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("head", "again"), ENDLESS_EVENTS.values(), ids=ENDLESS_EVENTS.keys())
 def test_a_gigabyte_without_an_event_is_refused_at_the_bound(head: bytes, again: bytes) -> None:
     """It fails after max_event_bytes, with little more than that in memory, and reads no more."""
@@ -141,6 +142,7 @@ def test_framing_without_an_end_is_a_broken_connection(head: bytes, again: bytes
     assert pour.sent < SOCKETS
 
 
+@pytest.mark.slow
 def test_interim_answers_without_an_end_meet_the_deadline() -> None:
     """`100 Continue` again and again is no answer: waiting for one ends in time."""
     pour = Pour(b"", b"HTTP/1.1 100 Continue\r\n\r\n", total=64 * GIGABYTE)
@@ -150,6 +152,7 @@ def test_interim_answers_without_an_end_meet_the_deadline() -> None:
     assert pour.refused
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "again", [b":\n\n", b"\n", b"data\n\n"], ids=["comments", "blank lines", "empty events"]
 )
@@ -162,6 +165,7 @@ def test_keep_alives_without_an_end_meet_the_deadline(again: bytes) -> None:
     assert pour.refused
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\r"], ids=["LF", "CR LF", "CR"])
 def test_a_million_empty_comment_lines_are_read_over(end: bytes) -> None:
     """An event with a million comments in front of its data is read like one without, in time."""

@@ -149,6 +149,7 @@ def test_the_next_event_has_a_limit() -> None:
     assert not stream.truncated
 
 
+@pytest.mark.slow
 def test_the_whole_turn_has_a_limit(gateway: FakeGateway) -> None:
     """An answer that makes progress all the time is ended by the total timeout."""
     gateway.reply(["word "] * 1000, fault=Slow(LIMIT / 10))
@@ -319,6 +320,7 @@ def test_an_event_that_dribbles_in_is_no_progress() -> None:
         assert peer.closed.wait(2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("event", [DELTA, {"type": "newer"}], ids=["a delta", "an unknown event"])
 def test_progress_moves_the_idle_deadline(gateway: FakeGateway, event: dict[str, Any]) -> None:
     """Events that each come in time pass, though all together take three times the limit."""
@@ -343,6 +345,7 @@ def test_the_first_event_ends_the_first_wait(gateway: FakeGateway) -> None:
     assert outcome(stream)[1].text == "one two"
 
 
+@pytest.mark.slow
 def test_before_the_first_event_the_idle_limit_does_not_count(gateway: FakeGateway) -> None:
     """A model that takes its time to begin is not stalled."""
     gateway.reply("one", fault=Stall(after=1, seconds=4 * LIMIT))
@@ -352,6 +355,7 @@ def test_before_the_first_event_the_idle_limit_does_not_count(gateway: FakeGatew
     assert outcome(stream)[1].text == "one"
 
 
+@pytest.mark.slow
 def test_the_first_wait_starts_anew_behind_the_headers(gateway: FakeGateway) -> None:
     """Headers and first event may each take most of the limit."""
     limit = 1.0
@@ -452,6 +456,7 @@ def test_the_gateway_is_told_its_own_limits(gateway: FakeGateway) -> None:
 # A cancel and a deadline.
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("streaming", [False, True], ids=["headers", "streaming"])
 def test_a_cancel_that_was_first_counts(streaming: bool) -> None:
     """An event that was set before the deadline passed is a cancel, though it was not seen yet."""
@@ -574,6 +579,7 @@ def test_a_session_whose_answer_stalls(
     assert (failure.partial is None) == (phase == "first_event")
 
 
+@pytest.mark.slow
 def test_a_session_that_makes_progress(session: requests.Session, gateway: FakeGateway) -> None:
     """Progress moves the idle deadline, and the session has no timeout of its own in the way."""
     limit = 1.0

@@ -397,6 +397,7 @@ def test_sixty_thousand_events_in_one_chunk(end: bytes) -> None:
     assert blocks[-1] == b"data: 59999\n\n"
 
 
+@pytest.mark.slow
 def test_an_event_of_a_million_lines() -> None:
     """An event of very many lines is read, and quickly."""
     begun = time.monotonic()
