@@ -481,7 +481,10 @@ class Client:
             chosen = self._model(model)
         except ConfigurationError as exc:
             return failed_call(exc)
-        return start_call(chosen, context, settings, self._transport_for(settings), keep)
+        transport = self._transport_for(settings)
+        own_key = "api_key" not in options and not _has_authorization(chosen.headers)
+        renew = self._renewed if own_key else None
+        return start_call(chosen, context, settings, transport, keep, renew)
 
     def _options(self, options: Mapping[str, Any]) -> StreamOptions:
         """Return the options of a turn, with the client's own. Raises `TypeError`."""
@@ -507,6 +510,15 @@ class Client:
     def _page(self, path: str) -> Request:
         headers = merge_headers({"Accept": "application/json"}, self._attribution, self._headers)
         return get(without_endpoint(self.base_url), path, with_bearer(headers, self._api_key))
+
+    def _renewed(self, request: Request) -> Request | None:
+        """Return a refused request with the key that is now in the file, or None."""
+        current = None if self._api_key is None else f"Bearer {self._api_key}"
+        sent = request.headers.get("Authorization")
+        if sent == current and not self._has_new_key():
+            return None
+        headers = {name: value for name, value in request.headers.items() if value is not sent}
+        return attrs.evolve(request, headers=with_bearer(headers, self._api_key))
 
     def _has_new_key(self) -> bool:
         """Read a key that came from a file again; return True when it has changed."""
@@ -535,6 +547,10 @@ class Client:
             )
         headers = merge_headers(self._attribution, self._headers, model.headers or {})
         return attrs.evolve(model, base_url=gateway, headers=headers)
+
+
+def _has_authorization(headers: Mapping[str, str] | None) -> bool:
+    return any(name.lower() == "authorization" for name in headers or ())
 
 
 def _attribution(app: str, install_id: str | None, hostname: str | None) -> dict[str, str]:

@@ -75,7 +75,7 @@ def checked_base_url(url: str, origin: str) -> str:
     if not valid:
         raise ConfigurationError(
             f'{name} must begin with "http://" or "https://", not {without_password(url)!r:.200}',
-            hint=f"write it as {BASE_URL_EXAMPLE}",
+            hint="a gateway's URL looks like http://127.0.0.1:4000",
         )
     return url.strip().rstrip("/")
 

@@ -53,3 +53,34 @@ def redirect_hint(base_url: str) -> str:
     if "://" not in base_url:
         return "redirects are not followed: check the base URL"
     return f"redirects are not followed: use {base_url} as base URL"
+
+
+def refusal_hint(
+    status: int, code: str | None, authorization: str | None, retry_after: float | None
+) -> str | None:
+    """Return the advice for a request that the gateway refused.
+
+    `authorization` is the value of that header as it was sent, or None.
+    """
+    if status in (401, 403):
+        return _key_hint(code, authorization)
+    if status == 404:
+        return (
+            "Client.models() lists the models"
+            if code
+            else "the base URL does not lead to a pi-native gateway"
+        )
+    if status == 429 and retry_after is not None:
+        return f"try again in {retry_after:g} s"
+    return None
+
+
+def _key_hint(code: str | None, authorization: str | None) -> str:
+    if not authorization:
+        return f"no key was sent: {GIVE_KEY}"
+    if code:  # from the handlers behind the gateway's own check of the key
+        return "the gateway has no working credential for this provider; see Client.models()"
+    key = authorization.partition(" ")[2]
+    if key.lower().startswith("bearer "):
+        return 'the key begins with "Bearer ": give it without that word'
+    return f"the key that was sent is not this gateway's: {GIVE_KEY}"

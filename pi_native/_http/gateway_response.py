@@ -6,6 +6,7 @@ import contextlib
 import datetime
 import email.utils
 import functools
+import re
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from .observer import TransportObserver
 
 _READ_BYTES = 512 * 1024  # fewer reads of a busy stream mean fewer wake-ups of its reader
+
+_RETRY_SECONDS = re.compile(r"\d+(?:\.\d+)?(?:\s*,\s*\d+(?:\.\d+)?)*", re.ASCII)
 
 
 class GatewayResponse:
@@ -107,8 +110,8 @@ class GatewayResponse:
     def retry_after(self) -> float | None:
         """Return the seconds to wait, from either form of `Retry-After`; None without one."""
         value = self.info.headers.get("retry-after", "").strip()
-        if value.isdecimal():
-            return float(value)
+        if seconds := _RETRY_SECONDS.fullmatch(value) and re.findall(r"[\d.]+", value):
+            return max(map(float, seconds))  # a header that a proxy repeats is joined by commas
         try:
             when = email.utils.parsedate_to_datetime(value)
         except (TypeError, ValueError, OverflowError):
@@ -120,6 +123,12 @@ class GatewayResponse:
     def sent_headers(self) -> dict[str, str]:
         """Return the headers of the request, with those that a session added."""
         return dict(getattr(self._response.request, "headers", None) or {})
+
+    @property
+    def authorization(self) -> str | None:
+        """The Authorization header of the request; None without one."""
+        sent = self.sent_headers().items()
+        return next((value for name, value in sent if name.lower() == "authorization"), None)
 
     @property
     def has_connection(self) -> bool:

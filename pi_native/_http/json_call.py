@@ -127,6 +127,7 @@ class _JsonCall:
                 body,
                 request_id=info.request_id,
                 retry_after=response.retry_after(),
+                authorization=response.authorization,
             )
         return _object(body)
 

@@ -1,7 +1,7 @@
-"""What an answer that is not a stream means: the gateway's errors, and those of proxies before it.
+"""Responses that are not a stream as errors: those of the gateway, and of proxies before it.
 
-The gateway's protocol handlers say `{"error": {"type", "message"}}`, the server around them
-`{"error": "unauthorized"}`, and what stands in between may say anything.
+The gateway's protocol handlers send `{"error": {"type", "message"}}`, the server around them
+`{"error": "unauthorized"}`, and a proxy in between may send any body.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from .._hints import NO_GATEWAY_ANSWERED, PROXY_PASSWORD, redirect_hint
+from .._hints import NO_GATEWAY_ANSWERED, PROXY_PASSWORD, redirect_hint, refusal_hint
 from ..errors import AuthGatewayError, error_class_for_status
 from .strict_json import parse_json
 
@@ -33,8 +33,13 @@ def refusal(
     *,
     request_id: str | None = None,
     retry_after: float | None = None,
+    authorization: str | None = None,
 ) -> AuthGatewayError:
-    """The error for an answer outside of 2xx. `retry_after` is in seconds."""
+    """Return the error for a response outside of 2xx.
+
+    `retry_after` is in seconds. `authorization` is the value of that header of the request, which
+    is not part of the error.
+    """
     body = _decode(content)
     message, code = _read_envelope(status, reason, body)
     target = _redirect_target(status, headers)
@@ -50,7 +55,7 @@ def refusal(
         body=body,
         request_id=request_id,
         retry_after=retry_after,
-        hint=_hint(status, target, body),
+        hint=_hint(status, target, body) or refusal_hint(status, code, authorization, retry_after),
     )
 
 

@@ -124,6 +124,7 @@ def _refusal(turn: Turn, response: GatewayResponse, handle: SocketHandle) -> Aut
         bytes(body[:MAX_BODY_BYTES]),
         request_id=response.info.request_id,
         retry_after=response.retry_after(),
+        authorization=response.authorization,
     )
 
 

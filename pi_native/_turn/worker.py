@@ -6,6 +6,7 @@ import itertools
 import os
 import threading
 from collections.abc import Callable
+from typing import TypeAlias
 
 from .._http.timeouts import Timeouts, resolve_timeouts
 from .._http.transport import Transport
@@ -13,7 +14,7 @@ from .._protocol.request import Request, turn_request
 from .._types.messages import AssistantMessage
 from .._types.options import RetryInfo, StreamOptions
 from .._types.request import Context, Model
-from ..errors import ConfigurationError, PiNativeError
+from ..errors import AuthenticationError, ConfigurationError, PiNativeError
 from .attempt import TurnFailedError, run_attempt
 from .logs import TurnLog
 from .observers import TurnObserver
@@ -25,6 +26,9 @@ from .telemetry import start_span
 _LOG = TurnLog()
 _numbers = itertools.count(1)
 
+Renew: TypeAlias = Callable[[Request], Request | None]
+"""Returns a request with a new key after a 401, or None when the key has not changed."""
+
 
 def start_call(
     model: Model,
@@ -32,6 +36,7 @@ def start_call(
     options: StreamOptions,
     transport: Transport,
     keep: Callable[[AssistantMessage], object] | None = None,
+    renew: Renew | None = None,
 ) -> AssistantMessageEventStream:
     """Start a turn and return its stream, which raises whatever is wrong with the call.
 
@@ -43,7 +48,7 @@ def start_call(
     turn = Turn(model, options, keep, observers)
     stream = AssistantMessageEventStream(turn.channel, turn)
     try:
-        _start(turn, context, transport)
+        _start(turn, context, transport, renew)
     except Exception as exc:  # noqa: BLE001 - the call does not raise, its stream does
         turn.fail(exc)
         turn.finish()
@@ -57,7 +62,7 @@ def failed_call(failure: ConfigurationError) -> AssistantMessageEventStream:
     return stream
 
 
-def _start(turn: Turn, context: Context, transport: Transport) -> None:
+def _start(turn: Turn, context: Context, transport: Transport, renew: Renew | None) -> None:
     if turn.caller_aborted():
         turn.abort_as_asked()
         return
@@ -67,7 +72,7 @@ def _start(turn: Turn, context: Context, transport: Transport) -> None:
     turn.begin(limits)
     turn.worker = threading.Thread(
         target=_work,
-        args=(turn, request, transport, limits),
+        args=(turn, request, transport, limits, renew),
         name=f"pi-native-{next(_numbers)}",
         daemon=True,
     )
@@ -77,12 +82,25 @@ def _start(turn: Turn, context: Context, transport: Transport) -> None:
         raise PiNativeError(f"no thread for the stream: {exc}") from exc
 
 
-def _work(turn: Turn, request: Request, transport: Transport, limits: Timeouts) -> None:
+def _work(
+    turn: Turn,
+    request: Request,
+    transport: Transport,
+    limits: Timeouts,
+    renew: Renew | None,
+) -> None:
     try:
         turn.started()
         for number in itertools.count(1):
             turn.check()
-            retry = _attempt(turn, request, transport, limits, number)
+            try:
+                retry = _attempt(turn, request, transport, limits, number)
+            except AuthenticationError as exc:
+                renewed = renew(request) if renew and exc.status == 401 else None
+                if renewed is None:
+                    raise
+                request, renew = renewed, None
+                continue
             if retry is None:
                 return
             turn.retrying(retry)

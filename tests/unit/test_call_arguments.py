@@ -187,7 +187,7 @@ class TestAddress:
         with pytest.raises(ConfigurationError) as caught:
             Client(url)
         assert repr(url) in str(caught.value)
-        assert 'such as "http://127.0.0.1:4000"' in str(caught.value)
+        assert "looks like http://127.0.0.1:4000" in str(caught.value)
         with pytest.raises(ConfigurationError, match="from PI_NATIVE_BASE_URL"):
             find_base_url(None, {"PI_NATIVE_BASE_URL": url})
 

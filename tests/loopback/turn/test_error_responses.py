@@ -57,7 +57,7 @@ def test_a_status_decides_the_error(
     assert (failed.request_id, failed.partial) == ("r-1", None)
     assert failed.headers["X-Request-ID"] == "r-1"
     if body is not None:
-        assert (str(failed), failed.code, failed.body) == ("because", "some_error", body)
+        assert (failed.args[0], failed.code, failed.body) == ("because", "some_error", body)
 
 
 BODIES: dict[str, tuple[object, str, str | None]] = {
@@ -108,12 +108,15 @@ def test_the_gateways_own_refusals_are_told() -> None:
         wrong_path = failure(start(gateway.url + "/nowhere", api_key="other"))
         wrong_model = failure(start(gateway.url, api_key="other"))
     assert isinstance(wrong_key, AuthenticationError)
-    assert str(wrong_key) == 'auth-gateway 401: {"error":"unauthorized"}'
+    assert wrong_key.args[0] == 'auth-gateway 401: {"error":"unauthorized"}'
     assert isinstance(wrong_path, InvalidRequestError)
     assert wrong_path.status == 404
     assert "No route" in str(wrong_path)
     assert isinstance(wrong_model, InvalidRequestError)
-    assert (wrong_model.code, str(wrong_model)) == ("invalid_request_error", "Unknown model: x/y")
+    assert (wrong_model.code, wrong_model.args[0]) == (
+        "invalid_request_error",
+        "Unknown model: x/y",
+    )
 
 
 def in_seconds(seconds: float, **options: Any) -> str:
@@ -128,6 +131,9 @@ def in_seconds(seconds: float, **options: Any) -> str:
         ("7", 7, 7),
         (" 120 ", 120, 120),
         ("0", 0, 0),
+        ("1.5", 1.5, 1.5),
+        ("5, 5", 5, 5),
+        ("1, 2.5 ,2", 2.5, 2.5),
         (lambda: in_seconds(3600, usegmt=True), 3000, 3600),
         (lambda: in_seconds(3600), 3000, 3600),
         ("Wed, 21 Oct 2015 07:28:00 GMT", 0, 0),
@@ -145,7 +151,9 @@ def test_retry_after_is_told_in_seconds(
     assert least <= failed.retry_after <= most
 
 
-@pytest.mark.parametrize("value", [None, "soon", "-1", "", "1.5", "1e3", "\u00b2"])
+@pytest.mark.parametrize(
+    "value", [None, "soon", "-1", "", "1e3", "\u00b2", "1,", "1, soon", "1.", ".5"]
+)
 def test_a_retry_after_that_is_none_is_ignored(gateway: FakeGateway, value: str | None) -> None:
     """A header that says no time, or none at all, leaves None."""
     gateway.error(503, headers={} if value is None else {"Retry-After": value})

@@ -126,7 +126,8 @@ def test_a_page_with_the_wrong_key(gateway: FakeGateway, page: str) -> None:
     with Client(gateway.url, "wrong") as client, pytest.raises(AuthenticationError) as caught:
         PAGES[page][0](client)
     assert caught.value.status == 401
-    assert str(caught.value) == 'auth-gateway 401: {"error":"unauthorized"}'
+    assert caught.value.args[0] == 'auth-gateway 401: {"error":"unauthorized"}'
+    assert "not this gateway's" in (caught.value.hint or "")
 
 
 @each_page

@@ -67,7 +67,7 @@ def refused(content: bytes | str, status: int = 500, reason: str = "Oops") -> Au
 def test_a_body_says_what_the_matter_is(body: str, message: str, code: str | None) -> None:
     """The message and the machine's code are read from each form that a body can have."""
     error = refused(body)
-    assert (str(error), error.code) == (message, code)
+    assert (error.args[0], error.code) == (message, code)
 
 
 def test_nothing_at_all() -> None:
@@ -173,10 +173,10 @@ def test_what_a_real_gateway_refused(name: str) -> None:
     error = refusal(answer["status"], "", answer["headers"], answer["body"].encode())
     assert error.body == body
     if isinstance(body["error"], dict):
-        assert str(error) == body["error"]["message"]
+        assert error.args[0] == body["error"]["message"]
         assert error.code == body["error"]["type"]
     else:
-        assert str(error) == f"auth-gateway {answer['status']}: {answer['body']}"
+        assert error.args[0] == f"auth-gateway {answer['status']}: {answer['body']}"
         assert error.code is None
 
 
