@@ -68,7 +68,7 @@ registerMockApi();
 // ---- openai/events: the events that the last message spells out as JSON ---------------------------
 
 // It passes for a first-party model, because the gateway lets only the events of those through as
-// they are: those of others it reads, heals of leaked thinking, and writes anew.
+// they are: those of others it reads, heals of leaked thinking, and writes again.
 registerCustomApi("script", (_model, context) => {
 	const stream = new AssistantMessageEventStream();
 	for (const event of JSON.parse(context.messages.at(-1)?.content as string)) {

@@ -281,9 +281,9 @@ class TestManyAtOnce:
 def fewest_connections(turn, upstream) -> int:
     """Return the smallest number of TCP connections that twenty turns used.
 
-    A turn is told after 50 ms at the latest, even if the answer's very end is not in yet, and the
-    next turn then takes another connection. On a busy machine that may happen, though hardly in
-    each of three rounds.
+    A turn is published after 50 ms at the latest, even if the end of the response has not arrived,
+    and the next turn then uses another connection. A busy machine makes that possible in one round,
+    but hardly in each of three.
     """
     counts = []
     for _ in range(3):

@@ -1,4 +1,4 @@
-"""The low-level call: how these tests make one, and all that comes of it."""
+"""Functions that make a low-level call, and read its events and its result."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Turn = Callable[[str], AssistantMessageEventStream]  # made at an address
 def start(
     url: str | None, *, model: Model | None = None, context: Context | None = None, **options: Any
 ) -> AssistantMessageEventStream:
-    """Start a turn, by itself for the model x/y and with the key."""
+    """Start a turn, by default for the model x/y and with the key."""
     return stream_pi_native(
         model or Model("y", "x", base_url=url),
         context or Context([UserMessage("hi")]),
@@ -35,7 +35,7 @@ def start(
 
 
 def outcome(stream: AssistantMessageEventStream) -> tuple[list[Any], Any]:
-    """All its events, and its result or its failure, which iterating and `result()` agree on."""
+    """Return all events, and the result or the failure; check that both ways of reading agree."""
     events: list[Any] = []
     try:
         events.extend(stream)
@@ -50,7 +50,7 @@ def outcome(stream: AssistantMessageEventStream) -> tuple[list[Any], Any]:
 
 
 def failure(stream: AssistantMessageEventStream) -> BaseException:
-    """How it failed, before any event."""
+    """Return the failure of a stream without events."""
     events, failed = outcome(stream)
     assert events == []
     assert isinstance(failed, BaseException)
@@ -58,12 +58,12 @@ def failure(stream: AssistantMessageEventStream) -> BaseException:
 
 
 def types(events: list[Any]) -> list[str]:
-    """The wire types of some events."""
+    """Return the wire types of the events."""
     return [event.type for event in events]
 
 
 def cancel(held: list[AssistantMessageEventStream], means: str) -> None:
-    """Abort the stream that nobody but the list holds, or drop it."""
+    """Abort the stream, whose only reference is in the list, or drop it."""
     if means == "abort":
         held[0].abort()
         return
@@ -72,5 +72,5 @@ def cancel(held: list[AssistantMessageEventStream], means: str) -> None:
 
 
 def workers() -> list[threading.Thread]:
-    """The threads that streams have running."""
+    """Return the running worker threads of streams."""
     return [thread for thread in threads() if thread.name.startswith("pi-native-")]

@@ -1,4 +1,4 @@
-"""What many of these tests start from: a gateway, a client of it, a session, TLS."""
+"""Shared fixtures: a gateway, a client, a session, TLS."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from .calls import KEY, Turn, start, workers
 
 @pytest.fixture
 def gateway() -> Iterator[FakeGateway]:
-    """A started gateway."""
+    """Start a gateway."""
     with FakeGateway(KEY) as gateway:
         yield gateway
 
 
 @pytest.fixture
 def named(monkeypatch: pytest.MonkeyPatch) -> Callable[..., FakeGateway]:
-    """Has the environment name a gateway, its key and perhaps a model; returns the gateway."""
+    """Return a function that puts a gateway, its key and a model into the environment."""
 
     def named(gateway: FakeGateway, model: str | None = None) -> FakeGateway:
         monkeypatch.setenv("PI_NATIVE_BASE_URL", gateway.url)
@@ -40,14 +40,14 @@ def named(monkeypatch: pytest.MonkeyPatch) -> Callable[..., FakeGateway]:
 
 @pytest.fixture
 def client(gateway: FakeGateway) -> Iterator[Client]:
-    """A client of that gateway, which tries nothing twice."""
+    """Return a client of the gateway that retries nothing."""
     with Client(gateway.url, KEY, max_retries=0) as client:
         yield client
 
 
 @pytest.fixture
 def session() -> Iterator[requests.Session]:
-    """A plain session, as an application may bring."""
+    """Return a plain session, as an application may pass it."""
     with requests.Session() as session:
         yield session
         # What a failure holds on to is collected by then, and with it the session's sockets.
@@ -56,7 +56,7 @@ def session() -> Iterator[requests.Session]:
 
 @pytest.fixture(params=["client", "low-level", "session"])
 def turn(request: pytest.FixtureRequest, session: requests.Session) -> Iterator[Turn]:
-    """Starts a turn at an address: through a client, the low-level call, or a session of ours."""
+    """Return a function that starts a turn: with a client, the low-level call, or a session."""
     if request.param == "low-level":
         yield start
         return
@@ -77,19 +77,19 @@ def turn(request: pytest.FixtureRequest, session: requests.Session) -> Iterator[
 
 @pytest.fixture
 def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody waits for a backoff; its rules have tests of their own."""
+    """Shorten the wait before a retry, whose length has other tests."""
     monkeypatch.setattr("pi_native._turn.retry._BASE_SECONDS", 0.01)
 
 
 @pytest.fixture(scope="session")
 def authority() -> trustme.CA:
-    """Signs the certificates of this run's peers."""
+    """Return the authority that signs the certificates of the peers."""
     return trustme.CA()
 
 
 @pytest.fixture(scope="session")
 def server_tls(authority: trustme.CA) -> ssl.SSLContext:
-    """A server's context for `localhost` and 127.0.0.1."""
+    """Return a TLS context of a server for `localhost` and 127.0.0.1."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("localhost", "127.0.0.1").configure_cert(context)
     return context
@@ -97,7 +97,7 @@ def server_tls(authority: trustme.CA) -> ssl.SSLContext:
 
 @pytest.fixture
 def trusted(authority: trustme.CA, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Has clients trust the authority, in the way that requests' users know."""
+    """Set REQUESTS_CA_BUNDLE, so that clients trust the authority; return the file."""
     bundle = tmp_path / "authority.pem"
     authority.cert_pem.write_to_path(str(bundle))
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(bundle))

@@ -1,4 +1,4 @@
-"""A turn's events, and the bytes in which a gateway sends them."""
+"""The events of a turn, and the bytes in which a gateway sends them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ REFUSAL = {"error": {"type": "some_error", "message": "because"}}  # a body
 
 
 def frame(event: object) -> bytes:
-    """An event as one frame of SSE; text goes in as it is."""
+    """Return an event as one SSE frame; text is not encoded."""
     text = event if isinstance(event, str) else json.dumps(event)
     return b"data: %s\n\n" % text.encode()
 

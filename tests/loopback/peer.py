@@ -1,4 +1,4 @@
-"""A peer that does at its socket exactly what a test wants, and tells what it saw."""
+"""A peer that runs a script of the test at its socket, and records the requests."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ LAST_CHUNK = b"0\r\n\r\n"
 
 
 def chunk(data: bytes) -> bytes:
-    """One HTTP chunk."""
+    """Return one HTTP chunk."""
     return b"%x\r\n%s\r\n" % (len(data), data)
 
 
 class Connection:
-    """One accepted connection, from the peer's side."""
+    """One accepted connection."""
 
     def __init__(self, sock: socket.socket) -> None:
         self.sock = sock
@@ -45,12 +45,12 @@ class Connection:
         return request
 
     def send(self, *pieces: bytes) -> None:
-        """Send each piece in a write of its own."""
+        """Send each piece in a separate write."""
         for piece in pieces:
             self.sock.sendall(piece)
 
     def close(self) -> None:
-        """Close in good order."""
+        """Close the connection with an orderly end."""
         self.sock.close()
 
     def reset(self) -> None:
@@ -75,7 +75,7 @@ class Connection:
 def answers(
     *pieces: bytes, then: Callable[[Connection], object] = lambda _: None
 ) -> Callable[[Connection], None]:
-    """A script: read the request, send the pieces, do one more thing, and say nothing more."""
+    """Return a script: read the request, send the pieces, call `then`, and send nothing more."""
 
     def script(connection: Connection) -> None:
         connection.read_request()
@@ -86,7 +86,7 @@ def answers(
 
 
 class Peer:
-    """Listens on loopback, and runs a script for each connection, in a thread of its own."""
+    """Listener on loopback that runs a script for each connection, each in a new thread."""
 
     def __init__(
         self, script: Callable[[Connection], object], tls: ssl.SSLContext | None = None
@@ -145,14 +145,14 @@ class Peer:
                     connection.wait_closed()
             except (OSError, ConnectionError):
                 pass
-            except BaseException as exc:  # noqa: BLE001 - told to the test when the peer ends
+            except BaseException as exc:  # noqa: BLE001 - raised in the test when the peer ends
                 self.errors.append(exc)
             finally:
                 self.closed.set()
 
 
 class FullBacklog:
-    """A listener that answers no further SYN: connecting to it hangs."""
+    """Listener with a full backlog: connecting to it hangs."""
 
     def __init__(self) -> None:
         self._stack = contextlib.ExitStack()
@@ -175,7 +175,7 @@ class FullBacklog:
         self._stack.close()
 
     def has_caller(self) -> bool:
-        """Whether somebody but the fillers waits to be connected."""
+        """Return whether a connection waits beside those that fill the backlog."""
         return self._syns() > self._fillers
 
     def _syns(self) -> int:

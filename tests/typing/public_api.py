@@ -1,4 +1,4 @@
-"""The public names as a user's type checker sees them. Checked by mypy and pyright, never run."""
+"""The types of the public names. Checked by mypy and pyright, never run."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ from pi_native.testing import FakeGateway, RecordedRequest, Reply, Stall, record
 
 
 def a_call(session: requests.Session, controller: AbortController) -> None:
-    """Each option and argument takes what the documentation says it does."""
+    """Check that each option and argument accepts the documented types."""
 
     def on_response(info: ResponseInfo) -> None:
         assert_type(info.status, int)
@@ -112,7 +112,7 @@ def a_call(session: requests.Session, controller: AbortController) -> None:
 
 
 def what_was_measured(stream: AssistantMessageEventStream) -> None:
-    """A stream's figures are numbers, or None where there is nothing to tell."""
+    """Check that statistics are numbers, or None without a value."""
     assert_type(stream.stats, StreamStats)
     assert_type(stream.stats.time_to_first_text, float | None)
     assert_type(stream.stats.tokens_per_second, float | None)
@@ -122,7 +122,7 @@ def what_was_measured(stream: AssistantMessageEventStream) -> None:
 
 
 def a_stream(stream: AssistantMessageEventStream) -> None:
-    """What a stream gives has a type at every way out of it."""
+    """Check the types of all results of a stream."""
     for event in stream:
         assert_type(event, AssistantMessageEvent)
     assert_type(next(stream), AssistantMessageEvent)
@@ -142,7 +142,7 @@ def a_stream(stream: AssistantMessageEventStream) -> None:
 
 
 def a_stream_of_ones_own() -> None:
-    """`EventStream` is generic in its events and its result."""
+    """Check that `EventStream` is generic in its events and its result."""
     stream: EventStream[int, str] = EventStream()
     stream.push(1)
     stream.end("sum")
@@ -153,7 +153,7 @@ def a_stream_of_ones_own() -> None:
 
 
 def an_event_by_its_type(event: AssistantMessageEvent) -> None:
-    """Comparing `type` leaves the class of that type only."""
+    """Check that a comparison of `type` narrows an event to its class."""
     assert_type(event.partial, AssistantMessage | None)
     if event.type == "text_delta":
         assert_type(event, TextDeltaEvent)
@@ -177,7 +177,7 @@ def an_event_by_its_type(event: AssistantMessageEvent) -> None:
 
 
 def every_event_by_its_class(event: AssistantMessageEvent) -> str:
-    """`match` over the classes can be exhaustive, and takes events apart by position."""
+    """Check that `match` over the classes is exhaustive, and matches by position."""
     match event:
         case TextDeltaEvent(index, delta) | ThinkingDeltaEvent(index, delta):
             assert_type(index, int)
@@ -205,7 +205,7 @@ def every_event_by_its_class(event: AssistantMessageEvent) -> str:
 
 
 def every_block_by_its_class(block: Block) -> str:
-    """The blocks of an answer are a closed union too."""
+    """Check that the blocks of a message are a closed union."""
     if isinstance(block, TextContent):
         return block.text
     if isinstance(block, ThinkingContent):
@@ -224,7 +224,7 @@ def every_block_by_its_class(block: Block) -> str:
 
 
 def a_block_by_its_type(block: Block) -> None:
-    """Comparing a block's `type` leaves the class of that type only."""
+    """Check that a comparison of `type` narrows a block to its class."""
     if block.type == "toolCall":
         assert_type(block, ToolCall)
     elif block.type == "text":
@@ -232,7 +232,7 @@ def a_block_by_its_type(block: Block) -> None:
 
 
 def a_message_by_its_role(message: Message) -> None:
-    """Comparing `role` leaves the class of that role only; all roles together are the union."""
+    """Check that a comparison of `role` narrows a message; all roles together are the union."""
     if message.role == "assistant":
         assert_type(message, AssistantMessage)
     elif message.role == "user":
@@ -246,7 +246,7 @@ def a_message_by_its_role(message: Message) -> None:
 
 
 def a_conversation(client: Client, tools: list[Tool]) -> None:
-    """A conversation is built from what came back."""
+    """Check that a history can contain results."""
     messages: list[Message] = [UserMessage("hi")]
     answer = client.complete("p/m", messages, tools=tools, system="Be brief.", temperature=0.5)
     assert_type(answer, AssistantMessage)
@@ -268,7 +268,7 @@ def a_conversation(client: Client, tools: list[Tool]) -> None:
 
 
 def images(figure: object) -> None:
-    """An image is made of whatever holds one."""
+    """Check the sources of an image."""
     assert_type(ImageContent.from_file("a.png", "image/png", detail="low"), ImageContent)
     assert_type(ImageContent.from_bytes(b"..."), ImageContent)
     assert_type(ImageContent.from_url_bytes("https://x.test/a", bytearray()), ImageContent)
@@ -276,7 +276,7 @@ def images(figure: object) -> None:
 
 
 def a_history(client: Client, tools: list[Tool]) -> None:
-    """A conversation keeps what was said by itself."""
+    """Check the types of a conversation."""
     chat = Conversation(client, "p/m", system="Be brief.", tools=tools, temperature=0.5)
     assert_type(chat.ask("hi"), AssistantMessage)
     assert_type(chat.stream([UserMessage("hi")], reasoning="low"), AssistantMessageEventStream)
@@ -293,7 +293,7 @@ def a_history(client: Client, tools: list[Tool]) -> None:
 
 
 def a_client() -> None:
-    """The pages of a gateway have their own types, and the client is a context manager."""
+    """Check the results of the other calls, and that the client is a context manager."""
     with Client("http://127.0.0.1:4000", "key", max_retries=0, total_timeout=30) as client:
         assert_type(client, Client)
         assert_type(client.models(), list[ModelInfo])
@@ -306,7 +306,7 @@ def a_client() -> None:
 
 
 def a_cancel() -> None:
-    """Signals combine."""
+    """Check that signals combine."""
     controller = AbortController()
     signal = AbortSignal.any([controller.signal, AbortSignal.timeout(3)])
     assert_type(signal, AbortSignal)
@@ -318,7 +318,7 @@ def a_cancel() -> None:
 
 
 def a_failure(stream: AssistantMessageEventStream) -> None:
-    """What an error knows has a type."""
+    """Check the types of the attributes of an error."""
     try:
         stream.result()
     except AuthGatewayError as exc:
@@ -341,14 +341,14 @@ def a_failure(stream: AssistantMessageEventStream) -> None:
 
 
 def the_wire(event: AssistantMessageEvent) -> None:
-    """`from_wire` gives the class, or the union, that was asked for."""
+    """Check that `from_wire` returns the requested class or union."""
     assert_type(from_wire({"role": "assistant"}, AssistantMessage), AssistantMessage)
     wire = to_wire(event)
     assert wire["type"]
 
 
 def other_peoples_tests(client: Client) -> None:
-    """The fake gateway, its view of requests, and recordings."""
+    """Check the types of the fake gateway, its requests, and recordings."""
     with record(client, "turn.jsonl") as nothing:
         assert_type(nothing, None)
     with FakeGateway.replay("turn.jsonl", speed=2, models=["a/b"]) as gateway:
