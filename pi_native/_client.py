@@ -151,8 +151,9 @@ class Client:
         hostname: str | None = None,
         pickle_key: bool = False,
     ) -> None:
-        self.base_url, base_url_origin = find_base_url(base_url, os.environ)
-        self._origins = {"base_url": base_url_origin}
+        found, origin = find_base_url(base_url, os.environ)
+        self.base_url: str = found
+        self._origins = {"base_url": origin}
         self._api_key_file = api_key_file
         self._find_api_key(api_key)
         self._headers = dict(headers or {})

@@ -25,7 +25,7 @@ from ._prompts import context_of, expect, messages_of
 from ._turn.stream import AssistantMessageEventStream
 from ._types.gateway import ModelInfo
 from ._types.messages import AssistantMessage, Cost, Message, Usage
-from ._types.request import Model, Tool
+from ._types.request import Context, Model, Tool
 from .errors import ConfigurationError, ConversationBusyError
 
 if TYPE_CHECKING:
@@ -77,8 +77,8 @@ class Conversation:
             raise TypeError(f'model must be "provider/id" or a Model or a ModelInfo, not {kind}')
         self.client = client
         self.model = model
-        self.session_id = _new_session_id()
-        self.context = context_of(list(messages), system, tools)
+        self.session_id: str = _new_session_id()
+        self.context: Context = context_of(list(messages), system, tools)
         self.options = options
         self._forget_turns()
 

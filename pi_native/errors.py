@@ -178,7 +178,7 @@ class DecodeError(StreamProtocolError):
         self, message: str, *, problems: Sequence[str] = (), hint: str | None = None
     ) -> None:
         super().__init__(message, hint=hint)
-        self.problems = tuple(problems)
+        self.problems: tuple[str, ...] = tuple(problems)
 
 
 class IncompleteStreamError(PiNativeError):
@@ -248,10 +248,9 @@ class ExtractionError(PiNativeError):
         partial: AssistantMessage | None = None,
     ) -> None:
         super().__init__(message)
-        self.problems = list(problems)
+        self.problems: list[tuple[str, str]] = list(problems)
         self.attempts = attempts
-        if partial is not None:
-            self.partial = partial
+        self.partial: AssistantMessage | None = partial
 
 
 class ToolError(PiNativeError):
@@ -269,8 +268,7 @@ class ToolRoundsError(PiNativeError):
     ) -> None:
         super().__init__(message)
         self.rounds = rounds
-        if partial is not None:
-            self.partial = partial
+        self.partial: AssistantMessage | None = partial
 
 
 _BY_STATUS: dict[int, type[AuthGatewayError]] = {

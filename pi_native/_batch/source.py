@@ -32,9 +32,9 @@ class Source:
     """Reads the items of an iterable; `total` is their number, None when it is not known."""
 
     def __init__(self, items: Iterable[Any]) -> None:
-        self.total = _length(items)
-        self.read_count = 0
-        self.exhausted = False
+        self.total: int | None = _length(items)
+        self.read_count: int = 0
+        self.exhausted: bool = False
         self._items = items
         self._iterator: Iterator[Any] | None = None
 

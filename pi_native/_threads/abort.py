@@ -192,7 +192,7 @@ class AbortController:
     """
 
     def __init__(self) -> None:
-        self.signal = AbortSignal()
+        self.signal: AbortSignal = AbortSignal()
 
     def abort(self, reason: object = None) -> None:
         """Abort. May be called from any thread and from signal handlers; the first call counts."""

@@ -55,7 +55,7 @@ class Channel(queue.Queue[T], Generic[T, R]):
         super().__init__()
         timer_thread().start()  # `settle` may need it when no thread can be started any more
         self.mutex: Any = threading.RLock()
-        self.not_empty = threading.Condition(self.mutex)
+        self.not_empty: threading.Condition = threading.Condition(self.mutex)
         self._ended = threading.Condition(self.mutex)
         self._ending = threading.RLock()
         self._process = _process

@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import reprlib
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from attrs import Attribute, define, field, fields
 
@@ -87,7 +87,7 @@ class Record:
         compared = (a for a in _fields_of(self) if a.eq)
         return all(_comparable(a, self) == _comparable(a, other) for a in compared)
 
-    __hash__ = None  # type: ignore[assignment]  # the objects are mutable
+    __hash__: ClassVar[None] = None  # type: ignore[assignment]  # the objects are mutable
 
     def __repr__(self) -> str:
         # `extra` comes from a base class, so it is the first field; it reads better as the last.

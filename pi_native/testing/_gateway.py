@@ -66,7 +66,9 @@ class FakeGateway:
         self.version = version
         self.api = api
         #: The rows of `/v1/models`, and the only models known; None: any model is.
-        self.models = None if models is None else [model_row(model) for model in models]
+        self.models: list[dict[str, Any]] | None = (
+            None if models is None else [model_row(model) for model in models]
+        )
         #: The reports of `/v1/usage`.
         self.usage_reports: list[dict[str, Any]] = [usage_report()]
         #: The rows of `/v1/credentials/check`.

@@ -264,6 +264,10 @@ def a_conversation(client: Client, tools: list[Tool]) -> None:
     assert_type(client.stream("p/m", UserMessage("hi")), AssistantMessageEventStream)
     assert_type(client.stream("p/m", Context(messages)), AssistantMessageEventStream)
     assert_type(client.stream("p/m", "hi", signal=threading.Event()), AssistantMessageEventStream)
+    assert_type(client.complete(ModelInfo(id="p/m"), "hi", idle_timeout=5), AssistantMessage)
+    client.stream("p/m", "hi", first_event_timeout=5, total_timeout=None, reasoning="high")
+    client.stream("p/m", "hi", max_token=5)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    client.stream("p/m", "hi", reasoning="extreme")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     client.stream("p/m", 7)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
@@ -297,6 +301,9 @@ def a_client() -> None:
     with Client("http://127.0.0.1:4000", "key", max_retries=0, total_timeout=30) as client:
         assert_type(client, Client)
         assert_type(client.models(), list[ModelInfo])
+        assert_type(client.models(kind=None), list[ModelInfo])
+        assert_type(client.wait_until_ready(timeout=5), Health)
+        assert_type(Context.from_openai([{"role": "user", "content": "hi"}], tools=[]), Context)
         assert_type(client.health(), Health)
         assert_type(client.usage(), UsageSnapshot)
         assert_type(client.check_credentials(), CredentialsCheck)

@@ -61,7 +61,7 @@ class Account:
         self._limit = limit
         self._turns = 0
         self._warned = False
-        self.usage = Usage()
+        self.usage: Usage = Usage()
 
     @property
     def spent(self) -> Budget:

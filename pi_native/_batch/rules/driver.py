@@ -54,11 +54,11 @@ class Driver:
         account: Account,
         uniform: Callable[[float, float], float] = random.uniform,
     ) -> None:
-        self.window = Window(concurrency)
-        self.running = 0
-        self.stopped = False
-        self.over_budget = False
-        self.out_of_patience = False
+        self.window: Window = Window(concurrency)
+        self.running: int = 0
+        self.stopped: bool = False
+        self.over_budget: bool = False
+        self.out_of_patience: bool = False
         self._account = account
         self._retries = retries
         self._patience = patience

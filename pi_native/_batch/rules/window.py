@@ -21,7 +21,7 @@ class Window:
         self._size = float(limit)
         self._successes = 0
         self._round_began = 0.0
-        self.epoch = 0
+        self.epoch: int = 0
 
     @property
     def size(self) -> int:

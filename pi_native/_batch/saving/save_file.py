@@ -33,7 +33,7 @@ class SaveFile:
     """
 
     def __init__(self, path: str | os.PathLike[str], call: str) -> None:
-        self.path = os.fspath(path)
+        self.path: str = os.fspath(path)
         self._mutex = threading.Lock()
         self._places: dict[bytes, tuple[int, int]] = {}
         self._synced = time.monotonic()
