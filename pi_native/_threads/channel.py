@@ -12,6 +12,7 @@ would have to, and in the main thread, the timer thread wakes the readers.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import queue
 import threading
@@ -53,7 +54,8 @@ class Channel(queue.Queue[T], Generic[T, R]):
 
     def __init__(self) -> None:
         super().__init__()
-        timer_thread().start()  # `settle` may need it when no thread can be started any more
+        with contextlib.suppress(RuntimeError):  # no thread can be started: readers look again
+            timer_thread().start()  # `settle` may need it in a signal handler
         self.mutex: Any = threading.RLock()
         self.not_empty: threading.Condition = threading.Condition(self.mutex)
         self._ended = threading.Condition(self.mutex)
@@ -138,6 +140,14 @@ class Channel(queue.Queue[T], Generic[T, R]):
             if self._at_end():
                 return self._take_last()
 
+    def wait_next(self, timeout: float | None = None) -> bool:
+        """Block until there is an event or the end, at most `timeout` seconds.
+
+        Return whether there is.
+        """
+        with self.not_empty:
+            return _wait_for(self.not_empty, lambda: self.queue or self._decided, timeout)
+
     def result(self, timeout: float | None = None) -> R:
         """Return the result; block for at most `timeout` seconds, then raise `TimeoutError`."""
         if self._process != _process:
@@ -152,7 +162,7 @@ class Channel(queue.Queue[T], Generic[T, R]):
     def _at_end(self) -> bool:
         """Block until there is an event or the end; return whether it is the end."""
         with self.not_empty:
-            _wait_for(self.not_empty, lambda: self.queue or self._decided)
+            self.wait_next()
             return bool(self._decided) and not self.queue  # another reader may be quicker
 
     def _take_last(self) -> T:

@@ -18,15 +18,19 @@ from .._protocol.chunked import Piece
 from .._protocol.decoder import EventDecoder
 from .._protocol.error_response import MAX_BODY_BYTES, refusal
 from .._protocol.request import Request
-from .._protocol.rules import aborted, ended_early, quote
+from .._protocol.rules import ended_early, quote
 from .._threads.timers import timer_thread
 from .._types.events import AssistantMessageEvent
 from .._types.failure import failure_of
-from .._types.messages import AssistantMessage
 from .._types.options import ResponseInfo, SseEvent
-from ..errors import AuthGatewayError, GatewayConnectionError, PiNativeError, StreamProtocolError
+from ..errors import (
+    AuthGatewayError,
+    GatewayConnectionError,
+    PiNativeError,
+    ProviderError,
+    StreamProtocolError,
+)
 from .logs import callback_raised
-from .retry import may_succeed_later
 from .state import Turn, TurnOutcome
 
 # What follows the terminal event is read so that the connection can serve the next turn. Publishing
@@ -42,11 +46,12 @@ Read = Callable[[], Piece | None]
 
 
 class TurnFailedError(Exception):
-    """The provider failed the turn before any content came; another attempt may succeed."""
+    """The provider failed the turn before any content came, and another attempt is allowed."""
 
-    def __init__(self, message: AssistantMessage) -> None:
-        super().__init__(message.error_message)
-        self.failure = failure_of(message)
+    def __init__(self, failure: ProviderError, delay: float) -> None:
+        super().__init__(failure)
+        self.failure = failure
+        self.delay = delay
 
 
 def run_attempt(
@@ -54,7 +59,8 @@ def run_attempt(
 ) -> None:
     """Make one request and publish its outcome.
 
-    With `may_retry`, a failure before any content leaves no trace in the stream.
+    With `may_retry`, a failure before any content leaves no trace in the stream. Raises
+    `TurnFailedError` for a failure of the provider that is worth another attempt.
     """
     handle = turn.begin_attempt(request, may_retry=may_retry)
     try:
@@ -145,8 +151,10 @@ def _read_events(
         outcome = _hand_over(turn, decoder, decoder.feed_piece(piece))
     if outcome is None:
         return _incomplete(turn, decoder, response.info, beginning)
-    if turn.may_retry and outcome.result is not None and may_succeed_later(outcome.result):
-        raise TurnFailedError(outcome.result)
+    if outcome.result is not None and outcome.result.stop_reason == "error":
+        failure = failure_of(outcome.result)
+        if (delay := turn.retry_delay(failure)) is not None:
+            raise TurnFailedError(failure, delay)
     turn.give_up_retrying()
     return outcome
 
@@ -195,7 +203,7 @@ def _incomplete(
         _check_content_type(response, beginning)
     turn.truncated = True
     if turn.caller_aborted():
-        return aborted(turn.model)
+        return turn.cancelled_outcome(None)
     outcome = ended_early(turn.model, turn.options.on_incomplete)
     return outcome if outcome.failure is None else turn.failed(outcome.failure)
 

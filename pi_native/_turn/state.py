@@ -28,9 +28,10 @@ from .._types.messages import AssistantMessage
 from .._types.options import ResponseInfo, RetryInfo, StreamOptions
 from .._types.request import Model
 from .._types.stats import StreamStats
-from ..errors import PiNativeError, StreamTimeoutError, TimeoutPhase
+from ..errors import PiNativeError, ProviderError, StreamTimeoutError, TimeoutPhase
 from .logs import callback_raised
 from .observers import TurnObserver, notify
+from .retry import MAX_HEADERS_SECONDS, retry_delay
 from .stats import StatsRecorder
 from .stream import MessageChannel, outcome_of
 
@@ -92,6 +93,11 @@ class Turn:
         self._held_back: list[AssistantMessageEvent] | None = None
         self._streaming = False  # whether the body of a good response is read
         self._progressed_at: float | None = None
+        self._tries = 0
+        self._provider_failures = 0
+        self._sent_at: float | None = None
+        self._headers_at: float | None = None
+        self._cancel: TurnOutcome | None = None
         self._dropped = False
         self._told_end = False
         if keep is not None:
@@ -114,7 +120,7 @@ class Turn:
         """Settle as cancelled, if nothing has settled yet, and cut the connection."""
         try:
             if not self.channel.settled:
-                self.settle(self._cancelled(reason))
+                self.settle(self.cancelled_outcome(reason))
         finally:
             self._handle.cut()
 
@@ -122,6 +128,11 @@ class Turn:
         """End only the worker: there is no reader left. Runs in a finaliser, so takes no lock."""
         self._dropped = True
         self._handle.cut()
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether the turn ended because the caller cancelled it."""
+        return self._cancel is not None and self._cancel is self.channel.outcome
 
     def join(self, timeout: float) -> None:
         """Wait for the worker to end, at most `timeout` seconds."""
@@ -150,9 +161,10 @@ class Turn:
 
         With `may_retry`, events without content are held back until content comes.
         """
+        self._tries += 1
         self._stats.begin_attempt()
         self._held_back = [] if may_retry else None
-        self._progressed_at = None
+        self._progressed_at = self._sent_at = self._headers_at = None
         model = f"{self.model.provider}/{self.model.id}"
         notify(self._observers, "sending", request, model, self.attempts)
         self._handle = SocketHandle()
@@ -166,6 +178,7 @@ class Turn:
 
     def connected(self) -> None:
         """Note that the connection can take the request."""
+        self._sent_at = monotonic()
         self._clock.enter("headers", self._limits.first_event)
 
     def resending(self) -> None:
@@ -174,11 +187,13 @@ class Turn:
 
     def await_headers(self, limit: float | None) -> None:
         """Count the wait for the headers together with connecting, which cannot be observed."""
+        self._sent_at = monotonic()
         self._clock.enter("headers", limit)
 
     def responded(self, response: ResponseInfo) -> None:
         """Note that the response headers have come."""
         self.response = response
+        self._headers_at = monotonic()
         self._stats.headers_in()
         notify(self._observers, "responded", response, self._stats.stats)
         self.check()
@@ -216,16 +231,29 @@ class Turn:
             self.channel.note(events)
         return outcome
 
-    @property
-    def may_retry(self) -> bool:
-        """Whether the turn may be tried again: no content has been handed over."""
-        return self._held_back is not None
+    def retry_delay(self, failure: PiNativeError) -> float | None:
+        """Return the seconds to wait before another attempt; None if there is to be none.
+
+        There is none once content was handed over, or once the model may have been thinking.
+        """
+        if self._held_back is None or self._waited_for_headers > MAX_HEADERS_SECONDS:
+            return None
+        delay = retry_delay(failure, self._tries, self._provider_failures)
+        self._provider_failures += isinstance(failure, ProviderError)
+        return delay
 
     def give_up_retrying(self) -> None:
         """Hand over the events that were held back: there is no other attempt."""
         if self._held_back is not None:
             events, self._held_back = self._held_back, None
             self.channel.push_all(events)
+
+    @property
+    def _waited_for_headers(self) -> float:
+        """The seconds that the current request has waited for its response headers."""
+        if self._sent_at is None:
+            return 0.0
+        return (self._headers_at or monotonic()) - self._sent_at
 
     def retrying(self, retry: RetryInfo) -> None:
         """Tell that another attempt is going to be made, unless the turn is over."""
@@ -309,6 +337,14 @@ class Turn:
             return signal.aborted
         return signal is not None and signal.is_set()
 
+    def cancelled_outcome(self, reason: object) -> TurnOutcome:
+        """Return the outcome of a cancel: a message while the answer streams, else a failure."""
+        if self._streaming:
+            self._cancel = aborted(self.model)
+        else:
+            self._cancel = Outcome(failure=as_exception(reason))
+        return self._cancel
+
     def abort_as_asked(self) -> None:
         """Abort with the reason of the caller's signal."""
         signal = self.options.signal
@@ -321,9 +357,6 @@ class Turn:
         if isinstance(failure, PiNativeError) and failure.request_id is None:
             failure.request_id = self._request_id
         return Outcome(failure=failure)
-
-    def _cancelled(self, reason: object) -> TurnOutcome:
-        return aborted(self.model) if self._streaming else Outcome(failure=as_exception(reason))
 
     @property
     def _request_id(self) -> str | None:

@@ -1,7 +1,7 @@
-"""What the caller holds: an iterator of events, and a result, over one channel.
+"""The stream that a caller holds: an iterator of events, and a result, over one channel.
 
-The worker that feeds the channel never holds the stream. So a stream that nobody holds any more is
-noticed, by its finaliser, and its worker is sent home.
+The worker that feeds the channel never holds the stream. So when the last reference to a stream is
+dropped, its finaliser runs and stops the worker.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from .._types.events import (
 from .._types.messages import AssistantMessage
 from .._types.stats import StreamStats
 from ..errors import IncompleteStreamError, StreamProtocolError
+from .output import frames_of, whole_characters
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 R = TypeVar("R")
 
-# Long enough for a worker whose socket was shut down, short enough for a caller to be called free.
+# Long enough for a worker whose socket was shut down, short enough not to hold the caller up.
 _JOIN_SECONDS = 0.03
 
 
@@ -43,10 +44,10 @@ class EventStream(Generic[T, R]):
     """A stream of events, on a `queue.Queue`, that ends exactly once, with a result or a failure.
 
     Iterating and `result()` are independent: either, both, in any order, from any threads. Several
-    iterations share the events; each event comes once in all.
+    iterations share the events: each event is delivered once in all.
 
         >>> stream = EventStream()
-        >>> stream.push("an event")  # in another thread, most often
+        >>> stream.push("an event")  # usually in another thread
         >>> stream.end("the result")
         >>> list(stream), stream.result()
         (['an event'], 'the result')
@@ -71,16 +72,23 @@ class EventStream(Generic[T, R]):
         return self
 
     def __next__(self) -> T:
-        """The next event; blocks until there is one. Raises the failure after the last event."""
+        """Return the next event; block until there is one. Raise the failure after the last one."""
         return self._channel.next()
 
     def result(self, timeout: float | None = None) -> R:
-        """The result; blocks until the stream ends.
+        """Return the result; block until the stream ends.
 
-        `timeout` is in seconds; when it passes, `TimeoutError` is raised and the stream runs on.
+        `timeout` is in seconds; when it passes, `TimeoutError` is raised and the stream continues.
         Raises the failure when the stream failed.
         """
         return self._channel.result(timeout)
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Block until the stream has ended, at most `timeout` seconds; return `done`.
+
+        Never raises the failure of the stream.
+        """
+        return self._channel.wait_settled(timeout)
 
     @property
     def done(self) -> bool:
@@ -89,7 +97,7 @@ class EventStream(Generic[T, R]):
 
 
 class MessageChannel(Channel[AssistantMessageEvent, AssistantMessage]):
-    """A channel that knows which events end a turn, and which was the newest snapshot."""
+    """A channel of a turn's events: a terminal event ends it, and the newest snapshot is kept."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -132,20 +140,24 @@ def _has_snapshot(event: AssistantMessageEvent) -> bool:
 def outcome_of(
     event: AssistantMessageEvent,
 ) -> Outcome[AssistantMessageEvent, AssistantMessage] | None:
-    """The outcome that a terminal event stands for; None for any other."""
+    """Return the outcome of a terminal event; None for any other event."""
     message = result_of(event)
     return None if message is None else Outcome(result=message, event=event)
 
 
 class Producer(Protocol):
-    """What a stream may ask of whoever feeds it."""
+    """The side of a turn that its stream uses."""
 
     response: ResponseInfo | None
     truncated: bool
 
     @property
     def attempts(self) -> int:
-        """How many requests were made so far."""
+        """The number of requests that were made so far."""
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether the turn ended because the caller cancelled it."""
 
     @property
     def stats(self) -> StreamStats:
@@ -155,18 +167,19 @@ class Producer(Protocol):
         """Settle as cancelled, if nothing has settled yet, and cut the connection."""
 
     def drop(self) -> None:
-        """Nobody listens any more. Must not take a lock: this runs in a finaliser."""
+        """End the worker: there is no reader left. Runs in a finaliser, so takes no lock."""
 
     def join(self, timeout: float) -> None:
         """Wait for the worker to end, at most `timeout` seconds."""
 
 
 class AssistantMessageEventStream(EventStream[AssistantMessageEvent, AssistantMessage]):
-    """One turn, as it comes: iterate the events, or ask for the `result()`, or both.
+    """One turn while it arrives: iterate the events, or ask for the `result()`, or both.
 
-    The provider's own failure is not an exception here: it is a message whose stop reason is
-    "error" or "aborted"; `result().raise_for_error()` makes it one. Use it as a context manager, or
-    call `close()`: leaving early then closes the connection, and the provider stops.
+    When the provider fails, `result()` returns a message whose stop reason is "error" or "aborted";
+    `get_final_message()`, and `text_stream` at its end, raise it as a `ProviderError`. Use the
+    stream as a context manager, or call `close()`: leaving early then closes the connection, and
+    the provider stops. A Ctrl-C while the caller waits for an event or the result does that, too.
 
         >>> with Client().stream("anthropic/claude-sonnet-4-5", "Why?") as stream:
         ...     for event in stream:
@@ -205,13 +218,69 @@ class AssistantMessageEventStream(EventStream[AssistantMessageEvent, AssistantMe
         else:
             super().end(result)
 
+    def __next__(self) -> AssistantMessageEvent:
+        """Return the next event; block until there is one. Raise the failure after the last one."""
+        try:
+            return self._channel.next()
+        except KeyboardInterrupt:
+            self.abort()  # a notebook keeps the traceback, and with it the stream and its turn
+            raise
+
+    def result(self, timeout: float | None = None) -> AssistantMessage:
+        """Return the message; block until the turn ends.
+
+        `timeout` is in seconds; when it passes, `TimeoutError` is raised and the turn continues.
+        Raises the failure when the turn failed. A message that the provider failed is returned; its
+        `raise_for_error()`, or `get_final_message()`, raises it.
+        """
+        try:
+            return self._channel.result(timeout)
+        except KeyboardInterrupt:
+            self.abort()
+            raise
+
+    def get_final_message(self) -> AssistantMessage:
+        """Return the message; block until the turn ends.
+
+        Raises the failure when the turn failed, and `ProviderError` when the provider failed it.
+
+            >>> Client().stream("acme/small", "Why?").get_final_message().text
+            'Because of the air.'
+        """
+        return self.result().raise_for_error()
+
     @property
     def text_stream(self) -> Iterator[str]:
         """The text as it comes, without thinking and tool calls.
 
-        Pieces hold whole characters: an emoji that was cut in two on its way is put together.
+        Pieces hold whole characters: the two halves of an emoji that was cut are joined, and half
+        a character without its other half becomes U+FFFD. At the end `ProviderError` is raised if
+        the provider failed; not if the caller cancelled the turn.
         """
-        return _text_of(self)
+        return self._text()
+
+    def _text(self) -> Iterator[str]:
+        yield from whole_characters(
+            event.delta for event in self if isinstance(event, TextDeltaEvent)
+        )
+        outcome = self._channel.outcome
+        message = None if outcome is None else outcome.result
+        cancelled = self._producer is not None and self._producer.cancelled
+        if message is not None and not cancelled:
+            message.raise_for_error()
+
+    def sse(self, *, heartbeat: float | None = 15.0) -> Iterator[bytes]:
+        """Return the turn as server-sent events in the gateway's own form, for any WSGI server.
+
+        A comment is sent when no event came for `heartbeat` seconds: a WSGI server notices only
+        when it writes that the browser has gone. Closing the iterator cancels the turn. A failure
+        is sent as an `error` event; `[DONE]` comes last.
+
+            >>> frames = Client().stream("acme/small", "Why?").sse()
+            >>> [*frames][-1]
+            b'data: [DONE]\\n\\n'
+        """
+        return frames_of(self, self._channel, heartbeat)
 
     @property
     def partial(self) -> AssistantMessage | None:
@@ -220,29 +289,29 @@ class AssistantMessageEventStream(EventStream[AssistantMessageEvent, AssistantMe
 
     @property
     def response(self) -> ResponseInfo | None:
-        """The answer's status, headers and request id, once its headers are in."""
+        """The status, headers and request id of the response, once its headers have come."""
         return self._producer.response if self._producer else None
 
     @property
     def truncated(self) -> bool:
-        """Whether the wire ended without a terminal event."""
+        """Whether the response ended without a terminal event."""
         return self._producer.truncated if self._producer else False
 
     @property
     def attempts(self) -> int:
-        """How many requests were made for the turn so far; more than one after a retry."""
+        """The number of requests that were made so far; more than one after a retry."""
         return self._producer.attempts if self._producer else 0
 
     @property
     def stats(self) -> StreamStats:
-        """How long the turn took, and how much came: so far while it runs, final once it is over.
+        """The times and sizes of the turn, so far while it runs, final once it is over.
 
-        What `result()` returns has the final ones, too.
+        The message that `result()` returns has the final ones, too.
         """
         return self._producer.stats if self._producer else StreamStats()
 
     def _result_alone(self) -> AssistantMessage:
-        """The result of a stream that nobody else can have: no event is kept for anybody."""
+        """Return the result of a stream that no other code can iterate: no event is kept."""
         self._channel.discard_events()
         with self:
             return self.result()
@@ -268,7 +337,7 @@ class AssistantMessageEventStream(EventStream[AssistantMessageEvent, AssistantMe
         show_as_result(self)
 
     def abort(self, reason: object = None) -> None:
-        """Cancel the turn, from any thread; returns at once. Only the first call counts.
+        """Cancel the turn, from any thread; return at once. Only the first call counts.
 
         While the answer streams, the stream ends with an "aborted" message; before that it fails
         with `reason` (an exception as it is, else an `AbortError`).
@@ -279,7 +348,7 @@ class AssistantMessageEventStream(EventStream[AssistantMessageEvent, AssistantMe
             self.fail(as_exception(reason))
 
     def close(self) -> None:
-        """Cancel the turn if it still runs, and close its connection; returns at once."""
+        """Cancel the turn if it still runs, and close its connection; return at once."""
         self.abort()
 
     def __enter__(self) -> Self:
@@ -305,23 +374,3 @@ class AssistantMessageEventStream(EventStream[AssistantMessageEvent, AssistantMe
             stacklevel=2,
             source=self,
         )
-
-
-def _text_of(events: Iterator[AssistantMessageEvent]) -> Iterator[str]:
-    held = ""
-    for event in events:
-        if isinstance(event, TextDeltaEvent) and event.delta:
-            text, held = _whole_characters(held + event.delta)
-            if text:
-                yield text
-    if held:
-        yield held
-
-
-def _whole_characters(text: str) -> tuple[str, str]:
-    """Join what surrogate pairs there are, and keep back a last half that may find its other."""
-    held = text[-1] if "\ud800" <= text[-1] <= "\udbff" else ""
-    whole = text[: len(text) - len(held)]
-    if not whole.isascii() and any("\ud800" <= char <= "\udfff" for char in whole):
-        whole = whole.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")
-    return whole, held

@@ -14,11 +14,10 @@ from .._protocol.request import Request, turn_request
 from .._types.messages import AssistantMessage
 from .._types.options import RetryInfo, StreamOptions
 from .._types.request import Context, Model
-from ..errors import AuthenticationError, ConfigurationError, PiNativeError
+from ..errors import AuthenticationError, PiNativeError
 from .attempt import TurnFailedError, run_attempt
 from .logs import TurnLog
 from .observers import TurnObserver
-from .retry import retry_delay, turn_delay
 from .state import OverError, Turn
 from .stream import AssistantMessageEventStream
 from .telemetry import start_span
@@ -45,7 +44,10 @@ def start_call(
     """
     span = start_span(model, options)
     observers: list[TurnObserver] = [_LOG] if span is None else [_LOG, span]
-    turn = Turn(model, options, keep, observers)
+    try:
+        turn = Turn(model, options, keep, observers)
+    except RuntimeError as exc:  # no thread can be started
+        return failed_call(PiNativeError(f"no thread can be started for the stream: {exc}"))
     stream = AssistantMessageEventStream(turn.channel, turn)
     try:
         _start(turn, context, transport, renew)
@@ -55,7 +57,7 @@ def start_call(
     return stream
 
 
-def failed_call(failure: ConfigurationError) -> AssistantMessageEventStream:
+def failed_call(failure: PiNativeError) -> AssistantMessageEventStream:
     """Return the stream of a turn that could not be set up at all."""
     stream = AssistantMessageEventStream()
     stream.fail(failure)
@@ -79,7 +81,7 @@ def _start(turn: Turn, context: Context, transport: Transport, renew: Renew | No
     try:
         turn.worker.start()
     except RuntimeError as exc:
-        raise PiNativeError(f"no thread for the stream: {exc}") from exc
+        raise PiNativeError(f"no thread can be started for the stream: {exc}") from exc
 
 
 def _work(
@@ -122,9 +124,9 @@ def _attempt(
     try:
         run_attempt(turn, transport, request, limits, may_retry=may_retry)
     except TurnFailedError as exc:
-        return RetryInfo(number, turn_delay(number), exc.failure)
+        return RetryInfo(number, exc.delay, exc.failure)
     except PiNativeError as exc:
-        delay = retry_delay(exc, number) if turn.may_retry else None
+        delay = turn.retry_delay(exc)
         if delay is None:
             turn.give_up_retrying()
             raise

@@ -60,15 +60,30 @@ FAILED = [START, ErrorEvent("error", BUSY)]
 )
 def test_a_turn_that_failed_before_any_content_is_tried_again(failing: Answer) -> None:
     """The caller sees one turn, with one start, as if nothing had happened."""
+    failures = [failing] * most_failures(failing)
     with FakeGateway() as gateway, Client(gateway.url, gateway.api_key) as client:
-        gateway.add(failing, failing, Reply("Hello world"))
+        gateway.add(*failures, Reply("Hello world"))
         with client.stream("x/y", "hi") as stream:
             types = [event.type for event in stream]
         assert types.count("start") == 1
         assert types[-1] == "done"
         assert stream.result().text == "Hello world"
-        assert len(gateway.requests) == 3
+        assert len(gateway.requests) == len(failures) + 1
         assert len({request.body for request in gateway.requests}) == 1
+
+
+def most_failures(failing: Answer) -> int:
+    """Return how often the client tries again: twice, but once after a failure of the provider."""
+    return 1 if isinstance(failing, Events) else 2
+
+
+def test_a_second_failure_of_the_provider_is_the_result() -> None:
+    """The gateway has tried ten times itself: of `error` events only the first is tried again."""
+    with FakeGateway() as gateway, Client(gateway.url, gateway.api_key, max_retries=5) as client:
+        gateway.add(Events(FAILED), HTTPError(503, "busy"), Events(FAILED), Reply("never"))
+        message = client.stream("x/y", "hi").result()
+    assert message.error_message == "busy"
+    assert len(gateway.requests) == 3
 
 
 def test_an_error_body_that_stalls_does_not_prevent_a_retry(
@@ -103,16 +118,17 @@ def test_each_retry_is_told(
     told: list[RetryInfo] = []
     caplog.set_level("INFO", logger="pi_native")
     with FakeGateway() as gateway, Client(gateway.url, gateway.api_key) as client:
-        gateway.add(failing, failing, Reply("Hello"))
+        numbers = [*range(1, 1 + most_failures(failing))]
+        gateway.add(*[failing for _ in numbers], Reply("Hello"))
         stream = client.stream("x/y", "hi", on_retry=told.append)
         assert stream.result().text == "Hello"
-    assert [retry.attempt for retry in told] == [1, 2]
+    assert [retry.attempt for retry in told] == numbers
     assert {type(retry.failure) for retry in told} == {kind}
     assert all(0 < retry.delay < 1 for retry in told)
-    assert stream.attempts == 3
+    assert stream.attempts == len(numbers) + 1
     lines = [record.getMessage() for record in caplog.records if record.name == "pi_native"]
     assert [line.split(",")[0] for line in lines] == [
-        f"attempt {number} failed ({kind.__name__})" for number in (1, 2)
+        f"attempt {number} failed ({kind.__name__})" for number in numbers
     ]
     assert "secret" not in caplog.text
 

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from pi_native import (
     AbortError,
-    AssistantMessage,
     ConfigurationError,
     GatewayConnectionError,
     GatewayServerError,
     IncompleteStreamError,
     InvalidRequestError,
+    Model,
+    ProviderError,
     RateLimitError,
+    StreamOptions,
     StreamProtocolError,
     StreamTimeoutError,
 )
-from pi_native._turn.retry import may_succeed_later, retry_delay, turn_delay
+from pi_native._protocol.request import Request
+from pi_native._turn.retry import retry_delay
+from pi_native._turn.state import Turn
 
 
 @pytest.mark.parametrize(
@@ -50,39 +56,73 @@ def test_what_would_fail_again_is_not_tried_again(failure: Exception) -> None:
     assert retry_delay(failure, 1) is None
 
 
-def test_the_delay_doubles_with_jitter_up_to_a_limit() -> None:
-    """Each attempt waits up to twice as long as the one before, never longer than 8 s."""
-    for attempt, longest in enumerate([0.5, 1, 2, 4, 8, 8, 8], start=1):
-        delays = {turn_delay(attempt) for _ in range(200)}
-        assert longest / 2 <= min(delays) < max(delays) <= longest
+def test_the_delay_doubles_up_to_a_limit_with_jitter_on_top() -> None:
+    """Each attempt waits twice as long as the one before, at most 8 s, plus up to 20 %."""
+    for attempt, least in enumerate([0.5, 1, 2, 4, 8, 8, 8], start=1):
+        delays = {delay_of(GatewayConnectionError("reset"), attempt) for _ in range(200)}
+        assert least <= min(delays) < max(delays) <= least * 1.2
 
 
-def test_retry_after_is_a_lower_bound() -> None:
-    """The wait is never shorter than what the answer asked for."""
-    assert retry_delay(RateLimitError("x", status=429, retry_after=20.0), 1) == 20.0
-
-
-def test_a_gateway_that_asks_for_too_much_patience_is_not_waited_for() -> None:
-    """Beyond a minute the error is handed on at once."""
-    assert retry_delay(RateLimitError("x", status=429, retry_after=61.0), 1) is None
+def delay_of(failure: Exception, attempt: int) -> float:
+    """Return the delay, which there must be."""
+    delay = retry_delay(failure, attempt)
+    assert delay is not None
+    return delay
 
 
 @pytest.mark.parametrize(
-    ("stop_reason", "status", "later"),
+    "failure",
     [
-        ("error", 429, True),
-        ("error", 408, True),
-        ("error", 500, True),
-        ("error", 599, True),
-        ("error", 400, False),
-        ("error", None, False),
-        ("aborted", 503, False),
-        ("stop", 503, False),
+        RateLimitError("x", status=429, retry_after=20.0),
+        ProviderError("x", kind="rate_limit", retry_after=20.0),
     ],
 )
-def test_a_providers_failure_may_pass_by_its_status(
-    stop_reason: str, status: int | None, later: bool
-) -> None:
-    """The status that the provider answered decides, and only for a failed turn."""
-    message = AssistantMessage([], stop_reason=stop_reason, error_status=status)  # type: ignore[arg-type]
-    assert may_succeed_later(message) is later
+def test_a_hint_is_a_lower_bound_with_jitter_on_top(failure: Exception) -> None:
+    """The wait is never shorter than the response or the provider asks for, and spread above."""
+    delays = {delay_of(failure, 1) for _ in range(200)}
+    assert 20.0 <= min(delays) < max(delays) <= 24.0
+
+
+@pytest.mark.parametrize(
+    ("seconds", "tried"), [(60.0, True), (60.1, False)], ids=["a minute", "more"]
+)
+def test_a_wait_of_more_than_a_minute_is_not_waited_for(seconds: float, tried: bool) -> None:
+    """Beyond a minute the error is raised at once."""
+    for failure in (
+        RateLimitError("x", status=429, retry_after=seconds),
+        ProviderError("x", kind="transient", retry_after=seconds),
+    ):
+        assert (retry_delay(failure, 1) is not None) is tried
+
+
+@pytest.mark.parametrize(
+    ("kind", "tried"),
+    [
+        ("rate_limit", True),
+        ("transient", True),
+        ("usage_limit", False),
+        ("context_overflow", False),
+        ("content_blocked", False),
+        ("auth", False),
+        ("timeout", False),
+        ("other", False),
+    ],
+)
+def test_a_failure_of_the_provider_is_tried_again_by_its_kind(kind: Any, tried: bool) -> None:
+    """Only a rate limit and a transient failure are tried again, and only the first of a turn."""
+    failure = ProviderError("x", kind=kind)
+    assert (retry_delay(failure, 1) is not None) is tried
+    assert retry_delay(failure, 1, provider_failures=1) is None
+
+
+def test_a_request_that_waited_long_for_its_headers_is_not_sent_again() -> None:
+    """After more than 30 s of waiting for headers the model may have been thinking."""
+    turn = Turn(Model("y", "x"), StreamOptions(max_retries=1))
+    failure = GatewayServerError("busy", status=503)
+    turn.begin_attempt(Request("POST", "http://x"), may_retry=True)
+    turn.connected()
+    assert turn.retry_delay(failure) is not None
+    assert turn._sent_at is not None
+    turn._sent_at -= 30.1
+    assert turn.retry_delay(failure) is None
+    turn.finish()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import itertools
+import json
 import pickle
 import signal
 import sys
@@ -13,6 +14,7 @@ import time
 import warnings
 import weakref
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 from hypothesis import given, strategies as st
@@ -27,6 +29,7 @@ from pi_native import (
     ErrorEvent,
     EventStream,
     IncompleteStreamError,
+    ProviderError,
     ResponseInfo,
     StartEvent,
     TextContent,
@@ -36,6 +39,7 @@ from pi_native import (
     ThinkingDeltaEvent,
     ToolCallDeltaEvent,
     UnknownEvent,
+    to_wire,
 )
 from pi_native._turn.stream import MessageChannel
 
@@ -54,6 +58,7 @@ class FakeProducer:
         self.channel = MessageChannel()
         self.response: ResponseInfo | None = None
         self.truncated = False
+        self.cancelled = False
         self.calls: list[tuple[object, ...]] = []
 
     def stream(self) -> AssistantMessageEventStream:
@@ -329,16 +334,16 @@ def test_text_comes_as_soon_as_its_event() -> None:
         (["\ud83d\ude00"], ["\U0001f600"]),
         (["\ud83d", "", "\ude00"], ["\U0001f600"]),
         (["é\ud83d", "\ude00\ud83d", "\ude01"], ["é", "\U0001f600", "\U0001f601"]),
-        (["\ud83d", "\ud83d", "\ude00"], ["\ud83d", "\U0001f600"]),
-        (["\ud83d", "x"], ["\ud83dx"]),
-        (["\ude00"], ["\ude00"]),
-        (["a", "\ud83d"], ["a", "\ud83d"]),
+        (["\ud83d", "\ud83d", "\ude00"], ["\ufffd", "\U0001f600"]),
+        (["\ud83d", "x"], ["\ufffdx"]),
+        (["\ude00"], ["\ufffd"]),
+        (["a", "\ud83d"], ["a", "\ufffd"]),
         (["\U0001f600", "ü"], ["\U0001f600", "ü"]),
     ],
 )
 def test_characters_that_were_cut_are_joined(pieces: list[str], texts: list[str]) -> None:
     """A surrogate pair that is cut between two deltas comes as one character, with the second;
-    a half that has no other is not lost.
+    half a pair without its other half becomes U+FFFD.
     """
     assert text_of(*deltas(*pieces)) == texts
 
@@ -546,15 +551,120 @@ WAYS: dict[str, Callable[[AssistantMessageEventStream], object]] = {
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs POSIX timers")
 @pytest.mark.parametrize("way", WAYS)
 def test_ctrl_c_while_waiting_is_prompt_and_closes(way: str) -> None:
-    """Ctrl-C breaks every way of waiting at once, and leaving the block closes the stream."""
+    """Ctrl-C ends every way of waiting at once and aborts the turn, as does leaving the block."""
     producer = FakeProducer()
     begun = time.monotonic()
     with ctrl_c(0.05), pytest.raises(KeyboardInterrupt), producer.stream() as stream:
         WAYS[way](stream)
     assert time.monotonic() - begun < LEFT / 2
-    assert [call[0] for call in producer.calls] == ["abort", "join"]
+    assert [call[0] for call in producer.calls] == ["abort", "abort", "join"]
     producer.channel.push(DONE)
     assert list(stream) == [DONE]
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs POSIX timers")
+@pytest.mark.parametrize("way", WAYS)
+def test_ctrl_c_while_waiting_aborts_without_a_block(way: str) -> None:
+    """A turn that nobody closes, as in a notebook cell, is aborted by the Ctrl-C itself."""
+    producer = FakeProducer()
+    stream = producer.stream()
+    with ctrl_c(0.05), pytest.raises(KeyboardInterrupt):
+        WAYS[way](stream)
+    assert producer.calls == [("abort", None)]
+    stream.end(DONE.message)
+
+
+def test_waiting_tells_whether_the_stream_has_ended() -> None:
+    """wait() returns whether the end came in time, and raises no failure."""
+    stream = AssistantMessageEventStream()
+    assert stream.wait(0) is False
+    assert stream.wait(0.01) is False
+    stream.fail(ValueError("broken"))
+    assert stream.wait() is True
+    assert stream.wait(0) is True
+
+
+FAILED_MESSAGE = AssistantMessage([], stop_reason="error", error_message="overloaded", timestamp=1)
+
+
+def test_the_final_message_of_a_failed_turn_is_an_exception() -> None:
+    """get_final_message() is the message, and raises if the provider failed."""
+    stream = AssistantMessageEventStream()
+    stream.push(DONE)
+    assert stream.get_final_message() is DONE.message
+    stream = AssistantMessageEventStream()
+    stream.push(ErrorEvent("error", FAILED_MESSAGE))
+    assert stream.result() is FAILED_MESSAGE
+    with pytest.raises(ProviderError, match="overloaded"):
+        stream.get_final_message()
+
+
+@pytest.mark.parametrize("cancelled", [False, True])
+def test_text_stream_raises_at_its_end_if_the_provider_failed(cancelled: bool) -> None:
+    """All text comes first, then `ProviderError`, unless the caller has cancelled the turn."""
+    producer = FakeProducer()
+    producer.cancelled = cancelled
+    stream = producer.stream()
+    producer.channel.push(TextDeltaEvent(0, "a"))
+    producer.channel.push(ErrorEvent("error", FAILED_MESSAGE))
+    text = stream.text_stream
+    assert next(text) == "a"
+    if cancelled:
+        assert list(text) == []
+    else:
+        with pytest.raises(ProviderError, match="overloaded"):
+            next(text)
+
+
+# Server-sent events.
+
+
+def frames(stream: AssistantMessageEventStream) -> list[Any]:
+    """Return the data of all frames, parsed, and `[DONE]` as it is."""
+    data = [frame.removeprefix(b"data: ").removesuffix(b"\n\n") for frame in stream.sse()]
+    return [text.decode() if text == b"[DONE]" else json.loads(text) for text in data]
+
+
+def test_a_stream_comes_as_server_sent_events() -> None:
+    """Each event is a frame with its own JSON, and `[DONE]` is the last."""
+    stream = AssistantMessageEventStream()
+    events = [*deltas("a\ud83d", "é\n"), DONE]
+    for event in events:
+        stream.push(event)
+    assert frames(stream) == [*map(to_wire, events), "[DONE]"]
+
+
+def test_a_failure_comes_as_an_error_event() -> None:
+    """A failure of this side is the gateway's own kind of error event, in front of `[DONE]`."""
+    stream = AssistantMessageEventStream()
+    stream.push(TextDeltaEvent(0, "a"))
+    stream.fail(ValueError("broken"))
+    _, failed, done = frames(stream)
+    assert failed == {"type": "error", "reason": "error", "errorMessage": "broken"}
+    assert done == "[DONE]"
+
+
+def test_a_heartbeat_comes_while_there_is_no_event() -> None:
+    """While the provider is silent, comments are sent, so that a closed browser is noticed."""
+    stream = AssistantMessageEventStream()
+    lines = stream.sse(heartbeat=0.01)
+    assert [next(lines), next(lines)] == [b": heartbeat\n\n"] * 2
+    stream.push(DONE)
+    assert next(lines).startswith(b"data: {")
+    assert list(lines) == [b"data: [DONE]\n\n"]
+
+
+@pytest.mark.parametrize("read", [0, 1])
+def test_closing_the_events_cancels_the_turn(read: int) -> None:
+    """close(), which a WSGI server calls, aborts the turn, also before the first frame."""
+    producer = FakeProducer()
+    stream = producer.stream()
+    lines: Any = stream.sse(heartbeat=0.01)
+    for _ in range(read):
+        next(lines)
+    lines.close()
+    assert [call[0] for call in producer.calls] == ["abort", "join"]
+    producer.channel.push(DONE)
 
 
 def test_a_stream_cannot_be_pickled() -> None:
