@@ -1,4 +1,4 @@
-"""`python -m pi_native` is `pi-native`."""
+"""Run `pi-native` as `python -m pi_native`."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""`ask`: one turn, shown as it comes."""
+"""`ask`: make one turn, and show the answer as it arrives."""
 
 from __future__ import annotations
 
@@ -11,93 +11,128 @@ from pi_native import (
     AssistantMessage,
     AssistantMessageEvent,
     AssistantMessageEventStream,
+    ConfigurationError,
+    Conversation,
     DoneEvent,
     ErrorEvent,
     RetryInfo,
     TextDeltaEvent,
     ThinkingDeltaEvent,
     ToolCall,
+    UserMessage,
     to_wire,
 )
 
-from .console import Console, one_line, showable
-from .gateway import client_for_turns
-from .history import keep_conversation, open_conversation
-from .problems import what_happened
-from .prompt import chosen_model, read_prompt
-from .rich import canvas_for_rich
+from .console import Console, one_line, showable, what_happened, whole_characters
+from .conversations import ConversationFile
+from .inputs import client_for_turns, read_prompt, turn_options
 
 
 def ask(args: argparse.Namespace, console: Console) -> int:
     """Send the prompt and show the answer."""
-    model = chosen_model(args)
     with client_for_turns(args) as client:
+        file = ConversationFile.chosen(args)
+        conversation = file.open(args, client, console)
         prompt = read_prompt(args, console)
-        conversation = open_conversation(args, client, model)
-        tell = functools.partial(_tell_retry, console)
-        with conversation.stream(prompt, on_retry=tell) as stream:
-            if args.json:
-                show_events(stream, console)
-            else:
-                show_answer(stream, console, console.is_watched, thinking=args.thinking)
-        keep_conversation(args, conversation)
+        known = len(conversation.messages)
+        try:
+            with start_turn(conversation, prompt, args, console) as stream:
+                _show(stream, args, console)
+        finally:  # the answer may be complete although stdout has failed
+            if len(conversation.messages) > known:
+                file.save(conversation)
     return 0
 
 
-def _tell_retry(console: Console, retry: RetryInfo) -> None:
+def start_turn(
+    conversation: Conversation,
+    prompt: UserMessage | str,
+    args: argparse.Namespace,
+    console: Console,
+) -> AssistantMessageEventStream:
+    """Start a turn with the options of the arguments. Raises `ConfigurationError`."""
+    on_retry = functools.partial(_note_retry, console)
+    try:
+        return conversation.stream(prompt, on_retry=on_retry, **turn_options(args))
+    except TypeError as exc:  # an option of -o that does not exist, or not with such a value
+        raise ConfigurationError(f"-o: {exc}") from None
+
+
+def _note_retry(console: Console, retry: RetryInfo) -> None:
     console.problem(
         f"attempt {retry.attempt} failed: {what_happened(retry.failure)}; "
         f"trying again in {retry.delay:.1f} s"
     )
 
 
+def _show(stream: AssistantMessageEventStream, args: argparse.Namespace, console: Console) -> None:
+    if args.json:
+        _show_message(stream, console)
+    elif args.events:
+        _show_events(stream, console)
+    else:
+        show_answer(stream, console, thinking=args.thinking, plain=args.plain)
+
+
 def show_answer(
     stream: AssistantMessageEventStream,
     console: Console,
-    sum_up: bool,
     *,
     thinking: bool | None = None,
+    plain: bool = False,
+    with_summary: bool = False,
 ) -> None:
-    """Show a turn, drawn where that can be, else as text. Raises what went wrong with it.
+    """Show a turn: rendered with rich where that is possible, else as text. Raises its failure.
 
-    `sum_up` says whether a text is followed by what the turn took. `thinking` None: only where it
-    can be told apart, which is where it is drawn.
+    `thinking` None shows the thinking only where it looks different from the answer, that is where
+    rich draws. A line about tokens and cost follows when a person watches, or `with_summary`.
     """
-    terminal = canvas_for_rich(console)
+    terminal = None if plain else console.rich_terminal()
     if terminal is None:
         message = show_text(stream, console, thinking=bool(thinking))
-        if sum_up:
+        if with_summary or console.is_watched:
             console.aside(summary(message))
         return
-    from .live import show_live  # rich is not for everybody
+    from .live import show_live  # rich is optional
 
     _checked(show_live(stream, console, terminal, thinking=thinking is not False), console)
 
 
-def show_events(stream: AssistantMessageEventStream, console: Console) -> None:
-    """Show a turn as JSON, one event a line. Raises what went wrong with it."""
+def _show_message(stream: AssistantMessageEventStream, console: Console) -> None:
+    """Show the finished message as one JSON object, also a failed one. Raises its failure."""
+    message = stream.result()
+    console.json(to_wire(message))
+    _checked(message, console)
+
+
+def _show_events(stream: AssistantMessageEventStream, console: Console) -> None:
+    """Show each event as one line of JSON, without its snapshot. Raises the turn's failure."""
     for event in stream:
-        console.json(to_wire(event))
-    message = _checked(stream.result(), console)
-    if console.is_watched:
-        console.aside(summary(message))
+        data = to_wire(event)
+        # 5,000 words with a snapshot each were 115 MB; the terminal event has the whole message.
+        data.pop("partial", None)
+        console.json(data)
+    _checked(stream.result(), console)
 
 
 def show_text(
     stream: AssistantMessageEventStream, console: Console, *, thinking: bool = False
 ) -> AssistantMessage:
-    """Show a turn as text, and its thinking if wanted. Raises what went wrong with it."""
-    answer = _AnswerPrinter(console, thinking=thinking)
-    for event in stream:
-        answer.show(event)
+    """Show a turn as text, and its thinking on request. Raises the turn's failure."""
+    answer = _TextPrinter(console, thinking=thinking)
+    try:
+        for event in stream:
+            answer.show(event)
+    finally:
+        answer.end()
     console.finish()
     message = stream.result()
-    for call in message.tool_calls:  # without a word, there would be nothing to see at all
-        console.note(f"pi-native: tool call {_spelled_out(call)}")
+    for call in message.tool_calls:
+        console.note(f"pi-native: tool call {_one_line_call(call)}")
     return _checked(message, console)
 
 
-def _spelled_out(call: ToolCall) -> str:
+def _one_line_call(call: ToolCall) -> str:
     arguments = json.dumps(call.arguments, ensure_ascii=False)
     return one_line(showable(f"{call.name or '?'} {arguments}"))
 
@@ -105,58 +140,60 @@ def _spelled_out(call: ToolCall) -> str:
 def _checked(message: AssistantMessage, console: Console) -> AssistantMessage:
     message.raise_for_error()
     if message.stop_reason == "length":
-        console.problem("the answer is not complete: it reached the model's limit of output tokens")
+        console.problem(
+            "the answer is not complete: it reached the limit of output tokens; "
+            "--max-tokens raises it as far as the model allows"
+        )
     return message
 
 
-class _AnswerPrinter:
-    """Shows events as text: what is said on stdout, what is thought on stderr."""
+class _TextPrinter:
+    """Writes the text of events to stdout and the thinking to stderr."""
 
     def __init__(self, console: Console, *, thinking: bool) -> None:
-        self._said = WholeCharacters(console.text)
+        self._text = WholeCharacters(console.text)
         self._thought = WholeCharacters(console.thinking)
         self._thinking = thinking
 
     def show(self, event: AssistantMessageEvent) -> None:
-        """Show what an event adds to the answer."""
+        """Write the text that an event adds."""
         if isinstance(event, TextDeltaEvent):
-            self._said.write(event.delta or "")
+            self._text.write(event.delta or "")
         elif isinstance(event, ThinkingDeltaEvent) and self._thinking:
             self._thought.write(event.delta or "")
-        elif isinstance(event, (DoneEvent, ErrorEvent)):
-            self._end(event.partial)
+        elif isinstance(event, (DoneEvent, ErrorEvent)) and not self._text.any_written:
+            self._text.write(event.partial.text)  # a text may come without deltas
 
-    def _end(self, message: AssistantMessage) -> None:
-        if not self._said.anything:  # there need not be a delta for every text
-            self._said.write(message.text)
-        self._said.end()
+    def end(self) -> None:
+        """Write what is still held back."""
+        self._text.end()
 
 
 class WholeCharacters:
-    """Puts together the characters that come in two pieces: halves of surrogate pairs."""
+    """Joins characters that arrive in two deltas, as the halves of a surrogate pair."""
 
     def __init__(self, write: Callable[[str], None]) -> None:
         self._write = write
         self._half = ""
-        self.anything = False
+        self.any_written = False
 
     def write(self, piece: str) -> None:
-        """Write a piece, but for a last half that may find its other."""
+        """Write a piece, except a last half whose other half may follow."""
         text = self._half + piece
         self._half = text[-1:] if "\ud800" <= text[-1:] <= "\udbff" else ""
         self._pass_on(text[: len(text) - len(self._half)])
 
     def end(self) -> None:
-        """Write the half that has not found its other."""
+        """Write the half that is left, as U+FFFD."""
         half, self._half = self._half, ""
         self._pass_on(half)
 
     def _pass_on(self, text: str) -> None:
-        self.anything = self.anything or bool(text)
-        self._write(text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace"))
+        self.any_written = self.any_written or bool(text)
+        self._write(whole_characters(text))
 
 
 def summary(message: AssistantMessage) -> str:
-    """What the turn took, in a line."""
-    # Left out by the gateway, whatever the annotation says.
+    """Return one line about the tokens and the cost of a turn."""
+    # A gateway may leave the usage out, against the annotation.
     return "no usage was reported" if message.usage is None else str(message.usage)

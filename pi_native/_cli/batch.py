@@ -22,9 +22,8 @@ from pi_native import (
     UserMessage,
 )
 
-from .console import Console
-from .gateway import client_for_turns
-from .problems import what_happened
+from .console import Console, what_happened
+from .inputs import client_for_turns
 
 HELP = "Make a turn for each line of a file, several at once; the same command resumes."
 EPILOG = """\

@@ -1,19 +1,31 @@
-"""Where the words go: the answer to stdout as it arrives, everything else to stderr.
+"""Write to the standard streams: the answer to stdout as it arrives, everything else to stderr.
 
-Nothing that can be in a text may stop it from being written: not half a surrogate pair, and not a
-character that the encoding of stdout lacks. To a terminal no control character is passed on but
-tab and newline, since the text is a stranger's, and a terminal obeys.
+No text stops the output: not half a surrogate pair, and not a character that the encoding of stdout
+lacks. A terminal gets no control character except tab and newline, because the text is not trusted
+and a terminal executes control sequences.
 """
 
 from __future__ import annotations
 
+import argparse
 import contextlib
+import importlib.util
 import json
 import os
 import shutil
 import textwrap
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TextIO
+
+from pi_native import (
+    AuthenticationError,
+    AuthGatewayError,
+    InvalidRequestError,
+    PiNativeError,
+    ProviderError,
+    RateLimitError,
+    StreamTimeoutError,
+)
 
 _DIM, _NORMAL = "\x1b[2m", "\x1b[0m"
 
@@ -22,48 +34,55 @@ _CONTROLS |= {ord("\t"): "\t", ord("\n"): "\n", ord("\r"): None}
 
 
 class OutputLostError(Exception):
-    """stdout takes no more. `cause` says why; a `BrokenPipeError` when its reader has left."""
+    """Writing to stdout failed. `cause` is the reason, a `BrokenPipeError` for a closed pipe."""
 
     def __init__(self, cause: OSError) -> None:
         super().__init__(cause)
         self.cause = cause
 
 
+def whole_characters(text: str) -> str:
+    """Return the text with U+FFFD for each half of a surrogate pair that has no other half."""
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+
+
 def showable(text: str) -> str:
-    """A text, which may be a stranger's, of whole characters and without control characters."""
-    whole = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
-    return whole.translate(_CONTROLS)
+    """Return an untrusted text with whole characters and without control characters."""
+    return whole_characters(text).translate(_CONTROLS)
 
 
 def one_line(text: str) -> str:
-    """A text, which may be a stranger's, on one line and without control characters."""
+    """Return an untrusted text on one line and without control characters."""
     return " ".join(text.split()).translate(_CONTROLS)
 
 
-class Pen:
-    """Writes to one standard stream, which may be closed (None), and flushes every piece."""
+class Output:
+    """One standard stream, which may be closed (None). Every write is flushed."""
 
     def __init__(self, stream: TextIO | None) -> None:
-        self._stream = stream
+        self.stream = stream
         self.is_terminal = stream is not None and stream.isatty()
         self.mid_line = False
+        self.lacks_characters = False
+        """True once a character was written as `?` because the encoding lacks it."""
 
     @property
-    def canvas(self) -> TextIO | None:
-        """The stream, if it is a terminal that shows every character."""
-        encoding = getattr(self._stream, "encoding", None) or ""
-        return self._stream if self.is_terminal and encoding.lower().startswith("utf") else None
+    def encoding(self) -> str:
+        """The encoding of the stream."""
+        return getattr(self.stream, "encoding", None) or "utf-8"
 
     def write(self, text: str, *, dim: bool = False) -> None:
-        """Write a piece of text. Raises `OSError` when the stream takes no more."""
-        if self._stream is None or not text:
+        """Write a piece of text. Raises `OSError` when the stream fails."""
+        if self.stream is None or not text:
             return
         shown = text.translate(_CONTROLS) if self.is_terminal else text
         if dim:
             shown = f"{_DIM}{shown}{_NORMAL}"
         self.mid_line = not text.endswith("\n")
-        self._stream.write(_writable(shown, self._stream.encoding))
-        self._stream.flush()
+        written = shown.encode(self.encoding, "replace").decode(self.encoding)
+        self.lacks_characters |= written != shown
+        self.stream.write(written)
+        self.stream.flush()
 
     def end_line(self) -> None:
         """End the line, if it is not empty."""
@@ -71,49 +90,43 @@ class Pen:
             self.write("\n")
 
     def end_at_once(self) -> None:
-        """End the line, and wait for nobody: what a slow reader leaves no room for is dropped."""
-        if self._stream is None:
+        """End the line without blocking; drop the data that a slow reader leaves no room for."""
+        if self.stream is None:
             return
         try:
-            with _not_waiting(self._stream):
-                self._stream.flush()
+            with _nonblocking(self.stream):
+                self.stream.flush()
                 self.end_line()
         except OSError:
             self.abandon()
 
     def flush(self) -> None:
-        """Write out what somebody else has left in the stream."""
-        if self._stream is not None:
-            self._stream.flush()
+        """Write out the buffer of the stream."""
+        if self.stream is not None:
+            self.stream.flush()
 
     def abandon(self) -> None:
-        """Let go of whatever the stream still holds, so that nothing waits for it, or fails."""
+        """Discard the buffer of the stream, so that closing it neither blocks nor fails."""
         self.mid_line = False
-        if self._stream is None:
+        if self.stream is None:
             return
         with contextlib.suppress(OSError, ValueError):  # it may have no descriptor
-            descriptor = self._stream.fileno()
-            nowhere = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(nowhere, descriptor)
-            os.close(nowhere)
-
-
-def _writable(text: str, encoding: str | None) -> str:
-    """The text with a `?` for each character that the encoding cannot say."""
-    encoding = encoding or "utf-8"
-    return text.encode(encoding, "replace").decode(encoding)
+            descriptor = self.stream.fileno()
+            null = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(null, descriptor)
+            os.close(null)
 
 
 @contextlib.contextmanager
-def _not_waiting(stream: TextIO) -> Iterator[None]:
-    """Have writes to the stream fail instead of waiting, where the system can do that."""
+def _nonblocking(stream: TextIO) -> Iterator[None]:
+    """Let writes to the stream fail instead of block, where the system supports that."""
     try:
         descriptor = stream.fileno()
         before = os.get_blocking(descriptor)
     except (OSError, ValueError, AttributeError):
         yield
         return
-    # Others may write to the same pipe, and do not expect this: so it is for this moment only.
+    # The flag is shared with other processes that write to the same pipe, so it is set back.
     os.set_blocking(descriptor, False)
     try:
         yield
@@ -122,48 +135,50 @@ def _not_waiting(stream: TextIO) -> Iterator[None]:
 
 
 class Console:
-    """Both standard streams, and how they take turns on a terminal that shows them together."""
+    """Both standard streams, and their order on a terminal that shows them together."""
 
     def __init__(self, out: TextIO | None, err: TextIO | None) -> None:
-        self._out = Pen(out)
-        self._err = Pen(err)
-        self._dims = self._err.is_terminal and _likes_styles(os.environ)
-        self._say: Callable[[str], object] | None = None
+        self._out = Output(out)
+        self._err = Output(err)
+        self._dims = self._err.is_terminal and _allows_styles(os.environ)
+        self._note_by: Callable[[str], object] | None = None
+        self._warned = False
 
     @property
     def is_watched(self) -> bool:
-        """Whether stderr is a terminal, so that somebody is there to read remarks."""
+        """True when stderr is a terminal, so that a person reads the notes."""
         return self._err.is_terminal
 
     @property
-    def canvas(self) -> TextIO | None:
-        """stdout, if it is a terminal on which can be drawn; else None."""
-        return self._out.canvas if os.environ.get("TERM") != "dumb" else None
-
-    @property
     def columns(self) -> int | None:
-        """How wide the terminal is that stdout is; None where it is none."""
+        """The width of the terminal that stdout is; None when stdout is not a terminal."""
         return shutil.get_terminal_size().columns if self._out.is_terminal else None
+
+    def rich_terminal(self) -> TextIO | None:
+        """Return stdout if rich is installed and can draw on it; else None."""
+        draws = self._out.is_terminal and _can_draw(os.environ)
+        shows_all = self._out.encoding.lower().startswith("utf")
+        return self._out.stream if draws and shows_all and _has_rich() else None
 
     @contextlib.contextmanager
     def drawing(self) -> Iterator[None]:
-        """Have a terminal that has gone away be told from all else. Raises `OutputLostError`."""
+        """Raise `OutputLostError` when drawing fails because the terminal is gone."""
         try:
             yield
         except OSError as exc:
-            # The errors of a turn that are its subclasses mean something else.
+            # Errors of a turn are subclasses of OSError with another meaning.
             if type(exc) is not OSError:
                 raise
             raise OutputLostError(exc) from exc
 
     @contextlib.contextmanager
-    def remarks_to(self, say: Callable[[str], object]) -> Iterator[None]:
-        """Have remarks said by whoever draws on stdout, should both be one terminal."""
-        self._say = say if self._err.is_terminal else None
+    def notes_to(self, write: Callable[[str], object]) -> Iterator[None]:
+        """Write notes with this function while rich draws, if stderr is a terminal too."""
+        self._note_by = write if self._err.is_terminal else None
         try:
             yield
         finally:
-            self._say = None
+            self._note_by = None
 
     def text(self, piece: str) -> None:
         """Write a piece of the answer to stdout. Raises `OutputLostError`."""
@@ -176,20 +191,26 @@ class Console:
         self.text(text + "\n")
 
     def paragraph(self, text: str) -> None:
-        """Write a line of the answer, which a terminal gets between words where it is too long."""
-        folded = textwrap.wrap(
+        """Write a line to stdout, wrapped between words on a terminal. Raises `OutputLostError`."""
+        wrapped = textwrap.wrap(
             text, self.columns or len(text), break_long_words=False, break_on_hyphens=False
         )
-        self.line("\n".join(folded))
+        self.line("\n".join(wrapped))
 
     def json(self, data: Mapping[str, Any]) -> None:
-        """Write an object as one line of JSON to stdout. Raises `OutputLostError`."""
+        """Write an object as one line of ASCII JSON to stdout. Raises `OutputLostError`."""
         self.line(json.dumps(data, separators=(",", ":")))
 
     def finish(self) -> None:
         """End the last line of the answer. Raises `OutputLostError`."""
         self._end_thinking()
         self._on_stdout(self._out.end_line)
+        if self._out.lacks_characters and not self._warned:
+            self._warned = True
+            self.problem(
+                f"stdout is encoded as {self._out.encoding}, which lacks some characters of the "
+                "answer: each is written as ?; set PYTHONUTF8=1 for UTF-8"
+            )
 
     def flush(self) -> None:
         """Write out what argparse has printed. Raises `OutputLostError`."""
@@ -203,19 +224,30 @@ class Console:
             self._err.write(piece, dim=self._dims)
 
     def note(self, text: str) -> None:
-        """Write a line to stderr, after what there is of the answer."""
-        self._remark(text)
+        """Write a line to stderr, after the answer that there is so far."""
+        self._note(text)
 
     def aside(self, text: str) -> None:
-        """Write a line to stderr that need not catch the eye."""
-        self._remark(text, dim=self._dims)
+        """Write a dim line to stderr."""
+        self._note(text, dim=self._dims)
 
     def problem(self, text: str) -> None:
-        """Say on stderr, in one line, what went wrong."""
+        """Write an error or a warning to stderr, in one line."""
         self.note(f"pi-native: {one_line(text)}")
 
+    def help(self, parser: argparse.ArgumentParser) -> None:
+        """Print the help of a parser to stderr.
+
+        argparse writes it, because Python 3.14 colours it: the escape sequences are not a model's,
+        and must not be replaced. argparse decides by stdout alone, hence `color`.
+        """
+        if self._err.stream is not None:
+            parser.color = self._err.is_terminal  # type: ignore[attr-defined,unused-ignore]
+            with contextlib.suppress(OSError):
+                parser.print_help(self._err.stream)
+
     def interrupted(self) -> None:
-        """Leave the terminal in order after a Ctrl-C, without waiting for anybody."""
+        """End the lines on both streams after a Ctrl-C, without blocking."""
         ended = self._out.mid_line and self._out.is_terminal
         self._out.end_at_once()
         if self._err.is_terminal and not ended:
@@ -223,12 +255,12 @@ class Console:
         self._err.end_at_once()
 
     def abandon_output(self) -> None:
-        """Write nothing more to stdout, not even what it holds back."""
+        """Write nothing more to stdout, and discard its buffer."""
         self._out.abandon()
 
-    def _remark(self, text: str, *, dim: bool = False) -> None:
-        if self._say is not None:
-            self._say(text)
+    def _note(self, text: str, *, dim: bool = False) -> None:
+        if self._note_by is not None:
+            self._note_by(text)
             return
         self.finish()
         with contextlib.suppress(OSError):
@@ -246,5 +278,55 @@ class Console:
             raise OutputLostError(exc) from exc
 
 
-def _likes_styles(environ: Mapping[str, str]) -> bool:
+def _allows_styles(environ: Mapping[str, str]) -> bool:
     return not environ.get("NO_COLOR") and environ.get("TERM") != "dumb"
+
+
+def _can_draw(environ: Mapping[str, str]) -> bool:
+    """Tell whether a terminal obeys cursor movements.
+
+    `!pi-native` in a notebook cell runs in a pseudo-terminal whose output the page appends: each
+    frame would stay. Kernels set TERM to xterm-color, and most of them JPY_PARENT_PID.
+    """
+    return environ.get("TERM") not in ("dumb", "xterm-color") and "JPY_PARENT_PID" not in environ
+
+
+def _has_rich() -> bool:
+    return importlib.util.find_spec("rich") is not None
+
+
+def explain(exc: PiNativeError) -> str:
+    """Return the text of an error, with advice if it carries no hint."""
+    advice = None if exc.hint else _advice(exc)
+    return f"{what_happened(exc)}; {advice}" if advice else what_happened(exc)
+
+
+def what_happened(exc: PiNativeError) -> str:
+    """Return the text of an error, with its HTTP status or its time limit."""
+    text, status, prefix = str(exc), None, ""
+    if isinstance(exc, StreamTimeoutError) and exc.limit and f"{exc.limit:g} s" not in text:
+        return f"{text} ({exc.limit:g} s)"
+    if isinstance(exc, ProviderError):
+        status, prefix = exc.message and exc.message.error_status, "the turn failed: "
+    elif isinstance(exc, AuthGatewayError):
+        status = exc.status
+    return prefix + text + (f" (HTTP {status})" if status and str(status) not in text else "")
+
+
+def _advice(exc: PiNativeError) -> str | None:
+    """Return the advice for errors of the gateway that have no hint yet."""
+    if isinstance(exc, RateLimitError):
+        return None if exc.retry_after is None else f"try again in {exc.retry_after:g} s"
+    by_gateway = isinstance(exc, AuthGatewayError) and exc.code is not None
+    if isinstance(exc, AuthenticationError):
+        if by_gateway:
+            return "your key was accepted; the gateway has no credential for this provider"
+        return (
+            "give the gateway's key in PI_NATIVE_API_KEY, or its file with --api-key-file; "
+            "`pi-native doctor` shows where the current one comes from"
+        )
+    if isinstance(exc, InvalidRequestError) and exc.status == 404:
+        if by_gateway:
+            return "`pi-native models` lists the models"
+        return "is this the URL of a pi-native gateway? See --base-url and PI_NATIVE_BASE_URL"
+    return None

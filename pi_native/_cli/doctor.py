@@ -1,6 +1,6 @@
-"""`doctor`: where each setting came from, and how far a turn would get with them.
+"""`doctor`: show where each setting comes from, and how far a turn gets with them.
 
-Each check is tried only when the one before it went well, so that what is told is the cause and not
+A check is made only after the one before it has passed, so that the report names the cause and not
 its consequences.
 """
 
@@ -28,13 +28,14 @@ from pi_native import (
     StreamTimeoutError,
 )
 
-from .console import Console
-from .gateway import client_for_pages, client_for_turns, read_key
-from .problems import NAME_ANOTHER, about_the_road, what_happened
-from .prompt import MODEL_VARIABLE
+from .console import Console, what_happened
+from .inputs import MODEL_VARIABLE, client_for_queries, client_for_turns, read_key
+from .pages import all_models, kind_of
 from .tables import NOTHING, show_table
 
 _OK, _NOT_TRIED = "ok", "not tried"
+_START = "start a gateway there"
+NAME_ANOTHER = "--base-url or PI_NATIVE_BASE_URL names another gateway"
 
 _OPTIONS = {"base_url": "--base-url", "api_key": "--api-key-file", "total_timeout": "--timeout"}
 _VARIABLES = {"base_url": "PI_NATIVE_BASE_URL", "api_key": "PI_NATIVE_API_KEY"}
@@ -45,24 +46,32 @@ _GIVE_KEY = (
 )
 
 
+START_GATEWAY = """\
+The gateway is part of omp, a coding agent for the terminal. To start one on this machine:
+  npm install -g bun @oh-my-pi/pi-coding-agent     # install omp
+  omp auth-broker login anthropic                  # store the credential of a provider
+  omp auth-broker serve --bind=127.0.0.1:9000      # keeps running
+  OMP_AUTH_BROKER_URL=http://127.0.0.1:9000 omp auth-gateway serve     # keeps running, too"""
+
 _PASSWORD = re.compile(r"//[^/@]*@")  # a URL may hold one
 
 
 class Check(NamedTuple):
-    """What was tried, how it went, what was seen, and what to do next about it."""
+    """One check: its name, its result, the details, and the next step for the user."""
 
     check: str
     result: str
     found: str = NOTHING
     next_step: str | None = None
     passed: bool = True
+    needs_gateway: bool = False
 
 
 def doctor(args: argparse.Namespace, console: Console) -> int:
-    """Say what is configured, and what is wrong with it."""
+    """Show the configuration, and what is wrong with it."""
     key = read_key(args.api_key_file)  # once: it may be a pipe
     settings = [*_settings(args, key), *_from_omp()]
-    with client_for_pages(args, key) as client:
+    with client_for_queries(args, key) as client:
         checks = list(examine(client, args.model or os.environ.get(MODEL_VARIABLE)))
     passed = all(check.passed for check in checks)
     if args.json:
@@ -74,14 +83,14 @@ def doctor(args: argparse.Namespace, console: Console) -> int:
 
 def _settings(args: argparse.Namespace, key: str | None) -> list[Setting]:
     with client_for_turns(args, key) as client:
-        found = [Setting(s.name, s.value, _told(s)) for s in client.settings]
+        found = [Setting(s.name, s.value, _origin(s)) for s in client.settings]
     origin = "-m" if args.model else MODEL_VARIABLE
     model = args.model or os.environ.get(MODEL_VARIABLE) or None
     return [*found[:2], Setting("model", model, origin if model else "default"), *found[2:]]
 
 
-def _told(setting: Setting) -> str:
-    """The origin in the command line's words, with the variable that an option has overruled."""
+def _origin(setting: Setting) -> str:
+    """Return the origin as an option's name, with the variable that the option overrides."""
     if setting.origin != "argument":
         return setting.origin
     option, variable = _OPTIONS[setting.name], _VARIABLES.get(setting.name, "")
@@ -89,7 +98,7 @@ def _told(setting: Setting) -> str:
 
 
 def _from_omp() -> list[Setting]:
-    """The gateway that omp would use, where there is omp: easily taken for the one in use."""
+    """Return the gateway that omp uses, if there is one: it is easily taken for this one."""
     try:
         client = Client.from_models_yml()
     except ConfigurationError as exc:
@@ -97,11 +106,13 @@ def _from_omp() -> list[Setting]:
             return []
         return [Setting("models.yml", None, str(exc))]
     origin = client.settings[0].origin
-    return [Setting("models.yml", client.base_url, f"{origin}; for Client.from_models_yml() alone")]
+    return [
+        Setting("models.yml", client.base_url, f"{origin}; used only by Client.from_models_yml()")
+    ]
 
 
 def examine(client: Client, model: str | None) -> Iterator[Check]:
-    """Try the gateway, then the key, then the model, as far as that makes sense."""
+    """Check the gateway, then the key, then the model, until a check fails."""
     reached = _reach(client)
     yield reached
     if not reached.passed:
@@ -119,54 +130,66 @@ def _reach(client: Client) -> Check:
         health = client.health()
     except PiNativeError as exc:
         result, next_step = _why_not_reached(exc, client.base_url)
-        return Check("reachable", result, what_happened(exc), next_step, passed=False)
+        return Check(
+            "reachable",
+            result,
+            _without_hint(exc),
+            next_step,
+            passed=False,
+            needs_gateway=next_step.startswith(_START),
+        )
     version = f"version {health.version or 'unknown'}, {time.perf_counter() - began:.3f} s"
     if not health.ok:
-        return Check("reachable", "unwell", version, "see the gateway's own log", passed=False)
+        return Check("reachable", "not ok", version, "see the gateway's log", passed=False)
     return Check("reachable", _OK, version)
 
 
 def _why_not_reached(exc: PiNativeError, url: str) -> tuple[str, str]:
     if isinstance(exc, ConfigurationError):
-        return "no URL", f"a gateway's URL looks like http://127.0.0.1:4000; {NAME_ANOTHER}"
+        return "no URL", f"the URL of a gateway looks like http://127.0.0.1:4000; {NAME_ANOTHER}"
     if isinstance(exc, StreamTimeoutError):
-        return "no answer", f"look at what is on the way there, or at its load; {NAME_ANOTHER}"
+        return "no answer", f"check the network on the way, and the gateway's load; {NAME_ANOTHER}"
     if isinstance(exc, AuthGatewayError) and exc.status >= 500:
-        return "broken", "the gateway, or a proxy before it, failed: see its own log"
+        return "broken", "the gateway, or a proxy in front of it, failed: see its log"
     if isinstance(exc, (AuthGatewayError, StreamProtocolError)):
-        return "no gateway", f"{_without_path(url)}something else answers there; {NAME_ANOTHER}"
+        return "no gateway", f"{_without_path(url)}another server answers there; {NAME_ANOTHER}"
     if isinstance(exc, GatewayConnectionError):
         return _why_not_connected(exc)
     return "failed", NAME_ANOTHER
 
 
 def _without_path(url: str) -> str:
-    """The way out for those who know that other SDKs want `/v1` at the end."""
+    """Return advice for a URL with a path: other SDKs expect `/v1` at its end."""
     parts = urlsplit(url)
     if not parts.path:
         return ""
-    return f"try {_public(f'{parts.scheme}://{parts.netloc}')}, without a path; else "
+    return f"try {_public(f'{parts.scheme}://{parts.netloc}')}, without a path; otherwise "
 
 
 def _why_not_connected(exc: GatewayConnectionError) -> tuple[str, str]:
     if exc.phase != "connect":
-        return "no gateway", f"what listens there hung up; {NAME_ANOTHER}"
-    advice = about_the_road(exc)
-    return "unreachable", advice or f"start a gateway there (`omp auth-gateway`); {NAME_ANOTHER}"
+        return "no gateway", f"the server there closed the connection; {NAME_ANOTHER}"
+    if isinstance(exc.__cause__, ConnectionRefusedError) or not exc.hint:
+        return "unreachable", f"{_START} (`omp auth-gateway serve`); {NAME_ANOTHER}"
+    return "unreachable", exc.hint
+
+
+def _without_hint(exc: PiNativeError) -> str:
+    return what_happened(exc).replace(f"; {exc.hint}", "")
 
 
 def _enter(client: Client) -> tuple[list[ModelInfo], Check]:
     key = client.settings[1]
     try:
-        offered = client.models()
+        offered = all_models(client)
     except AuthenticationError as exc:
-        blame = f"the key from {_told(key)} is not this gateway's: " if key.value else ""
+        blame = f"the gateway refuses the key from {_origin(key)}: " if key.value else ""
         return [], Check(
-            "authorized", "unauthorized", what_happened(exc), blame + _GIVE_KEY, passed=False
+            "authorized", "unauthorized", _without_hint(exc), blame + _GIVE_KEY, passed=False
         )
     except PiNativeError as exc:
         next_step = f"is this the URL of a pi-native gateway? {NAME_ANOTHER}"
-        return [], Check("authorized", "failed", what_happened(exc), next_step, passed=False)
+        return [], Check("authorized", "failed", _without_hint(exc), next_step, passed=False)
     number = len(offered)
     found = f"{number:,} model{'' if number == 1 else 's'}"
     found += "" if key.value else "; no key was needed"
@@ -176,9 +199,18 @@ def _enter(client: Client) -> tuple[list[ModelInfo], Check]:
 def _find(name: str | None, offered: list[ModelInfo]) -> Check:
     if not name:
         return Check("model", "none named", next_step=f"-m or {MODEL_VARIABLE} names one")
-    found = next((model for model in offered if model.id == name), None)
-    if found is not None:
-        return Check("model", _OK, found.display_name or name)
+    # A gateway resolves a bare id as well.
+    found = [model for model in offered if name in (model.id, model.id.partition("/")[2])]
+    if found and kind_of(found[0]) != "chat":
+        return Check(
+            "model",
+            f"not a chat model ({kind_of(found[0])})",
+            found[0].display_name or name,
+            "`pi-native models` lists the chat models",
+            passed=False,
+        )
+    if found:
+        return Check("model", _OK, found[0].display_name or name)
     close = difflib.get_close_matches(name, [model.id for model in offered if model.id], n=3)
     likely = f"did you mean {' or '.join(close)}? " if close else ""
     return Check(
@@ -192,14 +224,16 @@ def _find(name: str | None, offered: list[ModelInfo]) -> Check:
 
 def _show(settings: list[Setting], checks: list[Check], console: Console) -> None:
     rows = [[s.name.replace("_", " "), _value(s), s.origin] for s in settings]
-    show_table([["SETTING", "VALUE", "FROM"], *rows], console)
+    show_table(["SETTING", "VALUE", "FROM"], rows, console)
     console.line("")
     results = [[check.check, check.result, check.found] for check in checks]
-    show_table([["CHECK", "RESULT", "FOUND"], *results], console)
+    show_table(["CHECK", "RESULT", "FOUND"], results, console)
     for check in checks:
         if check.next_step:
             console.line("")
             console.paragraph(f"next: {check.next_step}")
+        if check.needs_gateway:
+            console.line(f"\n{START_GATEWAY}")
 
 
 def _value(setting: Setting) -> str:

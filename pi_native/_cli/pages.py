@@ -1,4 +1,4 @@
-"""`models`, `health` and `usage`: what the gateway says about itself."""
+"""`models`, `health` and `usage`: show what the gateway reports about itself."""
 
 from __future__ import annotations
 
@@ -6,56 +6,73 @@ import argparse
 from datetime import datetime
 from typing import Any
 
-from pi_native import ModelInfo, to_wire
+from pi_native import Client, ModelInfo, to_wire
 
 from .console import Console
-from .gateway import client_for_pages
+from .inputs import client_for_queries
 from .tables import NOTHING, show_table
 
-_MODEL_HEADINGS = ["ID", "NAME", "CONTEXT", "OUTPUT", "MODALITIES"]
+_MODEL_HEADINGS = ["ID", "NAME", "CONTEXT", "OUTPUT", "MODALITIES", "KIND"]
 _USAGE_HEADINGS = ["PROVIDER", "ACCOUNT", "LIMIT", "USED", "RESETS", "STATUS"]
+_CHAT = "chat"
 
 
 def models(args: argparse.Namespace, console: Console) -> int:
     """List the models that the gateway offers."""
-    with client_for_pages(args) as client:
-        offered = client.models()
+    with client_for_queries(args) as client:
+        offered = all_models(client)
     wanted = [model for model in offered if _is_wanted(model, args)]
     if args.json:
         for model in wanted:
             console.json(to_wire(model))
+    elif args.ids:
+        for model in wanted:
+            console.line(model.id)
     elif wanted:
-        show_table([_MODEL_HEADINGS, *map(model_row, wanted)], console, right=[2, 3])
+        show_table(_MODEL_HEADINGS, list(map(model_row, wanted)), console, numbers=[2, 3])
     else:
         which = f"such models, among {len(offered):,} in all" if offered else "models"
         console.note(f"The gateway offers no {which}.")
     return 0
 
 
+def all_models(client: Client) -> list[ModelInfo]:
+    """Return the models of every kind."""
+    return client.models()
+
+
+def kind_of(model: ModelInfo) -> str:
+    """Return the kind of a model; the gateway leaves "chat" out."""
+    kind = to_wire(model).get("kind")
+    return kind if isinstance(kind, str) else _CHAT
+
+
 def _is_wanted(model: ModelInfo, args: argparse.Namespace) -> bool:
-    """Whether a model has all the words in its names, all the modalities, and enough context."""
+    """Tell whether a model has all the words, all the modalities, enough context and the kind."""
     names = f"{model.id} {model.display_name}".casefold()
     return (
         all(word.casefold() in names for word in args.words)
         and set(args.input) <= set(model.input_modalities or ())
         and (model.context_length or 0) >= args.context
+        and (args.all or kind_of(model) == args.kind)
     )
 
 
 def model_row(model: ModelInfo) -> list[str]:
-    """A model's row in the table."""
+    """Return a model's row in the table."""
     return [
         model.id or NOTHING,
         model.display_name or NOTHING,
         _count(model.context_length),
         _count(model.max_output_tokens),
         ", ".join(model.input_modalities or ()) or NOTHING,
+        kind_of(model),
     ]
 
 
 def health(args: argparse.Namespace, console: Console) -> int:
-    """Say whether the gateway is up, and which version it is."""
-    with client_for_pages(args) as client:
+    """Show whether the gateway is up, and its version."""
+    with client_for_queries(args) as client:
         found = client.health()
     if args.json:
         console.json(to_wire(found))
@@ -66,7 +83,7 @@ def health(args: argparse.Namespace, console: Console) -> int:
 
 def usage(args: argparse.Namespace, console: Console) -> int:
     """Show how much of the providers' limits is used."""
-    with client_for_pages(args) as client:
+    with client_for_queries(args) as client:
         reports = client.usage().reports or []
     if args.json:
         for report in reports:
@@ -76,14 +93,14 @@ def usage(args: argparse.Namespace, console: Console) -> int:
         limits = [limit for report in reports for limit in limits_in(report)]
         shares = list(map(_share_of, limits))
         used = _USAGE_HEADINGS.index("USED")
-        show_table([_USAGE_HEADINGS, *rows], console, right=[used], shares=shares)
+        show_table(_USAGE_HEADINGS, rows, console, numbers=[used], shares=shares)
     else:
         console.note("The gateway has nothing to report.")
     return 0
 
 
 def report_rows(report: Any) -> list[list[str]]:
-    """A row for each limit. The reports are the gateway's own JSON, which nothing has checked."""
+    """Return a row for each limit. A report is the JSON of a provider, which is not validated."""
     return [
         [
             _text(_dig(report, "provider")),
@@ -98,7 +115,7 @@ def report_rows(report: Any) -> list[list[str]]:
 
 
 def limits_in(report: Any) -> list[Any]:
-    """The limits that a report tells of; a report without any has one that is None."""
+    """Return the limits in a report; for a report without limits one that is None."""
     found = _dig(report, "limits")
     return found if isinstance(found, list) and found else [None]
 
@@ -108,7 +125,7 @@ def _share_of(limit: Any) -> float | None:
 
 
 def _used(amount: Any) -> str:
-    """A share of the limit where that can be told, else how much it was."""
+    """Return the used share of the limit if it is known, else the used amount."""
     share = _used_share(amount)
     if share is not None:
         return f"{share:.0%}"
@@ -117,7 +134,7 @@ def _used(amount: Any) -> str:
 
 
 def _used_share(amount: Any) -> float | None:
-    """What is used of the limit, 1.0 being all. Which of the numbers are there differs."""
+    """Return the used share of the limit, 1.0 being all. Providers report different numbers."""
     used, limit = _number(_dig(amount, "used")), _number(_dig(amount, "limit"))
     share, left = (_number(_dig(amount, f"{word}Fraction")) for word in ("used", "remaining"))
     if share is not None:
@@ -130,7 +147,7 @@ def _used_share(amount: Any) -> float | None:
 
 
 def _moment(milliseconds: Any) -> str:
-    """A time as the user's clock shows it."""
+    """Return a time in the user's time zone."""
     since_1970 = _number(milliseconds)
     if since_1970 is None:
         return NOTHING

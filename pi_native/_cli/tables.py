@@ -1,111 +1,146 @@
-"""Plain aligned tables, and how they get into a terminal that is narrower than they are.
-
-Texts are folded first, a row's name last, and numbers never. Where that would leave columns too
-narrow to be read, each row becomes a list of its cells instead.
-"""
+"""Show tables: rendered with rich in a terminal, else as text with tabs between the cells."""
 
 from __future__ import annotations
 
-import itertools
-import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, TextIO
 
-from .console import Console, one_line
-from .rich import canvas_for_rich
+from .console import Console, one_line, showable
+
+if TYPE_CHECKING:
+    from rich.console import Console as Screen
+    from rich.progress_bar import ProgressBar
 
 NOTHING = "-"
-"""What stands in a cell for what is not known."""
+"""The text of a cell whose value is unknown."""
 
 Rows = Sequence[Sequence[str]]
 
-_GAP = 2
-_NAME, _WORD = 28, 16  # how wide the first column stays, and any other that is folded
+_GAP = 2  # columns of the terminal between two columns of a table
+_BAR_WIDTH = 12
+_NEARLY_ALL, _MUCH = 0.9, 0.7
 
 
 def show_table(
+    headings: Sequence[str],
     rows: Rows,
     console: Console,
     *,
-    right: Sequence[int] = (),
+    numbers: Sequence[int] = (),
     shares: Sequence[float | None] | None = None,
 ) -> None:
-    """Show a table, whose first row are the headings, on stdout: drawn where that can be.
+    """Show a table on stdout. `numbers` are the columns that are aligned on the right.
 
-    `right` columns are numbers. `shares` are what the first of them says, for bars beside it.
+    `shares` are the values of the first of them, for a bar in front of each; only a terminal has
+    bars. Raises `OutputLostError`.
     """
-    terminal = canvas_for_rich(console)
-    if terminal is not None:
-        from .charts import draw_table
-
-        with console.drawing():
-            draw_table(rows, terminal, right=right, shares=shares)
+    cells = [[one_line(showable(cell)) for cell in row] for row in rows]
+    terminal = console.rich_terminal()
+    if terminal is None:
+        for row in [headings, *cells]:
+            console.line("\t".join(row))
         return
-    for line in plain_table(rows, console.columns, right=right):
-        console.line(line)
+    with console.drawing():
+        _draw(headings, cells, terminal, numbers, shares)
 
 
-def plain_table(rows: Rows, columns: int | None, *, right: Sequence[int] = ()) -> list[str]:
-    """The lines of a table in a terminal of so many columns; None: as wide as it is."""
-    cells = cleaned(rows)
-    widths = _longest(cells) if columns is None else fitting(cells, columns, gap=_GAP, right=right)
-    if widths is None:
-        return listed(cells)
-    return [line for row in cells for line in _folded(row, widths, right)]
+def column_widths(natural: Sequence[int], least: Sequence[int], room: int) -> list[int] | None:
+    """Return how wide each column is in a table of this width; None when it is too narrow.
+
+    `natural` is the width of the longest cell of each column, `least` that of its longest word.
+    """
+    if (spare := room - sum(least)) < 0:
+        return None
+    widths = list(least)
+    wanted = [full - word for full, word in zip(natural, least, strict=True)]
+    by_need = sorted(range(len(widths)), key=wanted.__getitem__)
+    for done, number in enumerate(by_need):
+        more = min(wanted[number], spare // (len(by_need) - done))
+        widths[number] += more
+        spare -= more
+    return widths
 
 
-def cleaned(rows: Rows) -> list[list[str]]:
-    """The rows with each cell on one line."""
-    return [[one_line(cell) for cell in row] for row in rows]
-
-
-def fitting(cells: Rows, columns: int, *, gap: int, right: Sequence[int] = ()) -> list[int] | None:
-    """How wide each column is where there is room for so many, gaps included; None: too narrow."""
-    widths = _longest(cells)
-    spare = [
-        0 if number in right else width - _least(column, _WORD if number else _NAME)
-        for number, (width, column) in enumerate(zip(widths, zip(*cells, strict=True), strict=True))
-    ]
-    excess = sum(widths) + gap * (len(widths) - 1) - columns
-    for number in sorted(range(len(widths)), key=lambda n: (n == 0, -spare[n])):
-        less = max(0, min(excess, spare[number]))
-        widths[number] -= less
-        excess -= less
-    return None if excess > 0 else widths
-
-
-def listed(cells: Rows) -> list[str]:
-    """Each row as a list: a line for each cell, behind its heading."""
-    headings, *others = cells
-    width = max(map(len, headings)) + _GAP
-    return [
-        line
-        for number, row in enumerate(others)
-        for line in (
-            *([""] if number else []),
-            *(f"{name:<{width}}{cell}" for name, cell in zip(headings, row, strict=True)),
-        )
-    ]
-
-
-def _longest(cells: Rows) -> list[int]:
-    return [max(map(len, column)) for column in zip(*cells, strict=True)]
-
-
-def _least(column: Sequence[str], limit: int) -> int:
-    """How narrow a column may get: its words stay whole if they are not too long."""
-    heading, *texts = column
+def longest(texts: Sequence[str], length: Callable[[str], int] = len) -> tuple[int, int]:
+    """Return the length of the longest text, and of the longest word in them."""
     words = [word for text in texts for word in text.split()]
-    return max(len(heading), min(limit, max(map(len, words), default=0)))
+    return max(map(length, texts), default=0), max(map(length, words), default=0)
 
 
-def _folded(row: Sequence[str], widths: Sequence[int], right: Sequence[int]) -> Iterator[str]:
-    parts = [textwrap.wrap(cell, width) for cell, width in zip(row, widths, strict=True)]
-    for line in itertools.zip_longest(*parts, fillvalue=""):
-        yield (" " * _GAP).join(_aligned(line, widths, right)).rstrip()
+def _draw(
+    headings: Sequence[str],
+    rows: Rows,
+    terminal: TextIO,
+    numbers: Sequence[int],
+    shares: Sequence[float | None] | None,
+) -> None:
+    from rich.cells import cell_len
+    from rich.text import Text
 
+    from .live import Trimmed, screen_on
 
-def _aligned(row: Sequence[str], widths: Sequence[int], right: Sequence[int]) -> list[str]:
-    return [
-        cell.rjust(width) if number in right else cell.ljust(width)
-        for number, (cell, width) in enumerate(zip(row, widths, strict=True))
+    screen = screen_on(terminal)
+    columns = [longest([*column], cell_len) for column in zip(headings, *rows, strict=True)]
+    # A name must stay in one piece, to be copied.
+    least = [
+        full if number in (0, *numbers) else word for number, (full, word) in enumerate(columns)
     ]
+    gaps = _GAP * (len(columns) - 1) + (0 if shares is None else _BAR_WIDTH + _GAP)
+    widths = column_widths([full for full, _ in columns], least, screen.width - gaps)
+    if widths is None:
+        _draw_lists(headings, rows, screen)
+        return
+    table = _new_table(headings, widths, numbers, shares is not None)
+    for number, row in enumerate(rows):
+        line: list[Any] = [Text(cell) for cell in row]
+        if shares is not None:
+            share = shares[number]
+            line.insert(numbers[0], "" if share is None else bar(share))
+        table.add_row(*line)
+    screen.print(Trimmed(table))
+
+
+def _new_table(
+    headings: Sequence[str], widths: Sequence[int], numbers: Sequence[int], has_bars: bool
+) -> Any:
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, _GAP - 1, 0, 0))
+    for number, (heading, width) in enumerate(zip(headings, widths, strict=True)):
+        if has_bars and number == numbers[0]:
+            table.add_column("", width=_BAR_WIDTH)
+        table.add_column(
+            heading,
+            justify="right" if number in numbers else "left",
+            width=width,
+            overflow="fold",
+        )
+    return table
+
+
+def _draw_lists(headings: Sequence[str], rows: Rows, screen: Screen) -> None:
+    """Draw each row as a list of its cells, for a terminal that is too narrow for the table."""
+    from rich.text import Text
+
+    width = max(map(len, headings)) + _GAP
+    for number, row in enumerate(rows):
+        if number:
+            screen.print()
+        for heading, cell in zip(headings, row, strict=True):
+            line = Text.assemble((f"{heading:<{width}}", "dim"), cell)
+            screen.print(line, soft_wrap=True)  # can be copied in one piece
+
+
+def bar(share: float) -> ProgressBar:
+    """Return a bar for a share, 1.0 being all: green, yellow from 70 %, red from 90 %."""
+    from rich.progress_bar import ProgressBar
+
+    colour = "red" if share >= _NEARLY_ALL else "yellow" if share >= _MUCH else "green"
+    return ProgressBar(
+        total=1.0,
+        completed=min(max(share, 0.0), 1.0),
+        width=_BAR_WIDTH,
+        complete_style=colour,
+        finished_style=colour,
+    )

@@ -130,8 +130,7 @@ def test_a_folder_holds_at_most_14_modules() -> None:
         folder.name: len([path for path in folder.glob("*.py") if path.stem != "__init__"])
         for folder in folders
     }
-    limits = {"_cli": 19}
-    assert {name: size for name, size in sizes.items() if size > limits.get(name, 14)} == {}
+    assert {name: size for name, size in sizes.items() if size > 14} == {}
 
 
 @pytest.mark.parametrize("path", FILES, ids=module_name)

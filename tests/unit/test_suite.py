@@ -21,7 +21,6 @@ PRIVATE = {
     "loopback/batch/test_map.py": "shortens the wait before a retry",
     "loopback/cancel/test_cancel.py": "not converted yet",
     "loopback/cancel/test_real_threads.py": "not converted yet",
-    "loopback/cli/test_cli.py": "interrupts a wait of the fake gateway",
     "loopback/observing/test_logging.py": "not converted yet",
     "loopback/turn/test_fuzz_corpus.py": "not converted yet",
     "loopback/turn/test_reading.py": "not converted yet",

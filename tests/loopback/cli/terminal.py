@@ -1,6 +1,6 @@
-"""A real terminal, which a test types into and reads from: tmux, with a shell in it.
+"""A real terminal that a test types into and reads from: tmux with a shell.
 
-Each has a server of its own, on a socket of its own, and nobody's configuration.
+Each has its own tmux server on its own socket, and no configuration.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import os
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -16,8 +17,7 @@ from pathlib import Path
 import pytest
 
 from ...conftest import wait_until
-
-SECONDS = 60  # a process may take long to start where many tests run at once
+from .commands import SECONDS
 
 NEEDS_TMUX = pytest.mark.skipif(shutil.which("tmux") is None, reason="tmux is not installed")
 
@@ -29,13 +29,16 @@ SHELLS = {
 
 
 class Terminal:
-    """A terminal of so many columns and lines. It ends with the `with` block."""
+    """A terminal with a size. It ends with the `with` block."""
 
     def __init__(self, folder: Path, *, shell: str = "bash", columns: int = 80, lines: int = 24):
         self._runs = 0
         self._tmux = ["tmux", "-u", "-S", str(folder / "tmux.socket"), "-f", os.devnull]
         self._environment = {**os.environ, "LC_ALL": "C.UTF-8"}
-        for name in ("TMUX", "NO_COLOR", "COLUMNS", "LINES"):
+        self._environment["PATH"] = os.pathsep.join(
+            [str(Path(sys.executable).parent), os.environ["PATH"]]
+        )
+        for name in ("TMUX", "NO_COLOR", "COLUMNS", "LINES", "JPY_PARENT_PID"):
             self._environment.pop(name, None)
         size = ["-x", str(columns), "-y", str(lines)]
         self._do("new-session", "-d", *size, "-c", str(folder), shlex.join(SHELLS[shell]))
@@ -66,21 +69,31 @@ class Terminal:
             self._do("send-keys", *keys)
 
     def run(self, *arguments: str, rest: str = "") -> None:
-        """Have the shell run pi-native, and say its exit code after it."""
+        """Run pi-native in the shell, and print its exit code after it."""
         command = shlex.join([sys.executable, "-m", "pi_native", *arguments])
-        self._runs += 1  # for what is still to be seen of an earlier run not to pass for this one
+        self._runs += 1  # so that the output of an earlier run is not taken for this one
         self.type(f"clear; {command}{rest}; echo exit=$? of {self._runs}", "Enter")
 
+    def resize(self, columns: int) -> None:
+        """Change the width of the terminal."""
+        self._do("resize-window", "-x", str(columns))
+
+    def terminate(self) -> None:
+        """Send SIGTERM to the pi-native that the shell runs."""
+        shell = self._do("display-message", "-p", "#{pane_pid}").strip()
+        children = Path(f"/proc/{shell}/task/{shell}/children").read_text().split()
+        os.kill(int(children[-1]), signal.SIGTERM)
+
     def screen(self, *, styles: bool = False) -> str:
-        """What can be seen, with escape sequences if wanted."""
+        """Return the visible text, with escape sequences if `styles`."""
         return self._do("capture-pane", "-p", *(["-e"] if styles else []))
 
     def everything(self) -> str:
-        """What can be seen, and what has scrolled away above it."""
+        """Return the visible text and the lines that have scrolled away."""
         return self._do("capture-pane", "-p", "-S", "-")
 
     def wait_for(self, pattern: str) -> str:
-        """The screen, once something on it matches."""
+        """Return the screen, once a part of it matches."""
         seen = ""
 
         def matches() -> bool:
@@ -92,7 +105,7 @@ class Terminal:
         return seen
 
     def wait_for_exit(self, code: int = 0) -> str:
-        """The screen, once pi-native has ended, which must be with this exit code."""
+        """Return the screen once pi-native has ended, and check its exit code."""
         seen = self.wait_for(rf"exit=\d+ of {self._runs}\b")
         assert f"exit={code} of {self._runs}\n" in seen, seen
         return seen

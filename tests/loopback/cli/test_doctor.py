@@ -1,4 +1,4 @@
-"""`pi-native doctor`, in front of gateways that are well, and of what is not a gateway at all."""
+"""`pi-native doctor` in front of good gateways, of faulty ones, and of other servers."""
 
 from __future__ import annotations
 
@@ -6,46 +6,37 @@ import json
 import os
 import socket
 import ssl
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import trustme
 
-from pi_native.__main__ import main
 from pi_native.testing import FakeGateway, HangUp, HTTPError, Stall, Verbatim
 
-MODEL = "acme/models/large"
+from .commands import main
 
 Examine = Callable[..., tuple[int, dict[str, list[str]], str]]
 
 
 @pytest.fixture
-def gateway(named: Callable[..., FakeGateway]) -> Iterator[FakeGateway]:
-    """A started gateway, which the environment names."""
-    with FakeGateway(models=[MODEL, "acme/small"]) as gateway:
-        yield named(gateway, MODEL)
-
-
-@pytest.fixture
 def examine(capsys: pytest.CaptureFixture[str]) -> Examine:
-    """Call the doctor; returns its exit code, its rows by their first cell, and the next steps."""
+    """Run the doctor; return its exit code, its rows by their first cell, and the next steps."""
 
     def examine(*arguments: str) -> tuple[int, dict[str, list[str]], str]:
         code = main(["doctor", *arguments])
         out, err = capsys.readouterr()
         assert err == ""
         lines = out.splitlines()
-        rows = [line.split("  ") for line in lines if "  " in line]
-        cells = {row[0]: [cell.strip() for cell in row[1:] if cell] for row in rows}
+        cells = {row[0]: row[1:] for row in (line.split("\t") for line in lines)}
         return code, cells, "\n".join(line for line in lines if line.startswith("next: "))
 
     return examine
 
 
 def test_all_is_well(gateway: FakeGateway, examine: Examine) -> None:
-    """Everything is told, the key excepted, and there is nothing to do."""
+    """Every setting is shown, the key only as "set", and there is no next step."""
     code, rows, next_steps = examine()
     assert (code, next_steps) == (0, "")
     assert rows["base url"] == [gateway.url, "PI_NATIVE_BASE_URL"]
@@ -53,15 +44,15 @@ def test_all_is_well(gateway: FakeGateway, examine: Examine) -> None:
     assert rows["model"] == ["ok", "models/large"]
     assert rows["reachable"][0] == "ok"
     assert rows["reachable"][1].startswith("version 18.2.3, ")
-    assert rows["authorized"] == ["ok", "2 models"]
+    assert rows["authorized"] == ["ok", "3 models"]
 
 
 def test_the_key_is_never_shown(
     gateway: FakeGateway, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Neither a right one nor a wrong one, nor a password in the address, in no format."""
+    """No output holds a key, right or wrong, or the password in an address."""
     host = gateway.url.partition("//")[2]
-    for key in (str(gateway.api_key), "sesame"):
+    for key in (str(gateway.api_key), "not-this-one"):
         monkeypatch.setenv("PI_NATIVE_API_KEY", key)
         for arguments in ([], ["--json"], ["--base-url", f"http://me:hush@{host}"]):
             main(["doctor", *arguments])
@@ -72,12 +63,12 @@ def test_the_key_is_never_shown(
 
 
 class TestSettings:
-    """Who won."""
+    """The origin of each setting."""
 
-    def test_options_win_and_tell_over_what(
+    def test_an_option_names_the_variable_that_it_overrides(
         self, gateway: FakeGateway, examine: Examine, tmp_path: Path
     ) -> None:
-        """What the environment says is named as well where it was overruled."""
+        """The origin of an option is the option, with the variable if it is set."""
         file = tmp_path / "key"
         file.write_text(str(gateway.api_key))
         url = gateway.url.replace("127.0.0.1", "localhost")
@@ -94,7 +85,7 @@ class TestSettings:
     def test_the_key_may_come_through_a_pipe(
         self, gateway: FakeGateway, examine: Examine, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """As in `--api-key-file <(pass show gateway)`: it is read once."""
+        """`--api-key-file <(pass show gateway)` works, because the file is read once."""
         monkeypatch.delenv("PI_NATIVE_API_KEY")
         reader, writer = os.pipe()
         with open(reader), open(writer, "w") as pipe:
@@ -106,7 +97,7 @@ class TestSettings:
     def test_the_environments_timeouts(
         self, examine: Examine, gateway: FakeGateway, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """In seconds here, whatever they are there."""
+        """Variables in milliseconds are shown in seconds."""
         monkeypatch.setenv("PI_STREAM_IDLE_TIMEOUT_MS", "1500")
         monkeypatch.setenv("PI_STREAM_FIRST_EVENT_TIMEOUT_MS", "2500")
         _, rows, _ = examine("--base-url", gateway.url)
@@ -114,14 +105,14 @@ class TestSettings:
         assert rows["first event timeout"] == ["2.5 s", "PI_STREAM_FIRST_EVENT_TIMEOUT_MS"]
         assert rows["connect timeout"] == ["10 s", "default"]
 
-    def test_beside_the_gateway_nothing_need_be_set(
+    def test_on_the_host_of_the_gateway_nothing_need_be_set(
         self,
         gateway: FakeGateway,
         examine: Examine,
         tmp_path: Path,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
-        """The token file is the key's origin then."""
+        """The token file of the local gateway is the origin of the key."""
         monkeypatch.delenv("PI_NATIVE_API_KEY")
         (tmp_path / ".omp").mkdir()
         (tmp_path / ".omp" / "auth-gateway.token").write_text(str(gateway.api_key))
@@ -129,17 +120,17 @@ class TestSettings:
         assert code == 0
         assert rows["api key"] == ["set", "~/.omp/auth-gateway.token"]
 
-    def test_the_gateway_of_omp_is_told_apart(
+    def test_the_gateway_of_omp_is_a_row_of_its_own(
         self, gateway: FakeGateway, examine: Examine, tmp_path: Path
     ) -> None:
-        """It is easily taken for the one in use, which it is not; a broken file is told too."""
+        """The gateway in models.yml is not the one in use; a broken file is reported as well."""
         file = tmp_path / ".omp" / "agent" / "models.yml"
         file.parent.mkdir(parents=True)
         file.write_text("providers: {acme: {baseUrl: 'http://a.internal', transport: pi-native}}")
         code, rows, _ = examine()
         assert rows["base url"] == [gateway.url, "PI_NATIVE_BASE_URL"]
         assert rows["models.yml"][0] == "http://a.internal"
-        assert "Client.from_models_yml() alone" in rows["models.yml"][1]
+        assert "used only by Client.from_models_yml()" in rows["models.yml"][1]
         file.write_text("providers: 7")
         code, rows, _ = examine()
         assert code == 0
@@ -148,26 +139,35 @@ class TestSettings:
 
 
 class TestReachable:
-    """Whether there is a gateway."""
+    """The first check: is a gateway there."""
 
     def check(self, examine: Examine, *arguments: str) -> tuple[str, str]:
-        """The result, which must not be good, and the next step."""
+        """Return the result of a failed check, and the next step."""
         code, rows, next_steps = examine(*arguments)
         assert code == 1
         assert rows["authorized"] == rows["model"][:2] == ["not tried", "-"]
         return rows["reachable"][0], next_steps
 
-    def test_nobody_listens(self, examine: Examine) -> None:
-        """A gateway is to be started, or another one to be named."""
-        with socket.socket() as deaf:
-            deaf.bind(("127.0.0.1", 0))  # keeps the port, and does not listen
-            url = f"http://127.0.0.1:{deaf.getsockname()[1]}"
+    def test_no_server_listens(self, examine: Examine, capsys: pytest.CaptureFixture[str]) -> None:
+        """The report has the commands that install and start a gateway."""
+        with socket.socket() as silent:
+            silent.bind(("127.0.0.1", 0))  # keeps the port, and does not listen
+            url = f"http://127.0.0.1:{silent.getsockname()[1]}"
             result, next_step = self.check(examine, "--base-url", url)
+            main(["doctor", "--base-url", url])
+        out = capsys.readouterr().out
         assert result == "unreachable"
-        assert "omp auth-gateway" in next_step
+        assert "omp auth-gateway serve" in next_step
+        for command in (
+            "npm install -g bun @oh-my-pi/pi-coding-agent",
+            "omp auth-broker login",
+            "omp auth-broker serve",
+            "omp auth-gateway serve",
+        ):
+            assert command in out
 
-    def test_a_certificate_that_nobody_knows(self, examine: Examine) -> None:
-        """The gateway runs; what is to be named is who signed for it."""
+    def test_an_unknown_certificate(self, examine: Examine) -> None:
+        """The next step is to name the authority, not to start a gateway."""
         tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         trustme.CA().issue_cert("127.0.0.1").configure_cert(tls)
         with FakeGateway(tls=tls) as gateway:
@@ -177,14 +177,14 @@ class TestReachable:
         assert "omp auth-gateway" not in next_step
 
     def test_an_address_with_a_path(self, gateway: FakeGateway, examine: Examine) -> None:
-        """Other SDKs want one; it is left out in the address to try."""
+        """Other SDKs expect a path; the address to try has none."""
         result, next_step = self.check(examine, "--base-url", f"{gateway.url}/v1")
         assert result == "no gateway"
         assert next_step.startswith(f"next: try {gateway.url}, without a path; ")
 
     @pytest.mark.parametrize("url", ["nonsense", "http://", "ftp://127.0.0.1"])
     def test_no_url(self, examine: Examine, url: str) -> None:
-        """An example of one is given."""
+        """The next step has an example of a URL."""
         result, next_step = self.check(examine, "--base-url", url)
         assert result == "no URL"
         assert "looks like http://127.0.0.1:4000" in next_step
@@ -196,61 +196,59 @@ class TestReachable:
             (Verbatim(b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\n<html>"), "no gateway"),
             (HTTPError(200, fault=HangUp(after=None)), "no gateway"),
             (HTTPError(502), "broken"),
-            (Verbatim(b'HTTP/1.1 200 OK\r\nContent-Length: 12\r\n\r\n{"ok":false}'), "unwell"),
+            (Verbatim(b'HTTP/1.1 200 OK\r\nContent-Length: 12\r\n\r\n{"ok":false}'), "not ok"),
         ],
         ids=["not found", "a page", "hung up", "bad gateway", "not ok"],
     )
-    def test_something_is_there(
+    def test_another_server_is_there(
         self, gateway: FakeGateway, examine: Examine, answer: Any, result: str
     ) -> None:
-        """But it is no gateway, or none that works."""
+        """A server that is no gateway, or a broken one, is named as such."""
         gateway.add(*[answer] * 5, path="/healthz")
         found, next_step = self.check(examine)
         assert found == result
         assert next_step
 
-    def test_somebody_listens_and_says_nothing(
-        self, gateway: FakeGateway, examine: Examine
-    ) -> None:
-        """--timeout ends the waiting."""
+    def test_a_silent_server(self, gateway: FakeGateway, examine: Examine) -> None:
+        """--timeout ends the wait."""
         gateway.add(HTTPError(500, fault=Stall(after=None)), path="/healthz")
         assert self.check(examine, "--timeout", "0.2")[0] == "no answer"
 
 
 class TestAuthorized:
-    """Whether the key is the right one."""
+    """The second check: is the key right."""
 
     @pytest.mark.usefixtures("gateway")
     def test_a_wrong_key(self, examine: Examine, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Its origin is what has to be changed."""
-        monkeypatch.setenv("PI_NATIVE_API_KEY", "sesame")
+        """The next step names the origin of the key."""
+        monkeypatch.setenv("PI_NATIVE_API_KEY", "not-this-one")
         code, rows, next_step = examine()
         assert code == 1
         assert rows["reachable"][0] == "ok"
         assert rows["authorized"][0] == "unauthorized"
         assert rows["model"] == ["not tried", "-"]
-        assert "the key from PI_NATIVE_API_KEY is not this gateway's" in next_step
+        assert "the gateway refuses the key from PI_NATIVE_API_KEY" in next_step
 
     @pytest.mark.usefixtures("gateway")
     def test_no_key(self, examine: Examine, monkeypatch: pytest.MonkeyPatch) -> None:
-        """The places for one are named."""
+        """The next step names the places for a key."""
         monkeypatch.delenv("PI_NATIVE_API_KEY")
         code, rows, next_step = examine()
         assert (code, rows["authorized"][0]) == (1, "unauthorized")
         assert next_step.startswith("next: give the gateway's key in PI_NATIVE_API_KEY")
 
-    def test_a_gateway_that_wants_no_key(
+    def test_a_gateway_that_needs_no_key(
         self, examine: Examine, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """Is no reason to give one."""
+        """The check passes and says so."""
         monkeypatch.delenv("PI_NATIVE_API_KEY", raising=False)
         with FakeGateway(api_key=None) as gateway:
             code, rows, _ = examine("--base-url", gateway.url)
         assert code == 0
         assert rows["authorized"] == ["ok", "1 model; no key was needed"]
 
-    def test_pages_that_are_missing(self, gateway: FakeGateway, examine: Examine) -> None:
-        """Something that is well, and has no models, is hardly a gateway."""
+    def test_a_server_without_models(self, gateway: FakeGateway, examine: Examine) -> None:
+        """A server without a list of models may not be a gateway."""
         gateway.add(HTTPError(404), path="/v1/models")
         code, rows, next_step = examine()
         assert (code, rows["authorized"][0]) == (1, "failed")
@@ -258,11 +256,11 @@ class TestAuthorized:
 
 
 class TestModel:
-    """Whether the gateway knows the model."""
+    """The third check: does the gateway offer the model."""
 
     @pytest.mark.usefixtures("gateway")
-    def test_a_slip_of_the_pen(self, examine: Examine) -> None:
-        """What was probably meant is told."""
+    def test_a_misspelt_model(self, examine: Examine) -> None:
+        """The next step has the most similar names."""
         code, rows, next_step = examine("-m", "acme/models/larg")
         assert code == 1
         assert rows["authorized"][0] == "ok"
@@ -271,23 +269,35 @@ class TestModel:
 
     @pytest.mark.usefixtures("gateway")
     def test_a_name_like_no_other(self, examine: Examine) -> None:
-        """The list is where to look."""
+        """Without a similar name the next step is the list."""
         code, _, next_step = examine("-m", "zzz")
         assert (code, next_step) == (1, "next: `pi-native models` lists them")
+
+    def test_a_bare_id_is_a_model(self, gateway: FakeGateway, examine: Examine) -> None:
+        """The gateway resolves a model id without its provider."""
+        code, rows, _ = examine("-m", "tiny", "--base-url", gateway.url)
+        assert (code, rows["model"]) == (0, ["ok", "tiny"])
+
+    def test_a_model_of_another_kind(self, gateway: FakeGateway, examine: Examine) -> None:
+        """An embedding model cannot answer."""
+        gateway.models.append({"id": "acme/embed", "object": "model", "kind": "embedding"})
+        code, rows, next_step = examine("-m", "acme/embed")
+        assert (code, rows["model"][0]) == (1, "not a chat model (embedding)")
+        assert "`pi-native models`" in next_step
 
     @pytest.mark.usefixtures("gateway")
     def test_no_model_is_no_failure(
         self, examine: Examine, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """How to name one is said all the same."""
+        """The next step says how to name one."""
         monkeypatch.delenv("PI_NATIVE_MODEL")
         code, rows, next_step = examine()
         assert (code, rows["model"]) == (0, ["none named", "-"])
         assert "PI_NATIVE_MODEL" in next_step
 
 
-def test_json_has_it_all(gateway: FakeGateway, capsys: pytest.CaptureFixture[str]) -> None:
-    """One object: whether all is well, the settings with their origins, the checks."""
+def test_json_is_one_object(gateway: FakeGateway, capsys: pytest.CaptureFixture[str]) -> None:
+    """The object has the verdict, the settings with their origins, and the checks."""
     assert main(["doctor", "--json", "-m", "acme/tiny"]) == 1
     (line,) = capsys.readouterr().out.splitlines()
     report = json.loads(line)

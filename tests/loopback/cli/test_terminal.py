@@ -1,4 +1,4 @@
-"""`pi-native` in a real terminal, as whoever sits before it sees it."""
+"""`pi-native` in a real terminal, as a user sees it."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ import pytest
 from pi_native import ToolCall
 from pi_native.testing import FakeGateway, Slow, Stall
 
-from .terminal import NEEDS_TMUX, SECONDS, SHELLS, Terminal
+from .commands import SECONDS
+from .terminal import NEEDS_TMUX, SHELLS, Terminal
 
 pytestmark = [NEEDS_TMUX, pytest.mark.slow]
 
 Open = Callable[..., Terminal]
 
-MODEL = "acme/large"
 DIM = "\x1b[2"
 LAST_LINE = r"\d+ tokens in, \d+ out, \$[\d.]+, [\d.,]+ tokens/s, [\d.]+ s\n"
 
@@ -46,15 +46,8 @@ answer = 42
 
 
 @pytest.fixture
-def gateway(named: Callable[..., FakeGateway]) -> Iterator[FakeGateway]:
-    """A started gateway, which the environment names."""
-    with FakeGateway(models=[MODEL, "acme/small", "other/tiny"]) as gateway:
-        yield named(gateway, MODEL)
-
-
-@pytest.fixture
 def open_terminal(tmp_path: Path) -> Iterator[Open]:
-    """Open a terminal; it is closed in the end."""
+    """Return a function that opens a terminal; it is closed at the end."""
     opened: list[Terminal] = []
 
     def open_one(**settings: Any) -> Terminal:
@@ -68,18 +61,18 @@ def open_terminal(tmp_path: Path) -> Iterator[Open]:
 
 
 @pytest.fixture
-def terminal(gateway: FakeGateway, open_terminal: Open) -> Terminal:  # noqa: ARG001  (it comes first)
-    """A terminal of the usual size, with a shell that knows the gateway."""
+def terminal(gateway: FakeGateway, open_terminal: Open) -> Terminal:  # noqa: ARG001  (it is first)
+    """Return a terminal of 80 columns, with the gateway in the environment of its shell."""
     return open_terminal()
 
 
 class TestAsk:
-    """An answer, drawn."""
+    """An answer in the terminal."""
 
-    def test_markdown_is_drawn_while_it_comes(
+    def test_markdown_is_shown_while_it_arrives(
         self, gateway: FakeGateway, terminal: Terminal
     ) -> None:
-        """What has arrived is drawn before the rest has; the last line tells what it took."""
+        """The first part is shown before the rest arrives; the last line has tokens and cost."""
         gateway.reply([MARKDOWN[:50], MARKDOWN[50:]], fault=Stall(after=3))
         terminal.run("ask", "Hi")
         early = terminal.wait_for("one")
@@ -91,14 +84,14 @@ class TestAsk:
 
         seen = terminal.wait_for_exit()
         assert not re.search(r"[*#`|]", seen.partition("exit=")[0])
-        assert "blue    450" in seen
+        assert re.search("blue +450", seen)
         assert "answer = 42" in seen
         assert re.search(LAST_LINE, seen)
 
-    def test_thinking_is_dimmed_and_tool_calls_are_boxed(
+    def test_thinking_is_dimmed_and_tool_calls_are_panels(
         self, gateway: FakeGateway, terminal: Terminal
     ) -> None:
-        """Each can be told from what is said."""
+        """Thinking and calls look different from the answer."""
         call = ToolCall("call_1", "search", {"query": "sky", "limit": 3})
         gateway.reply("I look it up.", thinking="Let me think.\nHm.", tool_calls=[call])
         terminal.run("ask", "Hi")
@@ -111,7 +104,7 @@ class TestAsk:
         assert DIM not in said
 
     def test_thinking_can_be_left_out(self, gateway: FakeGateway, terminal: Terminal) -> None:
-        """That it is going on is still shown."""
+        """The terminal still shows that the model thinks."""
         gateway.reply("Done.", thinking="Let me think.", fault=Stall(after=3))
         terminal.run("ask", "--no-thinking", "Hi")
         terminal.wait_for(r"thinking, \d+\.\d s")
@@ -123,7 +116,7 @@ class TestAsk:
     def test_a_spinner_counts_the_seconds_until_the_first_word(
         self, gateway: FakeGateway, terminal: Terminal
     ) -> None:
-        """Then it is gone."""
+        """The spinner disappears with the first word."""
         gateway.reply("Hello", fault=Stall(after=None))
         terminal.run("ask", "Hi")
         terminal.wait_for(r"waiting, 0\.\d s")
@@ -137,7 +130,7 @@ class TestAsk:
     def test_a_long_answer_is_all_there(
         self, gateway: FakeGateway, open_terminal: Open, lines: int
     ) -> None:
-        """Once each and in order, also what was longer than the terminal while it grew."""
+        """Every line is there once and in order, also of a block longer than the terminal."""
         listing = "\n".join(f"line{n:03} = {n}" for n in range(100))
         prose = "\n\n".join(f"line{n:03}" for n in range(100, 150))
         gateway.reply(f"```python\n{listing}\n```\n\n{prose}", fault=Slow(0.001))
@@ -147,8 +140,8 @@ class TestAsk:
         found = re.findall(r"line\d+", terminal.everything())
         assert found == [f"line{n:03}" for n in range(150)]
 
-    def test_ctrl_c_keeps_what_there_is(self, gateway: FakeGateway, terminal: Terminal) -> None:
-        """It ends at once, with exit code 130; the gateway notices, and the cursor is back."""
+    def test_ctrl_c_keeps_the_text(self, gateway: FakeGateway, terminal: Terminal) -> None:
+        """The exit code is 130, the gateway sees the cancel, and the cursor is visible."""
         gateway.reply("Hello **there**, world", fault=Stall(after=4))
         terminal.run("ask", "Hi")
         terminal.wait_for("Hello there")
@@ -161,7 +154,7 @@ class TestAsk:
         assert terminal._do("display-message", "-p", "#{cursor_flag}") == "1\n"
 
     def test_ctrl_c_before_the_first_word(self, gateway: FakeGateway, terminal: Terminal) -> None:
-        """Leaves no spinner behind."""
+        """Ctrl-C leaves no spinner."""
         gateway.reply("Hello", fault=Stall(after=None))
         terminal.run("ask", "Hi")
         terminal.wait_for(r"waiting, \d")
@@ -169,24 +162,26 @@ class TestAsk:
         assert "waiting" not in terminal.wait_for_exit(130)
 
     def test_a_failed_turn_keeps_its_text(self, gateway: FakeGateway, terminal: Terminal) -> None:
-        """The failure is told below it."""
-        gateway.reply("So far, so *good*", error_message="overloaded")
+        """The error is below the text."""
+        gateway.reply("So far, so *good*", error_message="the account is closed")
         terminal.run("ask", "Hi")
         seen = terminal.wait_for_exit(1)
-        assert re.search(r"So far, so good\n+pi-native: the turn failed: overloaded\n", seen)
+        assert re.search(
+            r"So far, so good\n+pi-native: the turn failed: the account is closed\n", seen
+        )
 
-    def test_a_retry_is_told(self, gateway: FakeGateway, terminal: Terminal) -> None:
-        """Above the answer, in a line."""
+    def test_a_retry_is_shown(self, gateway: FakeGateway, terminal: Terminal) -> None:
+        """A failed attempt is a line above the answer."""
         gateway.error(503, "try later").reply("Hello")
         terminal.run("ask", "Hi")
         seen = terminal.wait_for_exit()
-        assert re.search(r"pi-native: attempt 1 failed: try later \(HTTP 503\); trying again", seen)
+        assert re.search(r"pi-native: attempt 1 failed: try later \(HTTP 503\)", seen)
         assert seen.index("attempt 1") < seen.index("Hello")
 
-    def test_a_stranger_does_not_command_the_terminal(
+    def test_an_answer_cannot_control_the_terminal(
         self, gateway: FakeGateway, terminal: Terminal
     ) -> None:
-        """Control characters are shown, however they were written, and so are links' addresses."""
+        """Control characters are replaced, however they are written, and addresses are shown."""
         evil = "a \x1b[31mred&#27;[31m &#x9b;31m \x1b]0;title\x07 [bank](http://evil.example/) end"
         call = ToolCall("call_1", "x\x1b[31m", {"a": "\x1b[31m\x9b31m"})
         gateway.reply(evil, thinking="\x1b[31mhm", tool_calls=[call])
@@ -196,7 +191,7 @@ class TestAsk:
         assert "\x1b[31m" not in terminal.screen(styles=True)
 
     def test_a_pipe_gets_plain_text(self, gateway: FakeGateway, terminal: Terminal) -> None:
-        """As it was written, even though somebody watches."""
+        """The Markdown is unchanged, also while a person watches stderr."""
         gateway.reply("Some **bold** words")
         # cat would write a part when it likes, and the line on stderr might come into the middle
         terminal.run("ask", "Hi", rest=" | sort")
@@ -205,12 +200,14 @@ class TestAsk:
         assert "tokens in" in seen
         assert "tokens/s" not in seen
 
-    @pytest.mark.parametrize("without", ["rich", "a terminal that can draw"])
-    def test_text_will_do(self, gateway: FakeGateway, terminal: Terminal, without: str) -> None:
-        """Without the extra, or without cursor movements, the text comes as it is."""
+    @pytest.mark.parametrize("without", ["rich", "a capable terminal"])
+    def test_plain_text_is_the_fallback(
+        self, gateway: FakeGateway, terminal: Terminal, without: str
+    ) -> None:
+        """Without the extra, or without cursor movements, the text is shown as it is."""
         gateway.reply("Some **bold** words", thinking="hm")
-        code = "import sys; sys.modules['rich'] = None\nfrom pi_native.__main__ import main\n"
-        code += "sys.exit(main(['ask', 'Hi']))"
+        code = "import runpy, sys; sys.modules['rich'] = None; sys.argv[1:] = ['ask', 'Hi']\n"
+        code += "runpy.run_module('pi_native', run_name='__main__')"
         command = shlex.join([sys.executable, "-c", code])
         if without != "rich":
             command = "TERM=dumb " + shlex.join([sys.executable, "-m", "pi_native", "ask", "Hi"])
@@ -220,17 +217,78 @@ class TestAsk:
         assert "Some **bold** words\n" in seen
         assert "hm" not in seen
 
-    def test_json_is_not_drawn(self, gateway: FakeGateway, open_terminal: Open) -> None:
-        """Events are for programs, whoever looks at them."""
+    def test_events_are_not_formatted(self, gateway: FakeGateway, open_terminal: Open) -> None:
+        """Events are JSON on a terminal as well."""
         gateway.reply("Hello")
         terminal = open_terminal(columns=2000)
-        terminal.run("ask", "--json", "Hi")
+        terminal.run("ask", "--events", "Hi")
         seen = terminal.wait_for_exit()
         types = [json.loads(line)["type"] for line in seen.splitlines() if line.startswith("{")]
         assert types == ["start", "text_start", "text_delta", "text_end", "done"]
 
+    @pytest.mark.parametrize("signal", ["TERM", "TSTP"])
+    def test_a_signal_leaves_the_cursor_visible(
+        self, gateway: FakeGateway, terminal: Terminal, signal: str
+    ) -> None:
+        """`timeout 60 pi-native ask` and Ctrl-Z return to a usable shell."""
+        gateway.reply("Hello there, world", fault=Stall(after=4))
+        terminal.run("ask", "Hi")
+        terminal.wait_for("Hello there")
+        if signal == "TSTP":
+            terminal.type("", "C-z")
+            terminal.wait_for("Stopped")
+        else:
+            terminal.terminate()
+            terminal.wait_for_exit(143)
+        assert terminal._do("display-message", "-p", "#{cursor_flag}") == "1\n"
+        if signal == "TSTP":
+            terminal.type("clear; fg", "Enter")
+            gateway.release()
+            terminal.wait_for("Hello there, world")
+
+    @pytest.mark.parametrize("columns", [40, 120])
+    def test_a_resize_loses_no_text(
+        self, gateway: FakeGateway, terminal: Terminal, columns: int
+    ) -> None:
+        """Every word is on the screen afterwards, in order.
+
+        tmux tells the new size late: a frame until then may leave a copy of its upper lines.
+        """
+        words = [f"word{n:03}" for n in range(60)]
+        text = "first\n\n" + " ".join(words)
+        gateway.reply([text[:300], text[300:]], fault=Stall(after=3))
+        terminal.run("ask", "Hi")
+        terminal.wait_for("word030")
+        terminal.resize(columns)
+        gateway.release()
+        terminal.wait_for_exit()
+        text = terminal.everything()
+        places = [text.rfind(word) for word in words]
+        assert -1 not in places
+        assert places == sorted(places)
+
+    def test_a_chat(self, gateway: FakeGateway, terminal: Terminal) -> None:
+        """Lines can be edited and recalled; Ctrl-C ends an answer, Ctrl-D the chat."""
+        gateway.reply("Hello **you**.").reply("Never", fault=Stall(after=None)).reply("Again.")
+        terminal.run("chat")
+        terminal.wait_for("(?m)^>")
+        terminal.type("Ho", "BSpace")
+        terminal.type("i", "Enter")
+        terminal.wait_for("(?s)Hello you..*\n>")
+        terminal.type("slow", "Enter")
+        terminal.wait_for("waiting")
+        terminal.type("", "C-c")
+        terminal.wait_for("(?s)cancelled.*\n>")
+        terminal.type("", "Up", "Up", "Enter")
+        terminal.wait_for("(?s)Again..*\n>")
+        terminal.type("", "C-d")
+        terminal.wait_for_exit()
+        prompts = [request.context["messages"][-1]["content"] for request in gateway.requests]
+        assert prompts == ["Hi", "slow", "Hi"]
+        assert len(gateway.requests[2].context["messages"]) == 3
+
     def test_a_prompt_can_be_typed(self, gateway: FakeGateway, terminal: Terminal) -> None:
-        """Until Ctrl-D; then it is sent."""
+        """Ctrl-D ends the prompt and sends it."""
         gateway.reply("Hello")
         terminal.run("ask")
         terminal.wait_for("Type your prompt; Ctrl-D")
@@ -241,7 +299,7 @@ class TestAsk:
     def test_images_and_stdin_go_together(
         self, gateway: FakeGateway, terminal: Terminal, tmp_path: Path
     ) -> None:
-        """A question from a pipe, about a picture in a file."""
+        """A question in a pipe and a picture in a file are one prompt."""
         (tmp_path / "dot.gif").write_bytes(b"GIF89a...")
         gateway.reply("A dot.")
         terminal.run("ask", "--image", "dot.gif", "-", rest=" <<< 'What is it?'")
@@ -253,7 +311,7 @@ class TestAsk:
     def test_a_conversation_is_kept(
         self, gateway: FakeGateway, terminal: Terminal, tmp_path: Path
     ) -> None:
-        """The second question knows the first one and its answer."""
+        """The second question is sent with the first one and its answer."""
         gateway.reply("I am a parrot.").reply("A parrot.")
         terminal.run("ask", "--file", "chat.jsonl", "Who are you?")
         terminal.wait_for_exit()
@@ -265,28 +323,28 @@ class TestAsk:
         assert [json.loads(line)["role"] for line in lines] == ["user", "assistant"] * 2
 
     @pytest.mark.usefixtures("gateway")
-    def test_the_demo_is_drawn(self, terminal: Terminal) -> None:
-        """With a last line like any other answer."""
+    def test_the_demo_is_formatted(self, terminal: Terminal) -> None:
+        """The last line is that of any answer."""
         terminal.run("demo")
         seen = terminal.wait_for_exit()
-        assert "These words come one by one" in seen
+        assert "These words arrive one by one" in seen
         assert re.search(LAST_LINE, seen)
 
 
 @pytest.mark.usefixtures("gateway")
-class TestPages:
-    """What the gateway says about itself."""
+class TestQueries:
+    """`models`, `usage`, `health` and `doctor`."""
 
     def test_models_are_a_table(self, terminal: Terminal) -> None:
-        """With context length and modalities."""
+        """The table has context length and modalities."""
         terminal.run("models")
         seen = terminal.wait_for_exit()
         assert re.search(r"ID +NAME +CONTEXT +OUTPUT +MODALITIES", seen)
-        assert re.search(r"acme/large +large +200,000 +32,768 +text, image", seen)
+        assert re.search(r"acme/small +small +200,000 +32,768 +text, image", seen)
         assert "other/tiny" in seen
 
     def test_models_can_be_filtered(self, terminal: Terminal) -> None:
-        """By words in their names, what they take, and how much of it."""
+        """Filters are words of the name, modalities and context."""
         terminal.run("models", "ACME", "--input", "image", "--context", "200000")
         seen = terminal.wait_for_exit()
         assert "acme/small" in seen
@@ -295,40 +353,46 @@ class TestPages:
         assert "no such models, among 3 in all" in terminal.wait_for_exit()
 
     def test_a_narrow_terminal(self, open_terminal: Open) -> None:
-        """Has lists in the place of tables."""
+        """Lists replace the tables."""
         terminal = open_terminal(columns=40, lines=60)
-        terminal.run("models", "large")
-        assert "ID          acme/large\n" in terminal.wait_for_exit()
+        terminal.run("models", "small")
+        assert "ID          acme/small\n" in terminal.wait_for_exit()
         terminal.run("doctor")
         seen = terminal.wait_for_exit()
         assert "SETTING  api key\nVALUE    set\nFROM     PI_NATIVE_API_KEY\n" in seen
 
-    def test_usage_is_bars(self, terminal: Terminal) -> None:
-        """As long as the share that is used."""
+    def test_usage_has_bars(self, terminal: Terminal) -> None:
+        """A bar is as long as the used share."""
         terminal.run("usage")
         seen = terminal.wait_for_exit()
         assert re.search(r"fake +parrot\S* +5 Hour +━+╺?━* +25%", seen)
 
     def test_health(self, terminal: Terminal) -> None:
-        """A line will do."""
+        """The answer is one line."""
         terminal.run("health")
         assert "ok, version 18.2.3\n" in terminal.wait_for_exit()
 
     def test_doctor(self, terminal: Terminal) -> None:
-        """What is wrong, and what to do next."""
-        terminal.run("doctor", "-m", "acme/larg")
+        """The report says what is wrong, and what to do next."""
+        terminal.run("doctor", "-m", "acme/smal")
         seen = terminal.wait_for_exit(1)
-        assert re.search(r"model +unknown model +acme/larg is not among the 3", seen)
-        assert "next: did you mean acme/large" in seen
+        assert re.search(r"model +unknown model +acme/smal is not among the 3", seen)
+        assert "next: did you mean acme/small" in seen
 
 
 @pytest.mark.parametrize("shell", SHELLS)
 class TestCompletion:
-    """Tab, in each shell."""
+    """The Tab key in each shell."""
 
     @pytest.fixture
-    def terminal(self, shell: str, open_terminal: Open, tmp_path: Path) -> Terminal:
-        """A terminal whose shell knows the script."""
+    def terminal(
+        self,
+        shell: str,
+        gateway: FakeGateway,  # noqa: ARG002  (it is first)
+        open_terminal: Open,
+        tmp_path: Path,
+    ) -> Terminal:
+        """Return a terminal whose shell has loaded the script."""
         if shutil.which(shell) is None:
             pytest.skip(f"{shell} is not installed")
         (tmp_path / "picture.png").touch()
@@ -336,23 +400,28 @@ class TestCompletion:
         script = shlex.join([sys.executable, "-m", "pi_native", "completion", shell])
         load = {
             "bash": f'eval "$({script})"',
-            "zsh": f'autoload -U compinit && compinit -D; eval "$({script})"',
+            "zsh": f'autoload -U compinit && compinit -u -D; eval "$({script})"',
             "fish": f"{script} | source",
         }
         terminal.type(f"{load[shell]}; clear; echo all set", "Enter")
         terminal.wait_for(r"^\s*all set\n")
         return terminal
 
-    def test_tab_completes(self, terminal: Terminal) -> None:
-        """Commands, their options, files where one is wanted, and the words that are known."""
+    def test_tab_completes(self, terminal: Terminal, shell: str) -> None:
+        """Commands, options, files, choices and the models of the gateway are completed."""
         for typed, completed in (
             ("pi-native doc", "pi-native doctor"),
             ("pi-native ask --syst", "pi-native ask --system"),
             ("pi-native ask --image pict", "pi-native ask --image picture.png"),
             ("pi-native completion zs", "pi-native completion zsh"),
             ("pi-native --base", "pi-native --base-url"),
+            ("pi-native ask --reasoning xh", "pi-native ask --reasoning xhigh"),
+            ("pi-native ask -m acme/sm", "pi-native ask -m acme/small"),
         ):
             terminal.type(typed, "Tab")
+            if shell == "zsh" and completed.endswith("--system"):
+                terminal.wait_for("the system prompt")
+                terminal.type("", "Tab")  # the first one shows the description
             terminal.wait_for(completed)
             terminal.type("", "C-u")
         terminal.type("pi-native ", "Tab", "Tab")

@@ -1,15 +1,17 @@
-"""The command line's arguments, prompts, images and answers, without a gateway."""
+"""Arguments, prompts and answers of the command line, without a gateway."""
 
 from __future__ import annotations
 
 import argparse
 import errno
 import io
+import os
 import runpy
 import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -29,7 +31,8 @@ from pi_native import (
 from pi_native._cli import main
 from pi_native._cli.ask import WholeCharacters, show_text, summary
 from pi_native._cli.console import Console
-from pi_native._cli.parser import build_parser
+from pi_native._cli.inputs import read_prompt, turn_options
+from pi_native._cli.parser import build_parser, parse
 
 MODEL = "acme/large"
 
@@ -37,29 +40,29 @@ Call = Callable[..., tuple[int, str, str]]
 
 
 class Stdin(io.TextIOWrapper):
-    """A stdin that holds these bytes, in UTF-8 if they are any."""
+    """A stdin with these bytes."""
 
-    def __init__(self, data: bytes) -> None:
-        super().__init__(io.BytesIO(data), "utf-8")
+    def __init__(self, data: bytes, encoding: str = "utf-8") -> None:
+        super().__init__(io.BytesIO(data), encoding)
 
 
-class Impatient(io.StringIO):
-    """A stdin at which somebody presses Ctrl-C."""
+class Interrupted(io.StringIO):
+    """A stdin that is read while the user presses Ctrl-C."""
 
     def read(self, _size: int | None = -1) -> str:
-        """Do so."""
+        """Raise the exception of Ctrl-C."""
         raise KeyboardInterrupt
 
 
 class Broken(io.StringIO):
-    """A stdout that takes nothing, for this reason."""
+    """A stdout that fails with this error."""
 
     def __init__(self, reason: OSError) -> None:
         super().__init__()
         self.reason = reason
 
     def flush(self) -> None:
-        """Say so."""
+        """Raise the error."""
         raise self.reason
 
 
@@ -67,13 +70,18 @@ class Terminal(io.StringIO):
     """A stand-in for a terminal."""
 
     def isatty(self) -> bool:
-        """It is one."""
+        """Return True."""
         return True
+
+
+@pytest.fixture(autouse=True)
+def _no_input(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO())
 
 
 @pytest.fixture
 def call(capsys: pytest.CaptureFixture[str]) -> Call:
-    """Run the command line in this process; returns its exit code, stdout and stderr."""
+    """Run the command line in this process; return its exit code, stdout and stderr."""
 
     def call(*arguments: str) -> tuple[int, str, str]:
         return main(arguments), *capsys.readouterr()
@@ -81,22 +89,49 @@ def call(capsys: pytest.CaptureFixture[str]) -> Call:
     return call
 
 
-class TestArguments:
-    """What argparse and `ask` make of them."""
+def parsed(*arguments: str) -> argparse.Namespace:
+    """Return the parsed arguments."""
+    return parse(build_parser(), arguments)
 
-    @pytest.mark.parametrize("option", ["--timeout", "--port"])
+
+class TestArguments:
+    """The arguments that the parser accepts."""
+
+    @pytest.mark.parametrize("option", ["--timeout", "--port", "--max-tokens", "--temperature"])
     @pytest.mark.parametrize("value", ["0", "-1", "nan", "inf", "x", "1e9", "65536"])
     def test_numbers_are_checked(self, call: Call, option: str, value: str) -> None:
-        """Each has its own range."""
-        good = {"--timeout": {"1e9", "65536"}, "--port": {"0"}}[option]
-        command = "ask" if option == "--timeout" else "fake-gateway"
+        """Each number has its own range."""
+        good = {
+            "--timeout": {"1e9", "65536"},
+            "--port": {"0"},
+            "--max-tokens": {"65536"},
+            "--temperature": {"0", "1e9", "65536"},
+        }[option]
+        command = "fake-gateway" if option == "--port" else "ask"
         code, _, err = call(command, option, value, "--nonsense")
         assert code == 2
         assert ("unrecognized arguments: --nonsense" in err) == (value in good)
 
+    @pytest.mark.parametrize(
+        "arguments",
+        [["-c", "--file", "x"], ["--json", "--events"], ["--reasoning", "extreme"], ["-o", "x"]],
+    )
+    def test_impossible_arguments_are_wrong_usage(self, call: Call, arguments: list[str]) -> None:
+        """The usage is that of the command, and the exit code 2."""
+        code, out, err = call("ask", "Hi", *arguments)
+        assert (code, out) == (2, "")
+        assert "usage: pi-native ask" in err
+
+    def test_an_unknown_option_shows_the_usage_of_its_command(self, call: Call) -> None:
+        """The message names the option, not the words beside it."""
+        code, _, err = call("ask", "hi", "--nonsense", "there")
+        assert code == 2
+        assert "usage: pi-native ask" in err
+        assert err.endswith("error: unrecognized arguments: --nonsense\n")
+
     @pytest.mark.parametrize("option", ["--version", "--help"])
-    def test_help_is_an_answer(self, call: Call, option: str) -> None:
-        """It goes to stdout, and nothing is wrong."""
+    def test_help_is_output(self, call: Call, option: str) -> None:
+        """Help and version go to stdout, with exit code 0."""
         code, out, err = call(option)
         assert (code, err) == (0, "")
         assert out.startswith((f"pi-native {__version__}\n", "usage: pi-native "))
@@ -109,7 +144,9 @@ class TestArguments:
                 "ask",
                 ["PI_NATIVE_MODEL", "stdin", "PI_NATIVE_API_KEY", "conversation", "send an image"],
             ),
-            ("models", ["image;", "PI_NATIVE_BASE_URL", "names"]),
+            ("ask", ["--thinking", "default: only where it is dimmed", "git diff |"]),
+            ("chat", ["Ctrl-D leaves", "--file", "-c, --continue"]),
+            ("models", ["image;", "PI_NATIVE_BASE_URL", "names", "--kind", "--ids"]),
             ("health", ["version"]),
             ("usage", ["limits"]),
             ("doctor", ["gateway, key or model", "PI_NATIVE_MODEL"]),
@@ -119,28 +156,44 @@ class TestArguments:
         ],
     )
     def test_every_command_has_help(self, call: Call, command: str, words: list[str]) -> None:
-        """It says what the command does, and where else its settings come from."""
+        """The help says what the command does, and where else its settings come from."""
         code, out, err = call(*command.split(), "--help")
         assert (code, err) == (0, "")
         for word in words:
             assert word in " ".join(out.split())
 
-    def test_nothing_that_can_be_given_is_left_unexplained(self) -> None:
-        """Every argument of every command has words of its own in the help."""
+    def test_every_argument_has_help(self) -> None:
+        """No argument of any command is without a description."""
         whole = build_parser()
         (group,) = (a for a in whole._actions if isinstance(a, argparse._SubParsersAction))
         for parser in [whole, *group.choices.values()]:
             actions = [action for action in parser._actions if action is not group]
             assert [action.dest for action in actions if not action.help] == []
 
-    def test_no_command_gets_the_help_as_a_complaint(self, call: Call) -> None:
-        """On stderr, with the exit code of a mistake."""
+    def test_no_command_prints_the_help_to_stderr(self, call: Call) -> None:
+        """A call without a command is wrong usage."""
         code, out, err = call()
         assert (code, out) == (2, "")
         assert "PI_NATIVE_BASE_URL" in err
 
-    def test_no_model_says_how_to_find_one(self, call: Call) -> None:
-        """Before anybody has to type a prompt."""
+    @pytest.mark.parametrize("is_terminal", [True, False])
+    def test_coloured_help_keeps_its_escape_sequences(
+        self, monkeypatch: pytest.MonkeyPatch, is_terminal: bool
+    ) -> None:
+        """argparse of Python 3.14 colours help; it is plain when stderr is no terminal."""
+
+        def format_help(parser: argparse.ArgumentParser) -> str:
+            return "\x1b[1;34musage:\x1b[0m\n" if parser.color else "usage:\n"  # type: ignore[attr-defined,unused-ignore]
+
+        monkeypatch.setattr(argparse.ArgumentParser, "color", True, raising=False)
+        monkeypatch.setattr(argparse.ArgumentParser, "format_help", format_help)
+        err = Terminal() if is_terminal else io.StringIO()
+        monkeypatch.setattr(sys, "stderr", err)
+        assert main([]) == 2
+        assert err.getvalue() == ("\x1b[1;34musage:\x1b[0m\n" if is_terminal else "usage:\n")
+
+    def test_no_model_names_the_ways_to_give_one(self, call: Call) -> None:
+        """The error comes before the user has to type a prompt."""
         code, _, err = call("ask")
         assert code == 2
         assert err.startswith("pi-native: no model given")
@@ -148,7 +201,7 @@ class TestArguments:
 
     @pytest.mark.parametrize("content", [None, b"", b" \n", b"\xff\xfe", b"a\nb"])
     def test_a_useless_key_file(self, call: Call, tmp_path: Path, content: bytes | None) -> None:
-        """Missing, empty, not a text, not a key: told, without showing what it holds."""
+        """A key file without a key is an error that does not show its content."""
         file = tmp_path / "key"
         if content is not None:
             file.write_bytes(content)
@@ -157,47 +210,128 @@ class TestArguments:
         assert "key" in err
         assert "a b" not in err
 
-    def test_a_home_that_is_unknown(self, call: Call) -> None:
-        """A key file in it cannot be read."""
-        code, _, err = call("models", "--api-key-file", "~nobody-of-this-name/key")
+    def test_an_unknown_home_folder(self, call: Call) -> None:
+        """A key file in the home of an unknown user cannot be read."""
+        code, _, err = call("models", "--api-key-file", "~no-user-of-this-name/key")
         assert code == 2
         assert "cannot read the key file" in err
 
+    def test_options_of_a_turn(self) -> None:
+        """`-o` takes JSON or text under a name in snake_case; its own options are stronger."""
+        args = parsed(
+            *("ask", "-o", "top_p=0.5", "-o", "service-tier=flex", "-o", 'stop_sequences=["END"]'),
+            *(
+                "-o",
+                "max_tokens=1",
+                "--max-tokens",
+                "7",
+                "--temperature",
+                "0",
+                "--reasoning",
+                "low",
+            ),
+        )
+        assert turn_options(args) == {
+            "top_p": 0.5,
+            "service_tier": "flex",
+            "stop_sequences": ["END"],
+            "max_tokens": 7,
+            "temperature": 0.0,
+            "reasoning": "low",
+        }
+
+    def test_an_unknown_option_of_a_turn_is_wrong_usage(self, call: Call) -> None:
+        """The error names the option."""
+        code, _, err = call("ask", "Hi", "-m", MODEL, "-o", "max_token=5")
+        assert code == 2
+        assert "max_token" in err
+        assert err.count("\n") == 1
+
 
 class TestPrompt:
-    """What can be asked."""
+    """The prompt: words, stdin and images."""
+
+    def prompt(self, *arguments: str, stdin: Any = None) -> tuple[str, str]:
+        """Return the text of the prompt, and the warnings about it."""
+        err = io.StringIO()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(sys, "stdin", stdin)
+            message = read_prompt(parsed("ask", *arguments), Console(None, err))
+        assert isinstance(message.content, str)
+        return message.content, err.getvalue()
+
+    @pytest.mark.parametrize(
+        ("arguments", "stdin", "text"),
+        [
+            (["Hi"], None, "Hi"),
+            (["hi", "there"], None, "hi there"),
+            (["hi", "--plain", "there", "-m", "x", "you"], None, "hi there you"),
+            ([], b"two\nlines\n", "two\nlines"),
+            (["-"], b"two\nlines\n", "two\nlines"),
+            (["Review this"], b"diff\n", "Review this\n\ndiff"),
+            (["Review this", "-"], b"diff", "Review this\n\ndiff"),
+            (["Hi"], b"", "Hi"),
+            (["Hi"], b" \n", "Hi"),
+            (["--", "--json"], None, "--json"),
+        ],
+    )
+    def test_words_and_stdin(self, arguments: list[str], stdin: bytes | None, text: str) -> None:
+        """Words are one prompt; stdin is the prompt without words, else it follows them."""
+        given = None if stdin is None else Stdin(stdin)
+        assert self.prompt(*arguments, stdin=given) == (text, "")
+
+    def test_a_terminal_is_not_read_after_words(self) -> None:
+        """With words the user is not asked to type more."""
+        assert self.prompt("Hi", stdin=Terminal("more")) == ("Hi", "")
 
     @pytest.mark.parametrize("prompt", ["", " \n"])
-    def test_an_empty_prompt_is_a_mistake(self, call: Call, prompt: str) -> None:
+    def test_an_empty_prompt_is_wrong_usage(self, call: Call, prompt: str) -> None:
         """Nothing is sent."""
         assert call("ask", "-m", MODEL, prompt) == (2, "", "pi-native: the prompt is empty\n")
 
     def test_a_closed_stdin_is_empty(self, call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
-        """A process may be started without one."""
+        """A process may be started without stdin."""
         monkeypatch.setattr(sys, "stdin", None)
         assert call("ask", "-m", MODEL) == (2, "", "pi-native: the prompt is empty\n")
 
-    def test_somebody_at_a_terminal_is_told(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """That it is their turn to type."""
+    def test_a_user_at_a_terminal_is_asked(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A note says that the prompt is awaited, and how to end it."""
         err = Terminal()
         monkeypatch.setattr(sys, "stdin", Terminal("Hi"))
         monkeypatch.setattr(sys, "stderr", err)
-        assert main(["ask", "-m", "/no-provider"]) == 2
+        main(["ask", "-m", MODEL, "--base-url", "nonsense"])
         assert err.getvalue().startswith("Type your prompt; Ctrl-D")
 
-    def test_strange_bytes_are_no_reason_to_give_up(
-        self, call: Call, monkeypatch: pytest.MonkeyPatch
+    @pytest.mark.parametrize(
+        ("data", "text"),
+        [
+            (b"\xef\xbb\xbfHi\r\nyou\r\n", "Hi\nyou"),
+            ("\ufeffHé".encode("utf-16-le"), "Hé"),
+            ("\ufeffHé".encode("utf-16-be"), "Hé"),
+            ("a \ufffd b".encode(), "a \ufffd b"),
+        ],
+    )
+    def test_a_byte_order_mark_is_not_part_of_the_prompt(self, data: bytes, text: str) -> None:
+        """The mark also tells the encoding. U+FFFD that is in the input needs no warning."""
+        assert self.prompt(stdin=Stdin(data)) == (text, "")
+
+    @pytest.mark.parametrize(
+        ("arguments", "stdin"), [(["caf\udce9"], b""), (["-"], b"caf\xe9"), ([], b"caf\xe9")]
+    )
+    def test_invalid_bytes_are_replaced_with_a_warning(
+        self, arguments: list[str], stdin: bytes
     ) -> None:
-        """The prompt is sent as well as it can be read, which is worth a remark."""
-        with Stdin(b"caf\xe9") as stdin:
-            monkeypatch.setattr(sys, "stdin", stdin)
-            code, _, err = call("ask", "-m", "/no-provider")
-        assert code == 2
-        assert err.startswith("pi-native: the prompt is not all valid utf-8")
+        """An argument and a pipe are treated alike."""
+        text, warning = self.prompt(*arguments, stdin=Stdin(stdin))
+        assert text == "caf\ufffd"
+        assert warning.startswith("pi-native: the prompt is not all valid utf-8")
+        assert warning.count("\n") == 1
 
     @pytest.mark.parametrize("content", [None, b"", b"%PDF-1.7"])
-    def test_what_is_no_image(self, call: Call, tmp_path: Path, content: bytes | None) -> None:
-        """Missing, empty or something else: told by name."""
+    def test_a_file_without_an_image(
+        self, call: Call, tmp_path: Path, content: bytes | None
+    ) -> None:
+        """A missing, empty or other file is an error with its name."""
         file = tmp_path / "picture.png"
         if content is not None:
             file.write_bytes(content)
@@ -207,10 +341,10 @@ class TestPrompt:
 
 
 class TestAnswer:
-    """How a turn is shown."""
+    """A turn as text."""
 
     def show(self, *events: TextDeltaEvent | DoneEvent | ImageEndEvent) -> str:
-        """What stdout shows of a turn."""
+        """Return what stdout gets of a turn."""
         out = io.StringIO()
         stream = AssistantMessageEventStream()
         for event in events:
@@ -219,13 +353,13 @@ class TestAnswer:
         return out.getvalue()
 
     def test_deltas_are_the_text(self) -> None:
-        """The finished message does not say it again, and a delta may be left out."""
+        """The finished message does not repeat them, and a delta may be missing."""
         message = AssistantMessage([TextContent("Hello")])
         deltas = [TextDeltaEvent(0, delta) for delta in ("Hel", None, "", "lo")]  # type: ignore[arg-type]
         assert self.show(*deltas, DoneEvent("stop", message)) == "Hello\n"
 
     def test_a_text_without_deltas_is_shown_at_the_end(self) -> None:
-        """Nothing in the protocol promises them."""
+        """The protocol does not promise a delta for every text."""
         message = AssistantMessage([TextContent("Hello")])
         assert self.show(DoneEvent("stop", message)) == "Hello\n"
 
@@ -233,8 +367,8 @@ class TestAnswer:
         """An answer may be empty."""
         assert self.show(DoneEvent("stop", AssistantMessage())) == ""
 
-    def test_a_tool_call_is_not_passed_over(self) -> None:
-        """On stderr, with its arguments: without a text it is all there is."""
+    def test_a_tool_call_is_noted(self) -> None:
+        """stderr gets the tool and its arguments, without control characters."""
         err = io.StringIO()
         stream = AssistantMessageEventStream()
         calls = [
@@ -257,8 +391,8 @@ class TestAnswer:
             (["a\udc00", "b\ud83d"], "a\ufffdb\ufffd"),
         ],
     )
-    def test_characters_cut_in_two_are_put_together(self, pieces: list[str], text: str) -> None:
-        """Halves that stay alone are shown as such."""
+    def test_halves_of_a_character_are_joined(self, pieces: list[str], text: str) -> None:
+        """A half without its other half is U+FFFD."""
         written: list[str] = []
         whole = WholeCharacters(written.append)
         for piece in pieces:
@@ -278,23 +412,23 @@ class TestAnswer:
             (None, "no usage was reported"),
         ],
     )
-    def test_the_summary_names_what_was_spent(self, usage: Usage, words: str) -> None:
-        """As far as the gateway says it."""
+    def test_the_summary_names_tokens_and_cost(self, usage: Usage, words: str) -> None:
+        """A gateway may report no usage."""
         assert summary(AssistantMessage(usage=usage)) == words
 
 
 class TestEnds:
-    """Ways out."""
+    """Exit codes and signals."""
 
     def test_an_interrupt(self, call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Ctrl-C is exit code 130, and no traceback."""
-        monkeypatch.setattr(sys, "stdin", Impatient())
+        """Ctrl-C is exit code 130 without a traceback."""
+        monkeypatch.setattr(sys, "stdin", Interrupted())
         assert call("ask", "-m", MODEL) == (130, "", "")
 
-    def test_a_second_interrupt_finds_nobody(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """In a process of its own, Python may be interrupted while it shuts down."""
+    def test_a_second_interrupt_ends_the_process(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The default action is restored, because Python may be interrupted in its shutdown."""
         monkeypatch.setattr(sys, "argv", ["pi-native", "ask", "-m", MODEL])
-        monkeypatch.setattr(sys, "stdin", Impatient())
+        monkeypatch.setattr(sys, "stdin", Interrupted())
         before = signal.getsignal(signal.SIGINT)
         try:
             assert main() == 130
@@ -302,14 +436,27 @@ class TestEnds:
         finally:
             signal.signal(signal.SIGINT, before)
 
-    def test_a_reader_that_has_left(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """A quiet end, with the code that a shell gives to such a one."""
+    @pytest.mark.parametrize("before", [signal.SIG_DFL, signal.SIG_IGN])
+    def test_the_action_of_sigterm_is_restored(
+        self, monkeypatch: pytest.MonkeyPatch, before: signal.Handlers
+    ) -> None:
+        """SIGTERM that is ignored stays ignored."""
+        monkeypatch.setattr(sys, "argv", ["pi-native", "--version"])
+        original = signal.signal(signal.SIGTERM, before)
+        try:
+            assert main() == 0
+            assert signal.getsignal(signal.SIGTERM) == before
+        finally:
+            signal.signal(signal.SIGTERM, original)
+
+    def test_a_closed_pipe(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A reader that has closed stdout ends the program with the code of SIGPIPE."""
         monkeypatch.setattr(sys, "stdout", Broken(BrokenPipeError()))
         assert main(["--version"]) == 141
 
-    def test_a_disk_that_is_full(self, call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Not a quiet end: somebody has to know."""
-        full = OSError(errno.ENOSPC, "No space left on device")
+    def test_a_full_disk(self, call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Any other failure of stdout is reported."""
+        full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         with monkeypatch.context() as patch:
             patch.setattr(sys, "stdout", Broken(full))
             assert main(["--version"]) == 1

@@ -1,4 +1,4 @@
-"""The command line's writing: terminals, pipes, and streams that take no more."""
+"""Output of the command line: terminals, pipes, and streams that fail."""
 
 from __future__ import annotations
 
@@ -11,41 +11,44 @@ from typing import TextIO
 
 import pytest
 
-from pi_native._cli.console import Console, OutputLostError, Pen, one_line
+from pi_native._cli.console import Console, Output, OutputLostError, one_line
 
 
 class Terminal(io.StringIO):
     """A stand-in for a terminal."""
 
+    encoding = "utf-8"
+
     def isatty(self) -> bool:
-        """It is one."""
+        """Return True."""
         return True
 
 
 class Broken(io.StringIO):
-    """A stream that nothing can be written to."""
+    """A stream that cannot be written to."""
 
     def write(self, _text: str) -> int:
-        """Fail, as a full disk does."""
+        """Fail like a full disk."""
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 @pytest.fixture(autouse=True)
 def _styles(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", "xterm")
-    monkeypatch.delenv("NO_COLOR", raising=False)
+    for name in ("NO_COLOR", "JPY_PARENT_PID"):
+        monkeypatch.delenv(name, raising=False)
 
 
 @pytest.fixture
 def pipe() -> Iterator[tuple[int, TextIO]]:
-    """Where to read from a pipe, and the stream that writes into it."""
+    """Return the reading end of a pipe, and the stream that writes to it."""
     reading, writing = os.pipe()
     with os.fdopen(reading, "rb", buffering=0) as reader, os.fdopen(writing, "w") as writer:
         yield reader.fileno(), writer
 
 
 def fill(descriptor: int) -> None:
-    """Write into a pipe until there is no more room."""
+    """Write to a pipe until it is full."""
     os.set_blocking(descriptor, False)
     with contextlib.suppress(BlockingIOError):
         while True:
@@ -53,11 +56,11 @@ def fill(descriptor: int) -> None:
     os.set_blocking(descriptor, True)
 
 
-class TestTurns:
-    """Answer, thinking and remarks, on one terminal or two streams."""
+class TestOrder:
+    """Answer, thinking and notes, on one terminal or two streams."""
 
-    def test_pipes_get_what_was_said_and_no_more(self) -> None:
-        """No escape sequence, and no newline that belongs to the other stream."""
+    def test_pipes_get_the_text_only(self) -> None:
+        """A pipe gets no escape sequence, and no newline that belongs to the other stream."""
         out, err = io.StringIO(), io.StringIO()
         console = Console(out, err)
         for piece in ("a", "", "b"):
@@ -69,7 +72,7 @@ class TestTurns:
         assert not console.is_watched
 
     def test_a_terminal_shows_them_on_lines_of_their_own(self) -> None:
-        """What goes to the other stream does not continue the line; thinking is dimmed."""
+        """A note does not continue the line of the answer; thinking is dimmed."""
         screen = Terminal()
         console = Console(screen, screen)
         console.text("a")
@@ -83,20 +86,20 @@ class TestTurns:
     def test_styles_can_be_declined(
         self, monkeypatch: pytest.MonkeyPatch, name: str, value: str
     ) -> None:
-        """The two usual ways to say so are listened to."""
+        """NO_COLOR and TERM=dumb switch styles off."""
         monkeypatch.setenv(name, value)
         screen = Terminal()
         Console(io.StringIO(), screen).thinking("hm")
         assert screen.getvalue() == "hm"
 
     def test_problems_are_one_line(self) -> None:
-        """Whatever the text, which a stranger may have written."""
+        """An error is one line without control characters, whatever its text."""
         err = io.StringIO()
         Console(None, err).problem("a\n\tb\x1b[31m \x07")
         assert err.getvalue() == "pi-native: a b\ufffd[31m \ufffd\n"
 
-    def test_closed_streams_are_nobody(self) -> None:
-        """A process may be started without stdout and stderr."""
+    def test_closed_streams_are_ignored(self) -> None:
+        """A process may be started without stdout and stderr; nothing fails."""
         console = Console(None, None)
         console.text("a")
         console.thinking("b")
@@ -107,16 +110,16 @@ class TestTurns:
 
 
 class TestCharacters:
-    """Texts are a stranger's, and streams differ in what they can say."""
+    """Texts are not trusted, and encodings lack characters."""
 
-    def test_a_terminal_obeys_nobody_else(self) -> None:
-        """Control characters are shown, but for tabs and the ends of lines."""
+    def test_a_terminal_gets_no_control_characters(self) -> None:
+        """Control characters become U+FFFD, except tab and newline."""
         screen = Terminal()
         Console(screen, None).text("a\x1b]0;title\x07\tb\r\n\x9b1m\x7f")
         assert screen.getvalue() == "a\ufffd]0;title\ufffd\tb\n\ufffd1m\ufffd"
 
     def test_a_pipe_gets_them_as_they_are(self) -> None:
-        """Whoever reads it may need them."""
+        """The reader of a pipe may need control characters."""
         out = io.StringIO()
         Console(out, None).text("a\x1b[1m\r\n")
         assert out.getvalue() == "a\x1b[1m\r\n"
@@ -124,35 +127,47 @@ class TestCharacters:
     @pytest.mark.parametrize(
         ("encoding", "written"), [("utf-8", "é ? 😀"), ("latin-1", "é ? ?"), ("ascii", "? ? ?")]
     )
-    def test_what_cannot_be_said_becomes_a_question_mark(self, encoding: str, written: str) -> None:
-        """Half a surrogate pair everywhere, other characters where they are missing."""
+    def test_a_missing_character_becomes_a_question_mark(self, encoding: str, written: str) -> None:
+        """Half a surrogate pair is in no encoding; other characters depend on it."""
         raw = io.BytesIO()
         with io.TextIOWrapper(raw, encoding) as out:
             Console(out, None).text("é \ud83d 😀")
             assert raw.getvalue().decode(encoding) == written
 
+    def test_a_lossy_encoding_is_reported_once(self) -> None:
+        """A user who sees question marks learns why, and what to set."""
+        err = io.StringIO()
+        with io.TextIOWrapper(io.BytesIO(), "cp1252") as out:
+            console = Console(out, err)
+            for _ in range(2):
+                console.text("caf\xe9 \u4f60\n")
+                console.finish()
+        (line,) = err.getvalue().splitlines()
+        assert line.startswith("pi-native: stdout is encoded as cp1252")
+        assert "PYTHONUTF8=1" in line
+
     def test_json_is_plain_ascii(self) -> None:
-        """So that no encoding can harm it."""
+        """JSON is ASCII, so that no encoding changes it."""
         out = io.StringIO()
         Console(out, None).json({"a": "é\ud83d", "b": [1, None]})
         assert out.getvalue() == '{"a":"\\u00e9\\ud83d","b":[1,null]}\n'
 
     def test_one_line_keeps_the_words(self) -> None:
-        """White space of any kind parts them."""
+        """White space of any kind becomes one space."""
         assert one_line(" a\r\n b\x0bc\x00 ") == "a b c\ufffd"
 
 
 class TestLostOutput:
-    """Streams that take no more."""
+    """Streams that fail."""
 
     def test_stdout_says_why(self) -> None:
-        """The system's own error is the cause."""
+        """The error of the system is the cause."""
         with pytest.raises(OutputLostError) as caught:
             Console(Broken(), None).text("a")
         assert caught.value.cause.errno == errno.ENOSPC
 
-    def test_stderr_is_not_missed(self) -> None:
-        """Remarks that nobody can read stop nothing."""
+    def test_a_failing_stderr_is_ignored(self) -> None:
+        """Notes that cannot be written do not stop the answer."""
         out = io.StringIO()
         console = Console(out, Broken())
         console.thinking("hm")
@@ -162,11 +177,11 @@ class TestLostOutput:
 
     @pytest.mark.skipif(os.name == "nt", reason="pipes are different on Windows")
     def test_an_abandoned_stream_can_be_closed(self, pipe: tuple[int, TextIO]) -> None:
-        """What it still holds goes nowhere, instead of failing when Python shuts down."""
+        """Its buffer is discarded, so that Python can flush it at exit."""
         reading, stream = pipe
-        nowhere = os.open(os.devnull, os.O_RDONLY)
-        os.dup2(nowhere, reading)  # the reader leaves
-        os.close(nowhere)
+        null = os.open(os.devnull, os.O_RDONLY)
+        os.dup2(null, reading)  # the reader closes the pipe
+        os.close(null)
         console = Console(stream, None)
         with pytest.raises(OutputLostError) as caught:
             console.text("a")
@@ -178,10 +193,10 @@ class TestLostOutput:
 
 
 class TestInterrupted:
-    """Leaving the terminal in order after a Ctrl-C."""
+    """The terminal after a Ctrl-C."""
 
     def test_ends_the_line_of_the_answer(self) -> None:
-        """On a terminal that is also the line with its ^C."""
+        """The line of the answer is also the line with the ^C of the terminal."""
         screen = Terminal()
         console = Console(screen, screen)
         console.text("Hello")
@@ -189,7 +204,7 @@ class TestInterrupted:
         assert screen.getvalue() == "Hello\n"
 
     def test_ends_the_line_that_the_terminal_wrote(self) -> None:
-        """The answer goes elsewhere, the ^C is on the terminal."""
+        """With the answer in a pipe, the line of the ^C is ended on stderr."""
         out, screen = io.StringIO(), Terminal()
         console = Console(out, screen)
         console.text("Hello")
@@ -203,18 +218,46 @@ class TestInterrupted:
         assert (out.getvalue(), err.getvalue()) == ("", "")
 
     @pytest.mark.skipif(os.name == "nt", reason="pipes are different on Windows")
-    def test_does_not_wait_for_a_reader(self, pipe: tuple[int, TextIO]) -> None:
-        """A pipe that is full stays as it is, and blocks its other writers as before."""
+    def test_does_not_block_on_a_full_pipe(self, pipe: tuple[int, TextIO]) -> None:
+        """A full pipe stays unchanged, and blocks its other writers as before."""
         reading, stream = pipe
-        pen = Pen(stream)
-        pen.write("a")
+        output = Output(stream)
+        output.write("a")
         assert os.read(reading, 1) == b"a"
         other = os.dup(stream.fileno())
         fill(other)
 
-        pen.end_at_once()
+        output.end_at_once()
 
         assert os.get_blocking(other)
         os.close(other)
         while data := os.read(reading, 65536):
             assert data.strip(b"x") == b""
+
+
+class TestRichTerminal:
+    """The terminals that rich draws on."""
+
+    @pytest.fixture
+    def screen(self) -> Terminal:
+        """Return a terminal in UTF-8."""
+        return Terminal()
+
+    def test_a_terminal_is_enough(self, screen: Terminal) -> None:
+        """A terminal that obeys cursor movements and shows every character will do."""
+        assert Console(screen, None).rich_terminal() is screen
+
+    @pytest.mark.parametrize(
+        ("name", "value"), [("TERM", "dumb"), ("TERM", "xterm-color"), ("JPY_PARENT_PID", "7")]
+    )
+    def test_a_notebook_cell_gets_text(
+        self, screen: Terminal, monkeypatch: pytest.MonkeyPatch, name: str, value: str
+    ) -> None:
+        """The pseudo-terminal of `!pi-native` in a cell would keep every frame."""
+        monkeypatch.setenv(name, value)
+        assert Console(screen, None).rich_terminal() is None
+
+    def test_an_encoding_without_all_characters_gets_text(self, screen: Terminal) -> None:
+        """Boxes and bullets are missing in other encodings."""
+        screen.encoding = "cp1252"  # type: ignore[misc]
+        assert Console(screen, None).rich_terminal() is None
