@@ -18,12 +18,9 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TextIO
 
 from pi_native import (
-    AuthenticationError,
     AuthGatewayError,
-    InvalidRequestError,
     PiNativeError,
     ProviderError,
-    RateLimitError,
     StreamTimeoutError,
 )
 
@@ -296,37 +293,18 @@ def _has_rich() -> bool:
 
 
 def explain(exc: PiNativeError) -> str:
-    """Return the text of an error, with advice if it carries no hint."""
-    advice = None if exc.hint else _advice(exc)
-    return f"{what_happened(exc)}; {advice}" if advice else what_happened(exc)
+    """Return the text of an error with its HTTP status or time limit, and with its hint."""
+    return f"{what_happened(exc)}; {exc.hint}" if exc.hint else what_happened(exc)
 
 
 def what_happened(exc: PiNativeError) -> str:
-    """Return the text of an error, with its HTTP status or its time limit."""
-    text, status, prefix = str(exc), None, ""
-    if isinstance(exc, StreamTimeoutError) and exc.limit and f"{exc.limit:g} s" not in text:
+    """Return the text of an error with its HTTP status or time limit, without its hint."""
+    text = str(exc).removesuffix(f"; {exc.hint}")
+    if isinstance(exc, StreamTimeoutError) and exc.limit and f"{exc.limit:g} s" not in str(exc):
         return f"{text} ({exc.limit:g} s)"
+    status, prefix = None, ""
     if isinstance(exc, ProviderError):
         status, prefix = exc.message and exc.message.error_status, "the turn failed: "
     elif isinstance(exc, AuthGatewayError):
         status = exc.status
     return prefix + text + (f" (HTTP {status})" if status and str(status) not in text else "")
-
-
-def _advice(exc: PiNativeError) -> str | None:
-    """Return the advice for errors of the gateway that have no hint yet."""
-    if isinstance(exc, RateLimitError):
-        return None if exc.retry_after is None else f"try again in {exc.retry_after:g} s"
-    by_gateway = isinstance(exc, AuthGatewayError) and exc.code is not None
-    if isinstance(exc, AuthenticationError):
-        if by_gateway:
-            return "your key was accepted; the gateway has no credential for this provider"
-        return (
-            "give the gateway's key in PI_NATIVE_API_KEY, or its file with --api-key-file; "
-            "`pi-native doctor` shows where the current one comes from"
-        )
-    if isinstance(exc, InvalidRequestError) and exc.status == 404:
-        if by_gateway:
-            return "`pi-native models` lists the models"
-        return "is this the URL of a pi-native gateway? See --base-url and PI_NATIVE_BASE_URL"
-    return None

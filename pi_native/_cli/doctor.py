@@ -30,7 +30,7 @@ from pi_native import (
 
 from .console import Console, what_happened
 from .inputs import MODEL_VARIABLE, client_for_queries, client_for_turns, read_key
-from .pages import all_models, kind_of
+from .pages import kind_of
 from .tables import NOTHING, show_table
 
 _OK, _NOT_TRIED = "ok", "not tried"
@@ -70,15 +70,27 @@ class Check(NamedTuple):
 def doctor(args: argparse.Namespace, console: Console) -> int:
     """Show the configuration, and what is wrong with it."""
     key = read_key(args.api_key_file)  # once: it may be a pipe
-    settings = [*_settings(args, key), *_from_omp()]
-    with client_for_queries(args, key) as client:
-        checks = list(examine(client, args.model or os.environ.get(MODEL_VARIABLE)))
+    settings: list[Setting] = []
+    try:
+        settings += [*_settings(args, key), *_from_omp()]
+        with client_for_queries(args, key) as client:
+            checks = list(examine(client, args.model or os.environ.get(MODEL_VARIABLE)))
+    except ConfigurationError as exc:
+        checks = [_invalid(exc), *map(_not_tried, ("reachable", "authorized", "model"))]
     passed = all(check.passed for check in checks)
     if args.json:
         console.json(_report(passed, settings, checks))
     else:
         _show(settings, checks, console)
     return 0 if passed else 1
+
+
+def _invalid(exc: ConfigurationError) -> Check:
+    return Check("settings", "invalid", what_happened(exc), exc.hint, passed=False)
+
+
+def _not_tried(check: str) -> Check:
+    return Check(check, _NOT_TRIED)
 
 
 def _settings(args: argparse.Namespace, key: str | None) -> list[Setting]:
@@ -116,12 +128,12 @@ def examine(client: Client, model: str | None) -> Iterator[Check]:
     reached = _reach(client)
     yield reached
     if not reached.passed:
-        yield Check("authorized", _NOT_TRIED)
-        yield Check("model", _NOT_TRIED)
+        yield _not_tried("authorized")
+        yield _not_tried("model")
         return
     offered, authorized = _enter(client)
     yield authorized
-    yield _find(model, offered) if authorized.passed else Check("model", _NOT_TRIED)
+    yield _find(model, offered) if authorized.passed else _not_tried("model")
 
 
 def _reach(client: Client) -> Check:
@@ -133,7 +145,7 @@ def _reach(client: Client) -> Check:
         return Check(
             "reachable",
             result,
-            _without_hint(exc),
+            what_happened(exc),
             next_step,
             passed=False,
             needs_gateway=next_step.startswith(_START),
@@ -145,8 +157,6 @@ def _reach(client: Client) -> Check:
 
 
 def _why_not_reached(exc: PiNativeError, url: str) -> tuple[str, str]:
-    if isinstance(exc, ConfigurationError):
-        return "no URL", f"the URL of a gateway looks like http://127.0.0.1:4000; {NAME_ANOTHER}"
     if isinstance(exc, StreamTimeoutError):
         return "no answer", f"check the network on the way, and the gateway's load; {NAME_ANOTHER}"
     if isinstance(exc, AuthGatewayError) and exc.status >= 500:
@@ -174,22 +184,18 @@ def _why_not_connected(exc: GatewayConnectionError) -> tuple[str, str]:
     return "unreachable", exc.hint
 
 
-def _without_hint(exc: PiNativeError) -> str:
-    return what_happened(exc).replace(f"; {exc.hint}", "")
-
-
 def _enter(client: Client) -> tuple[list[ModelInfo], Check]:
     key = client.settings[1]
     try:
-        offered = all_models(client)
+        offered = client.models(kind=None)
     except AuthenticationError as exc:
         blame = f"the gateway refuses the key from {_origin(key)}: " if key.value else ""
         return [], Check(
-            "authorized", "unauthorized", _without_hint(exc), blame + _GIVE_KEY, passed=False
+            "authorized", "unauthorized", what_happened(exc), blame + _GIVE_KEY, passed=False
         )
     except PiNativeError as exc:
         next_step = f"is this the URL of a pi-native gateway? {NAME_ANOTHER}"
-        return [], Check("authorized", "failed", _without_hint(exc), next_step, passed=False)
+        return [], Check("authorized", "failed", what_happened(exc), next_step, passed=False)
     number = len(offered)
     found = f"{number:,} model{'' if number == 1 else 's'}"
     found += "" if key.value else "; no key was needed"
@@ -224,8 +230,9 @@ def _find(name: str | None, offered: list[ModelInfo]) -> Check:
 
 def _show(settings: list[Setting], checks: list[Check], console: Console) -> None:
     rows = [[s.name.replace("_", " "), _value(s), s.origin] for s in settings]
-    show_table(["SETTING", "VALUE", "FROM"], rows, console)
-    console.line("")
+    if rows:
+        show_table(["SETTING", "VALUE", "FROM"], rows, console)
+        console.line("")
     results = [[check.check, check.result, check.found] for check in checks]
     show_table(["CHECK", "RESULT", "FOUND"], results, console)
     for check in checks:

@@ -119,7 +119,7 @@ class _Region:
         with self._screen:  # one write a frame, so that it does not flicker
             self._erase(size.width)
             for line in lines:
-                self._screen.print(_Line(line), end="", crop=False)
+                self._screen.print(_RenderedLine(line), end="", crop=False)
         self._lines = lines
 
     def print(self, content: RenderableType) -> None:
@@ -244,7 +244,7 @@ def _trimmed(line: list[Segment]) -> list[Segment]:
     return [*line[:-1], Segment(text.rstrip(), style, control)]
 
 
-class _Line:
+class _RenderedLine:
     """One line that is rendered already."""
 
     def __init__(self, segments: list[Segment]) -> None:

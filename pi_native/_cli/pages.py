@@ -6,7 +6,7 @@ import argparse
 from datetime import datetime
 from typing import Any
 
-from pi_native import Client, ModelInfo, to_wire
+from pi_native import ModelInfo, to_wire
 
 from .console import Console
 from .inputs import client_for_queries
@@ -20,7 +20,7 @@ _CHAT = "chat"
 def models(args: argparse.Namespace, console: Console) -> int:
     """List the models that the gateway offers."""
     with client_for_queries(args) as client:
-        offered = all_models(client)
+        offered = client.models(kind=None)
     wanted = [model for model in offered if _is_wanted(model, args)]
     if args.json:
         for model in wanted:
@@ -36,15 +36,9 @@ def models(args: argparse.Namespace, console: Console) -> int:
     return 0
 
 
-def all_models(client: Client) -> list[ModelInfo]:
-    """Return the models of every kind."""
-    return client.models()
-
-
 def kind_of(model: ModelInfo) -> str:
     """Return the kind of a model; the gateway leaves "chat" out."""
-    kind = to_wire(model).get("kind")
-    return kind if isinstance(kind, str) else _CHAT
+    return model.kind or _CHAT
 
 
 def _is_wanted(model: ModelInfo, args: argparse.Namespace) -> bool:

@@ -178,16 +178,18 @@ class TestReachable:
 
     def test_an_address_with_a_path(self, gateway: FakeGateway, examine: Examine) -> None:
         """Other SDKs expect a path; the address to try has none."""
-        result, next_step = self.check(examine, "--base-url", f"{gateway.url}/v1")
+        result, next_step = self.check(examine, "--base-url", f"{gateway.url}/elsewhere")
         assert result == "no gateway"
         assert next_step.startswith(f"next: try {gateway.url}, without a path; ")
 
     @pytest.mark.parametrize("url", ["nonsense", "http://", "ftp://127.0.0.1"])
-    def test_no_url(self, examine: Examine, url: str) -> None:
-        """The next step has an example of a URL."""
-        result, next_step = self.check(examine, "--base-url", url)
-        assert result == "no URL"
-        assert "looks like http://127.0.0.1:4000" in next_step
+    def test_an_invalid_url(self, examine: Examine, url: str) -> None:
+        """The report has the value, and an example of a URL."""
+        code, rows, next_step = examine("--base-url", url)
+        assert (code, rows["settings"][0]) == (1, "invalid")
+        assert repr(url) in rows["settings"][1]
+        assert "http://127.0.0.1:4000" in next_step
+        assert rows["reachable"] == ["not tried", "-"]
 
     @pytest.mark.parametrize(
         ("answer", "result"),

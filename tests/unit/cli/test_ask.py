@@ -299,7 +299,7 @@ class TestPrompt:
         err = Terminal()
         monkeypatch.setattr(sys, "stdin", Terminal("Hi"))
         monkeypatch.setattr(sys, "stderr", err)
-        main(["ask", "-m", MODEL, "--base-url", "nonsense"])
+        assert main(["ask", "-m", "/no-provider"]) == 2
         assert err.getvalue().startswith("Type your prompt; Ctrl-D")
 
     @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Failures in one line, with advice for errors without a hint."""
+"""Failures in one line: the text of the error, its status or time limit, and its hint."""
 
 from __future__ import annotations
 
@@ -14,37 +14,16 @@ from pi_native import (
     RateLimitError,
     StreamTimeoutError,
 )
-from pi_native._cli.console import explain
+from pi_native._cli.console import explain, what_happened
 
-PROBLEMS = [
+FAILURES = [
     (PiNativeError("oh"), "oh"),
     (GatewayConnectionError("cut", phase="body"), "cut"),
-    (
-        AuthenticationError("auth-gateway 401: no", status=401),
-        "auth-gateway 401: no; "
-        "give the gateway's key in PI_NATIVE_API_KEY, or its file with --api-key-file; "
-        "`pi-native doctor` shows where the current one comes from",
-    ),
-    (
-        AuthenticationError("No credential", status=401, code="authentication_error"),
-        "No credential (HTTP 401); "
-        "your key was accepted; the gateway has no credential for this provider",
-    ),
-    (
-        InvalidRequestError("Unknown model: a/b", status=404, code="invalid_request_error"),
-        "Unknown model: a/b (HTTP 404); `pi-native models` lists the models",
-    ),
-    (
-        InvalidRequestError("auth-gateway 404: nothing here", status=404),
-        "auth-gateway 404: nothing here; "
-        "is this the URL of a pi-native gateway? See --base-url and PI_NATIVE_BASE_URL",
-    ),
+    (AuthenticationError("auth-gateway 401: no", status=401), "auth-gateway 401: no"),
     (InvalidRequestError("too long", status=400), "too long (HTTP 400)"),
-    (
-        RateLimitError("slow down", status=429, retry_after=7.0),
-        "slow down (HTTP 429); try again in 7 s",
-    ),
-    (RateLimitError("slow down", status=429), "slow down (HTTP 429)"),
+    (RateLimitError("slow down", status=429, retry_after=7.0), "slow down (HTTP 429)"),
+    (StreamTimeoutError("stalled", phase="idle", limit=0.5), "stalled (0.5 s)"),
+    (StreamTimeoutError("stalled for 0.5 s", limit=0.5), "stalled for 0.5 s"),
     (StreamTimeoutError("stalled"), "stalled"),
     (ProviderError("overloaded"), "the turn failed: overloaded"),
     (
@@ -54,13 +33,20 @@ PROBLEMS = [
 ]
 
 
-@pytest.mark.parametrize(("problem", "words"), PROBLEMS)
-def test_a_failure_is_explained(problem: PiNativeError, words: str) -> None:
-    """The line says what happened, and what the user can do about it."""
-    assert explain(problem) == words
+@pytest.mark.parametrize(("failure", "words"), FAILURES)
+def test_a_failure_is_explained(failure: PiNativeError, words: str) -> None:
+    """The line has the status or the limit, unless the text has it already."""
+    assert explain(failure) == words
 
 
-def test_a_hint_replaces_the_advice() -> None:
-    """An error with a hint has it in its text; no second advice follows."""
-    problem = GatewayConnectionError("cannot reach it", hint="start it")
-    assert explain(problem) == "cannot reach it; start it"
+def test_the_hint_is_last() -> None:
+    """The status belongs to the text of the error, not to its hint."""
+    failure = InvalidRequestError("Unknown model", status=404, hint="list them")
+    assert what_happened(failure) == "Unknown model (HTTP 404)"
+    assert explain(failure) == "Unknown model (HTTP 404); list them"
+
+
+def test_a_limit_in_the_hint_is_not_repeated() -> None:
+    """A hint that says how long the client waited is enough."""
+    failure = StreamTimeoutError("stalled", limit=0.5, hint="waited 0.5 s")
+    assert explain(failure) == "stalled; waited 0.5 s"
