@@ -7,7 +7,7 @@ import re
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 import attrs
 
@@ -51,9 +51,11 @@ if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
 
     from ._batch.batch import Batch
+    from ._batch.options import MapOptions
     from ._batch.progress import Progress
     from ._batch.rules.budget import Budget
     from ._protocol.request import Request
+    from ._tools.options import ExtractOptions
     from ._types.options import TurnOptions
 
 _CONNECT_SECONDS = 10.0
@@ -268,11 +270,100 @@ class Client:
         turn = self.stream(model, prompt, system=system, tools=tools, signal=signal, **options)
         return turn._result_alone().raise_for_error()
 
+    @overload
+    def extract(
+        self,
+        model: str | Model | ModelInfo,
+        prompt: Prompt,
+        into: type[T],
+        **options: Unpack[ExtractOptions],
+    ) -> T: ...
+
+    @overload
+    def extract(
+        self,
+        model: str | Model | ModelInfo,
+        prompt: Prompt,
+        into: Mapping[str, Any],
+        **options: Unpack[ExtractOptions],
+    ) -> dict[str, Any]: ...
+
+    def extract(
+        self,
+        model: str | Model | ModelInfo,
+        prompt: Prompt,
+        into: Any,
+        *,
+        retries: int = 2,
+        force: bool | None = None,
+        system: str | Sequence[str] | None = None,
+        tools: Sequence[Tool] | None = None,
+        signal: AbortSignal | threading.Event | None = None,
+        **options: Unpack[TurnOptions],
+    ) -> Any:
+        """Make a turn whose answer is a value of the type `into`, and return the value.
+
+        `into` is an attrs class, a dataclass, a TypedDict, a NamedTuple, an Enum, a Literal, a
+        container such as `list[int]`, or a pydantic model. A dict is a JSON Schema, and the value
+        is then an unchecked dict. The model answers by a call of a tool with this schema. `force`
+        makes it call that tool; None: unless `reasoning` is asked for, which a forced call would
+        switch off. An answer that does not fit is corrected by the model, at most `retries` times.
+        All else is as in `complete`.
+
+        Raises `ExtractionError` after the last correction, `ConfigurationError` for a type without
+        a schema and without the extra `pi-native[tools]`, and what `complete` raises.
+        """
+        from ._tools.calls import extract_with_client  # a later package; see test_layers.py
+
+        expect_signal(signal)
+        return extract_with_client(
+            self,
+            model,
+            prompt,
+            into,
+            retries=retries,
+            force=force,
+            system=system,
+            tools=tools,
+            options={**options, "signal": signal},
+        )
+
+    @overload
     def map(
         self,
         model: str | Model | ModelInfo,
         prompts: Iterable[Prompt],
         *,
+        into: None = None,
+        **options: Unpack[MapOptions],
+    ) -> Batch[str]: ...
+
+    @overload
+    def map(
+        self,
+        model: str | Model | ModelInfo,
+        prompts: Iterable[Prompt],
+        *,
+        into: type[T],
+        **options: Unpack[MapOptions],
+    ) -> Batch[T]: ...
+
+    @overload
+    def map(
+        self,
+        model: str | Model | ModelInfo,
+        prompts: Iterable[Prompt],
+        *,
+        into: Mapping[str, Any],
+        **options: Unpack[MapOptions],
+    ) -> Batch[dict[str, Any]]: ...
+
+    def map(
+        self,
+        model: str | Model | ModelInfo,
+        prompts: Iterable[Prompt],
+        *,
+        into: Any = None,
         system: str | Sequence[str] | None = None,
         tools: Sequence[Tool] | None = None,
         executor: Executor | None = None,
@@ -286,12 +377,13 @@ class Client:
         progress: bool | Callable[[Progress], object] = False,
         signal: AbortSignal | threading.Event | None = None,
         **options: Unpack[TurnOptions],
-    ) -> Batch[str]:
+    ) -> Batch[Any]:
         """Make a turn for each prompt, several at once; return a `Batch` of their results.
 
         `model`, `system`, `tools` and `options` are those of `complete`; `prompts` is read as turns
         are started, so that it may be a generator.
 
+        * `into`: the type of the values, as in `extract`; None: each value is the answer's text.
         * `executor`: any `concurrent.futures.Executor`; None: threads of this process.
           `concurrency`: at most so many turns are in flight; refusals make it fewer for a while.
         * `ordered`: results come in the order of the prompts; False: as they are finished.
@@ -310,7 +402,11 @@ class Client:
             >>> [result.value for result in batch]
             ['Because of the air.', 'Because of the air.']
         """
-        from ._batch.calls import BatchOptions, map_prompts  # a later room; see test_layers.py
+        from ._batch.calls import (
+            BatchOptions,
+            PromptCall,
+            map_prompts,
+        )  # a later room; see test_layers.py
 
         settings = BatchOptions(
             executor=executor,
@@ -323,7 +419,8 @@ class Client:
             progress=progress,
             signal=signal,
         )
-        return map_prompts(self, model, prompts, settings, save, system, tools, options)
+        call = PromptCall(model=model, into=into, system=system, tools=tools, options=options)
+        return map_prompts(self, prompts, call, settings, save)
 
     def map_tasks(
         self,

@@ -13,9 +13,9 @@ import math
 import os
 import uuid
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 import attrs
 
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 _BUSY = "a turn of this conversation is running: end it, or copy()"
 
+T = TypeVar("T")
 Said = str | Message | Sequence[Message]
 
 
@@ -121,6 +122,35 @@ class Conversation:
         turn that the provider failed.
         """
         return self.stream(prompt, **options)._result_alone().raise_for_error()
+
+    @overload
+    def extract(self, into: type[T], prompt: Said | None = None, **options: Any) -> T: ...
+
+    @overload
+    def extract(
+        self, into: Mapping[str, Any], prompt: Said | None = None, **options: Any
+    ) -> dict[str, Any]: ...
+
+    def extract(
+        self,
+        into: Any,
+        prompt: Said | None = None,
+        *,
+        retries: int = 2,
+        force: bool | None = None,
+        **options: Any,
+    ) -> Any:
+        """Make a turn whose answer is a value of the type `into`, and return the value.
+
+        `into`, `retries` and `force` are those of `Client.extract`; the rest is as in `ask`. The
+        turns are then in the history, with their calls answered; the tools stay as they were.
+        Raises what `Client.extract` raises; the history then stays as it was.
+        """
+        from ._tools.calls import extract_with_conversation  # a later package; see test_layers.py
+
+        return extract_with_conversation(
+            self, into, prompt, retries=retries, force=force, options=options
+        )
 
     def copy(self) -> Conversation:
         """Return an independent conversation with a copy of the history and a new session id."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -14,6 +15,8 @@ from .._client import Client
 from .._http.timeouts import resolve_timeouts
 from .._prompts import context_of, expect_signal
 from .._protocol.request import turn_request
+from .._tools.extract import Extractor, value_of
+from .._tools.target import Target, make_target
 from .._types.base import WireObject
 from .._types.gateway import ModelInfo
 from .._types.messages import AssistantMessage
@@ -33,6 +36,7 @@ from .run import Plan, Run
 from .saving.keys import KeyMaker
 from .saving.save_file import SaveFile
 from .source import PromptSource, Source, TaskSource
+from .work import TurnCall
 
 if TYPE_CHECKING:
     import threading
@@ -70,28 +74,43 @@ class BatchOptions:
             check_executor(self.executor)
 
 
+@attrs.frozen(kw_only=True, eq=False)
+class PromptCall:
+    """The arguments of `map` that all prompts share."""
+
+    model: str | Model | ModelInfo
+    into: Any
+    system: str | Sequence[str] | None
+    tools: Sequence[Tool] | None
+    options: Mapping[str, Any]
+
+    def context(self, prompt: Any) -> Context:
+        """Return the context of a prompt. Raises `TypeError`."""
+        return context_of(prompt, self.system, self.tools)
+
+
 def map_prompts(
     client: Client,
-    model: str | Model | ModelInfo,
     prompts: Iterable[Any],
+    call: PromptCall,
     settings: BatchOptions,
     save: str | os.PathLike[str] | None,
-    system: str | Sequence[str] | None,
-    tools: Sequence[Tool] | None,
-    options: Mapping[str, Any],
 ) -> Batch[Any]:
     """Return the batch of `Client.map`."""
     _expect_many(prompts, "prompts")
-    if "max_retries" in options:
+    if "max_retries" in call.options:
         raise ConfigurationError("a batch has retries=..., and no max_retries")
-    shared = context_of([], system, tools)
-    keys = _checked_keys(client, model, shared, options)
+    target = None if call.into is None else make_target(call.into)
     source = PromptSource(
-        prompts, lambda prompt: context_of(prompt, system, tools), model, options, keys
+        prompts,
+        call.context,
+        lambda context: TurnCall(call.model, context, call.options, call.into),
+        _checked_keys(client, call, target),
+        _text_of if target is None else functools.partial(value_of, target=target),
     )
     source.check_all()
     if save is not None:
-        source.save = SaveFile(save, keys.call)
+        source.save = SaveFile(save, source.keys.call)
     return _start(client, source, settings, source.save)
 
 
@@ -125,7 +144,7 @@ def _start(
             save=save,
             signal=settings.signal,
             display=make_display(settings.progress),
-            value_of=_text_of,
+            value_of=source.value_of,
         )
     except BaseException:
         if save is not None:
@@ -134,16 +153,17 @@ def _start(
     return Batch(Run(plan), account)
 
 
-def _checked_keys(
-    client: Client, model: str | Model | ModelInfo, shared: Context, options: Mapping[str, Any]
-) -> KeyMaker:
+def _checked_keys(client: Client, call: PromptCall, target: Target[Any] | None) -> KeyMaker:
     """Return the key maker of a call, after a check of its model and options."""
-    settings = client._options(options)
+    settings = client._options(call.options)
     resolve_timeouts(settings, os.environ)
-    chosen = client._model(model)
-    turn_request(chosen, shared, settings)
-    sent = {name: value for name, value in options.items() if name in option_names()}
-    return KeyMaker(chosen, shared, StreamOptions(**sent), into=None)
+    model, shared = client._model(call.model), call.context([])
+    turn_request(model, shared, settings)
+    if target is not None:
+        Extractor(target=target).check(shared.tools, call.options)
+    into = None if target is None else target.schema
+    sent = {name: value for name, value in call.options.items() if name in option_names()}
+    return KeyMaker(model, shared, StreamOptions(**sent), into)
 
 
 def _text_of(message: AssistantMessage) -> str:

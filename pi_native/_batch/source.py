@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import attrs
 
 from .._client import Client
-from .._types.gateway import ModelInfo
+from .._tools.target import MisfitError
 from .._types.messages import AssistantMessage
-from .._types.request import Context, Model
+from .._types.request import Context
 from ..errors import ConfigurationError
 from .saving.keys import KeyMaker
 from .saving.save_file import SaveFile
@@ -35,6 +35,7 @@ class Source:
         self.total: int | None = _length(items)
         self.read_count: int = 0
         self.exhausted: bool = False
+        self.value_of: Callable[[AssistantMessage], Any] = lambda message: message.text
         self._items = items
         self._iterator: Iterator[Any] | None = None
 
@@ -73,15 +74,15 @@ class PromptSource(Source):
         self,
         prompts: Iterable[Any],
         context: Callable[[Any], Context],
-        model: str | Model | ModelInfo,
-        options: Mapping[str, Any],
+        call: Callable[[Context], TurnCall],
         keys: KeyMaker,
+        value_of: Callable[[AssistantMessage], Any],
     ) -> None:
         super().__init__(prompts)
         self._context = context
-        self._model = model
-        self._options = options
-        self._keys = keys
+        self._call = call
+        self.keys = keys
+        self.value_of = value_of
         self.save: SaveFile | None = None
 
     def check_all(self) -> None:
@@ -96,14 +97,23 @@ class PromptSource(Source):
 
     def _entry(self, index: int, item: Any) -> Entry:
         context = self._checked(index, item)
-        key = self._keys.key(context)
-        saved = None if self.save is None else self.save.find(key)
-        return Entry(index, item, TurnCall(self._model, context, self._options), key, saved)
+        key = self.keys.key(context)
+        return Entry(index, item, self._call(context), key, self._saved(key))
+
+    def _saved(self, key: str) -> AssistantMessage | None:
+        """Return the saved answer, if it is there and fits the type of the values."""
+        message = None if self.save is None else self.save.find(key)
+        if message is not None:
+            try:
+                self.value_of(message)
+            except MisfitError:
+                return None
+        return message
 
     def _checked(self, index: int, prompt: Any) -> Context:
         try:
             context = self._context(prompt)
-            self._keys.check(context)
+            self.keys.check(context)
         except TypeError as exc:
             raise TypeError(f"prompt {index}: {exc}") from None
         except ConfigurationError as exc:

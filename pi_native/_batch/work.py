@@ -16,6 +16,9 @@ import attrs
 
 from .._client import Client
 from .._threads.abort import AbortSignal
+from .._tools.calls import asking
+from .._tools.extract import Extractor
+from .._tools.target import make_target
 from .._types.gateway import ModelInfo
 from .._types.messages import AssistantMessage, Usage
 from .._types.request import Context, Model
@@ -48,21 +51,26 @@ class Outcome:
 
 @attrs.frozen(eq=False)
 class TurnCall:
-    """One turn: `client.complete` with a context."""
+    """One prompt: a turn with its context, or an extraction of a value of the type `into`."""
 
     model: str | Model | ModelInfo
     context: Context
     options: Mapping[str, Any]
+    into: Any = None
 
     def run(self, client: Client) -> tuple[Any, AssistantMessage | None]:
         """Make the turn; return no value, and the message."""
-        stream = client._start_turn(self.model, self.context, self.options)
-        return None, stream._result_alone().raise_for_error()
+        ask = asking(client, self.model)
+        if self.into is None:
+            return None, ask(self.context, self.options)
+        extractor = Extractor(target=make_target(self.into))
+        return None, extractor.run(ask, self.context, self.options).message
 
     def __getstate__(self) -> dict[str, Any]:
         # A key that was given as an option stays here, as the client's own key does.
         options = {name: value for name, value in self.options.items() if name != "api_key"}
-        return {"model": self.model, "context": self.context, "options": options}
+        state = {"model": self.model, "context": self.context, "into": self.into}
+        return {**state, "options": options}
 
     def __setstate__(self, state: Mapping[str, Any]) -> None:
         for name, value in state.items():

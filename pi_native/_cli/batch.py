@@ -7,19 +7,17 @@ import contextlib
 import json
 import os
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 from pi_native import (
-    AssistantMessage,
     AuthenticationError,
     Batch,
     BudgetError,
     ConfigurationError,
     Context,
-    Message,
+    DecodeError,
     PiNativeError,
-    TextContent,
-    UserMessage,
 )
 
 from .console import Console, what_happened
@@ -28,7 +26,7 @@ from .inputs import client_for_turns
 HELP = "Make a turn for each line of a file, several at once; the same command resumes."
 EPILOG = """\
 IN.jsonl has a prompt on each line: a JSON string, or an object with "prompt" (a string) or
-"messages" (objects with "role" and "content"). OUT.jsonl gets an object with "key", "index" and
+"messages" (a list as in the API of OpenAI). OUT.jsonl gets an object with "key", "index" and
 "message", or "error", for each prompt, in the order in which they end.
 """
 
@@ -43,6 +41,7 @@ def add_batch_arguments(add: Callable[..., object]) -> None:
     add("-m", "--model", metavar="MODEL", help="PROVIDER/ID; default: PI_NATIVE_MODEL")
     add("--concurrency", metavar="N", type=_count, default=8, help="turns in flight; default: 8")
     add("--budget", metavar="USD", type=_dollars, help="start no turn beyond this cost")
+    add("--schema", metavar="FILE", help="a JSON Schema of an object, which each answer must be")
     add("-s", "--system", metavar="TEXT", help="the system prompt of every turn")
 
 
@@ -57,6 +56,7 @@ def batch(args: argparse.Namespace, console: Console) -> int:
         client.map(
             model,
             PromptFile(args.input),
+            into=_read_schema(args.schema),
             system=args.system,
             concurrency=args.concurrency,
             budget=args.budget,
@@ -69,7 +69,20 @@ def batch(args: argparse.Namespace, console: Console) -> int:
         return _run(results, console)
 
 
-def _run(results: Batch[str], console: Console) -> int:
+def _read_schema(path: str | None) -> dict[str, Any] | None:
+    """Return the schema in a file. Raises `ConfigurationError`, `OSError`."""
+    if path is None:
+        return None
+    try:
+        schema = json.loads(Path(path).read_text(encoding="utf-8-sig"))
+    except (ValueError, RecursionError) as exc:
+        raise ConfigurationError(f"{path}: not a JSON Schema: {exc}") from None
+    if not isinstance(schema, dict):
+        raise ConfigurationError(f"{path}: a JSON Schema must be an object")
+    return schema
+
+
+def _run(results: Batch[Any], console: Console) -> int:
     """Read the results, report the failures, and end with a line about all of them."""
     code = 0
     try:
@@ -88,7 +101,7 @@ def _run(results: Batch[str], console: Console) -> int:
     return code
 
 
-def _is_hopeless(error: BaseException, results: Batch[str]) -> bool:
+def _is_hopeless(error: BaseException, results: Batch[Any]) -> bool:
     """Return True when the prompts that are left would fail as well."""
     progress = results.progress
     all_failed = progress.failed == progress.done - progress.reused
@@ -100,7 +113,7 @@ def _cause(error: BaseException) -> str:
     return what_happened(error) if isinstance(error, PiNativeError) else repr(error)
 
 
-def _summary(results: Batch[str]) -> str:
+def _summary(results: Batch[Any]) -> str:
     progress = results.progress
     answered = progress.done - progress.failed
     return (
@@ -127,7 +140,7 @@ class PromptFile:
                 if line.strip():
                     try:
                         yield prompt_of(json.loads(line.decode("utf-8-sig")))
-                    except (ValueError, RecursionError) as exc:
+                    except (ValueError, RecursionError, DecodeError) as exc:
                         text = f"{self._path}, line {number}: {exc}"
                         raise ConfigurationError(text) from None
 
@@ -137,7 +150,7 @@ def prompt_of(value: Any) -> str | Context:
     if isinstance(value, dict) and {"prompt", "messages"} & value.keys():
         value = value.get("prompt", value.get("messages"))
         if isinstance(value, list):
-            return _context_of(value)
+            return _with_messages(value)
     if not isinstance(value, str):
         raise ValueError(
             'expected a JSON string, or an object with "prompt" (a string) or "messages" (a list)'
@@ -145,25 +158,11 @@ def prompt_of(value: Any) -> str | Context:
     return value
 
 
-def _context_of(messages: list[Any]) -> Context:
-    system: list[str] = []
-    others: list[Message] = []
-    for number, data in enumerate(messages):
-        role, text = (data.get("role"), data.get("content")) if isinstance(data, dict) else ("", "")
-        if not isinstance(text, str) or role not in ("system", "developer", "user", "assistant"):
-            raise ValueError(
-                f'messages[{number}]: expected an object with "role" (system, developer, user or '
-                'assistant) and "content" (a string)'
-            )
-        if role in ("system", "developer"):
-            system.append(text)
-        elif role == "user":
-            others.append(UserMessage(text))
-        else:
-            others.append(AssistantMessage([TextContent(text)]))
-    if not others:
+def _with_messages(messages: list[Any]) -> Context:
+    context = Context.from_openai(messages)
+    if not context.messages:
         raise ValueError("messages: expected at least one message of the user")
-    return Context(others, system_prompt=system or None)
+    return context
 
 
 @contextlib.contextmanager

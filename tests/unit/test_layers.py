@@ -27,6 +27,7 @@ ORDER = [
     "_turn",
     "_notebook",
     "the client",
+    "_tools",
     "_batch",
     "testing",
     "_cli",
@@ -50,8 +51,13 @@ LATE = {
     ("_types.messages", "_notebook"),
     ("_turn.stream", "_notebook"),
 }
-# The methods of a client for batches import the code for them on use.
-LATER = {("_client", "_batch"), ("__init__", "_batch")}
+# The methods for batches and extractions import the code for them on use.
+LATER = {
+    ("_client", "_batch"),
+    ("__init__", "_batch"),
+    ("_client", "_tools"),
+    ("_conversation", "_tools"),
+}
 
 USERS = {
     "cattrs": {"_protocol.convert"},

@@ -79,6 +79,25 @@ def test_the_same_command_resumes(gateway: FakeGateway, prompts: Path, tmp_path:
     assert len(gateway.requests) == 5
 
 
+def test_a_schema_makes_each_answer_an_object(
+    gateway: FakeGateway, prompts: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The schema goes out as that of the tool `answer`; a file without one is exit code 2."""
+    gateway.default = Reply(tool_calls=[{"name": "answer", "arguments": {"a": 1}}])
+    schema, output = tmp_path / "schema.json", tmp_path / "out.jsonl"
+    schema.write_text('{"type": "object", "title": "Mine"}', "utf-8")
+    command = ["batch", str(prompts), "-o", str(output), "--schema", str(schema)]
+    assert main(command) == 0
+    tools = gateway.last_request.json["context"]["tools"]
+    assert [(tool["name"], tool["parameters"]["title"]) for tool in tools] == [("answer", "Mine")]
+    line = json.loads(output.read_text("utf-8").splitlines()[0])
+    assert line["message"]["content"][0]["arguments"] == {"a": 1}
+    for text in ("[]", "{", '{"type": "string"}'):
+        schema.write_text(text, "utf-8")
+        assert main(command) == 2
+    assert "schema" in capsys.readouterr().err
+
+
 def test_a_failed_prompt_is_reported_and_tried_again(
     gateway: FakeGateway, prompts: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -131,8 +150,8 @@ BAD_LINES = {
     "nonsense": "Expecting value",
     '{"prompt": 5}': "expected a JSON string",
     '{"messages": []}': "at least one message of the user",
-    '{"messages": [{"role": "tool", "content": "x"}]}': r"messages[0]: expected an object",
-    '{"messages": [{"role": "user", "content": [{"type": "text"}]}]}': "messages[0]: expected",
+    '{"messages": [{"role": "tool", "content": "x"}]}': "messages[0].tool_call_id: expected",
+    '{"messages": [{"role": "user", "content": [{"type": "x"}]}]}': "content[0].type: expected",
 }
 
 

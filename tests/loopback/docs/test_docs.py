@@ -106,6 +106,9 @@ class Gateway(FakeGateway):
 def reply(request: RecordedRequest) -> Reply:
     """Return the reply of a model: a call of a tool if there is one, else text."""
     last = request.messages[-1]["role"]
+    names = [tool["name"] for tool in request.json["context"].get("tools") or ()]
+    if names == ["answer"]:
+        return extraction(request)
     if request.json["context"].get("tools") and last == "user":
         return Reply(tool_calls=[ToolCall("call_1", "clock", {"zone": "UTC"})])
     text = ANSWERS.get(request.last_user_text, "Hello there!")
@@ -113,6 +116,14 @@ def reply(request: RecordedRequest) -> Reply:
         text = "It is half past nine."
     thinking = "The question is short." if request.options.get("reasoning") else ""
     return Reply(pieces(text), thinking=pieces(thinking), usage=usage(len(text.split())))
+
+
+def extraction(request: RecordedRequest) -> Reply:
+    """Return the reply to an extraction: a call of `answer`, or a text without one."""
+    if "30.48" not in request.last_user_text:
+        return Reply("There is none.")
+    measurement = {"length": 30.48, "unit": "cm"}
+    return Reply(tool_calls=[ToolCall("call_1", "answer", measurement)])
 
 
 def pieces(text: str) -> list[str]:

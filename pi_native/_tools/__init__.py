@@ -1,0 +1,1 @@
+"""Tools and structured output: types as JSON Schemas, and arguments as values of these types."""
