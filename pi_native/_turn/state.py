@@ -16,6 +16,7 @@ import threading
 from collections.abc import Callable, Sequence
 
 from .._http.connection import SocketHandle
+from .._http.errors import timeout_error
 from .._http.timeouts import Timeouts
 from .._protocol.request import Request
 from .._protocol.rules import NO_PROGRESS, aborted
@@ -28,7 +29,7 @@ from .._types.messages import AssistantMessage
 from .._types.options import ResponseInfo, RetryInfo, StreamOptions
 from .._types.request import Model
 from .._types.stats import StreamStats
-from ..errors import PiNativeError, ProviderError, StreamTimeoutError, TimeoutPhase
+from ..errors import PiNativeError, ProviderError, TimeoutPhase
 from .logs import callback_raised
 from .observers import TurnObserver, notify
 from .retry import MAX_HEADERS_SECONDS, retry_delay
@@ -40,13 +41,6 @@ _LOOK_SECONDS = 0.25
 TurnOutcome = Outcome[AssistantMessageEvent, AssistantMessage]
 
 _NO_LIMITS = Timeouts(None, None, None, None)
-_EXPIRED: dict[TimeoutPhase, str] = {
-    "connect": "timed out while connecting to the gateway",
-    "headers": "timed out while waiting for the response headers",
-    "first_event": "pi-native stream timed out while waiting for the first event",
-    "idle": "pi-native stream stalled while waiting for the next event",
-    "total": "the turn took longer than its total timeout",
-}
 
 
 def _nothing() -> None:
@@ -403,5 +397,5 @@ class Turn:
             if left > 0:
                 self._clock.enter(phase, limit, left)
                 return
-        self.fail(StreamTimeoutError(_EXPIRED[phase], phase=phase, limit=limit))
+        self.fail(timeout_error(phase, limit, self._handle.stage))
         self._handle.cut()
