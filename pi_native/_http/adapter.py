@@ -108,7 +108,7 @@ class CancellableConnection:
         return idle <= MAX_IDLE_SECONDS and super().is_connected  # type: ignore[misc]
 
     def hand_back(self: Any) -> None:
-        """Let go of the attempt. A cancel of it must not reach the next one's connection."""
+        """Release the attempt. A cancel of it must not reach the next one's connection."""
         owner, self._owner, self._opened_for = self._owner, None, None
         self.response_class = ChunkedResponse
         self._idle_since = since_boot()

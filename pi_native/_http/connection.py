@@ -86,7 +86,7 @@ class SocketHandle:
                 _shut_down(self._descriptor)
 
     def release(self) -> None:
-        """Let go of the socket: from now on it may belong to another attempt."""
+        """Release the socket: from now on it may belong to another attempt."""
         with self._lock:
             descriptor, self._descriptor = self._descriptor, None
             if descriptor is not None:

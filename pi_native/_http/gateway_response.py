@@ -22,9 +22,8 @@ from .errors import connection_error
 if TYPE_CHECKING:
     from .observer import TransportObserver
 
+_NUMBER = re.compile(r"[0-9]{1,12}(?:\.[0-9]*)?")
 _READ_BYTES = 512 * 1024  # fewer reads of a busy stream mean fewer wake-ups of its reader
-
-_RETRY_SECONDS = re.compile(r"\d+(?:\.\d+)?(?:\s*,\s*\d+(?:\.\d+)?)*", re.ASCII)
 
 
 class GatewayResponse:
@@ -108,17 +107,13 @@ class GatewayResponse:
             del failure
 
     def retry_after(self) -> float | None:
-        """Return the seconds to wait, from either form of `Retry-After`; None without one."""
-        value = self.info.headers.get("retry-after", "").strip()
-        if seconds := _RETRY_SECONDS.fullmatch(value) and re.findall(r"[\d.]+", value):
-            return max(map(float, seconds))  # a header that a proxy repeats is joined by commas
-        try:
-            when = email.utils.parsedate_to_datetime(value)
-        except (TypeError, ValueError, OverflowError):
-            return None
-        if when.tzinfo is None:
-            when = when.replace(tzinfo=datetime.timezone.utc)
-        return max(0.0, (when - datetime.datetime.now(datetime.timezone.utc)).total_seconds())
+        """Return the seconds to wait, from either form of `Retry-After`; None without one.
+
+        Of several values the largest counts, so that no retry comes too early.
+        """
+        value = self.info.headers.get("retry-after", "")
+        found = [_seconds(value), *map(_seconds, value.split(","))]
+        return max((seconds for seconds in found if seconds is not None), default=None)
 
     def sent_headers(self) -> dict[str, str]:
         """Return the headers of the request, with those that a session added."""
@@ -160,3 +155,16 @@ def _reader_through(raw: Any) -> Callable[[], bytes]:
         decode = "content-encoding" in raw.headers
         return functools.partial(raw.read1, _READ_BYTES, decode_content=decode)
     return functools.partial(raw.read1, _READ_BYTES)
+
+
+def _seconds(value: str) -> float | None:
+    """Return the seconds of one `Retry-After`: a number, or a date in UTC."""
+    if _NUMBER.fullmatch(value.strip()):
+        return float(value)
+    try:
+        when = email.utils.parsedate_to_datetime(value.strip())
+    except (TypeError, ValueError, OverflowError):
+        return None
+    if when.tzinfo is None:
+        when = when.replace(tzinfo=datetime.timezone.utc)
+    return max(0.0, (when - datetime.datetime.now(datetime.timezone.utc)).total_seconds())

@@ -37,7 +37,7 @@ class _SocketReader(io.RawIOBase):
         return receive_into(self._sock, buffer, self._handle)
 
     def close(self) -> None:
-        """Let go of the socket."""
+        """Release the socket."""
         self._raw.close()
         super().close()
 
@@ -110,7 +110,7 @@ class ChunkedResponse(http.client.HTTPResponse):
             self._buffered = False
             data: bytes = self.fp.read1(_BUFFER_BYTES)  # the buffer, or one read past it
             return data
-        # One buffer for all reads: a fresh one each time is mapped and shrunk anew.
+        # One buffer for all reads: a fresh one each time is mapped and shrunk again.
         if amount > len(self._memory):
             self._memory = memoryview(bytearray(amount))
         received = self._receive(self._memory[:amount])

@@ -1,7 +1,7 @@
-"""How long each wait may take: the caller's options, else the environment, else the defaults.
+"""The time limits of a call: its options, else the environment, else the defaults.
 
-The wire speaks in milliseconds, sockets and clocks in seconds; the change happens here. 0 or less
-turns a deadline off, which is None from here on.
+Options and variables are in milliseconds, the limits in seconds. A value of 0 or less turns a limit
+off, which is None.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ ARGUMENT, DEFAULT = "argument", "default"
 
 @attrs.define(eq=False, repr=False)
 class Timeouts:
-    """In seconds; None is no limit."""
+    """The limits in seconds; None is no limit."""
 
     connect: float | None
     first_event: float | None
@@ -33,7 +33,7 @@ class Timeouts:
 
 
 def resolve_timeouts(options: StreamOptions, environ: Mapping[str, str]) -> Timeouts:
-    """The limits of one call. Raises `ConfigurationError` for an option that is no number."""
+    """Return the limits of a call. Raises `ConfigurationError` for an option of a wrong type."""
     idle = _idle(options, environ)
     return Timeouts(
         connect=_seconds(_option(options.connect_timeout_ms, "connect_timeout_ms")),
@@ -44,15 +44,15 @@ def resolve_timeouts(options: StreamOptions, environ: Mapping[str, str]) -> Time
 
 
 def timeout_origins(options: StreamOptions, environ: Mapping[str, str]) -> dict[str, str]:
-    """Which of them said how long the waits for events are: an option, the environment or none."""
+    """Return the origin of the limits for events: an option, a variable or the default."""
     idle = _idle(options, environ)
     return {"first_event": _first_event(options, environ, idle)[1], "idle": idle[1]}
 
 
-_Said: TypeAlias = tuple[float, str]  # milliseconds, and by whom
+_Found: TypeAlias = tuple[float, str]  # milliseconds, and their origin
 
 
-def _idle(options: StreamOptions, environ: Mapping[str, str]) -> _Said:
+def _idle(options: StreamOptions, environ: Mapping[str, str]) -> _Found:
     option = _option(options.stream_idle_timeout_ms, "stream_idle_timeout_ms")
     if option is not None:
         return option, ARGUMENT
@@ -61,13 +61,13 @@ def _idle(options: StreamOptions, environ: Mapping[str, str]) -> _Said:
     return (options.event_timeout_ms, DEFAULT) if found is None else (found, variable)
 
 
-def _first_event(options: StreamOptions, environ: Mapping[str, str], idle: _Said) -> _Said:
+def _first_event(options: StreamOptions, environ: Mapping[str, str], idle: _Found) -> _Found:
     option = _option(options.stream_first_event_timeout_ms, "stream_first_event_timeout_ms")
     if option is not None:
         return option, ARGUMENT
     found = _number(environ.get(_FIRST_EVENT))
     if found is None:
-        return max((options.event_timeout_ms, DEFAULT), idle, key=lambda said: said[0])
+        return max((options.event_timeout_ms, DEFAULT), idle, key=lambda found: found[0])
     return (found, _FIRST_EVENT) if found >= 1 else idle
 
 
@@ -75,7 +75,7 @@ def _option(value: object, name: str) -> float | None:
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, (int, float)) or value != value:
-        raise ConfigurationError(f"{name} is a number of milliseconds, not {value!r}")
+        raise ConfigurationError(f"{name} must be a number of milliseconds, not {value!r}")
     try:
         return float(value)
     except OverflowError:
@@ -83,8 +83,8 @@ def _option(value: object, name: str) -> float | None:
 
 
 def _number(text: str | None) -> float | None:
-    """A number as JavaScript reads one: nothing is 0, and what is no finite number is unset."""
-    # Python reads more than JavaScript does: 1_000, and the digits of every script.
+    """Return the number as JavaScript reads it: empty is 0. None for anything not finite."""
+    # Python also reads 1_000, and digits of every script.
     if text is None or "_" in text or not text.strip().isascii():
         return None
     try:

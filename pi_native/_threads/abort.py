@@ -98,11 +98,11 @@ class AbortSignal:
             source._kept[id(self)] = self
         if self.aborted:
             self._call(key)
-            self._let_go_without_listeners()
+            self._release_without_listeners()
 
         def remove() -> None:
             self._entries.pop(key, None)
-            self._let_go_without_listeners()
+            self._release_without_listeners()
 
         return remove
 
@@ -158,7 +158,7 @@ class AbortSignal:
         while keys := [key for key in list(self._entries) if key is not _REASON]:
             for key in keys:
                 self._call(key)
-        self._let_go_without_listeners()
+        self._release_without_listeners()
 
     def _call(self, key: object) -> None:
         listener = self._entries.pop(key, None)
@@ -169,7 +169,7 @@ class AbortSignal:
         except Exception:  # noqa: BLE001 - a listener is the caller's code
             _log.exception("an abort listener raised")
 
-    def _let_go_without_listeners(self) -> None:
+    def _release_without_listeners(self) -> None:
         if all(key is _REASON or isinstance(key, _Waiter) for key in list(self._entries)):
             for source in self._sources:
                 source._kept.pop(id(self), None)

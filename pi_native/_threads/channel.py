@@ -68,12 +68,12 @@ class Channel(queue.Queue[T], Generic[T, R]):
 
     @property
     def settled(self) -> bool:
-        """Whether the stream has ended."""
+        """True when the stream has ended."""
         return self.outcome is not None
 
     @property
     def outcome(self) -> Outcome[T, R] | None:
-        """How the stream has ended; None while it runs."""
+        """The outcome of the stream; None while it runs."""
         return self._learn()
 
     def push(self, event: T) -> None:

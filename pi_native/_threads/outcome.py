@@ -13,7 +13,7 @@ R = TypeVar("R")
 
 @define(eq=False, repr=False)
 class Outcome(Generic[T, R]):
-    """How a stream ended."""
+    """The end of a stream."""
 
     result: R | None = None
     failure: BaseException | None = None

@@ -231,7 +231,7 @@ class PhaseClock:
         self._timer.cancel()
 
     def close(self) -> None:
-        """Stop for good, and let go of the callback."""
+        """Stop for good, and release the callback."""
         self._timer.cancel()
         self._expired = lambda _phase, _limit: None
 

@@ -64,7 +64,7 @@ def test_an_option_that_is_no_number(option: str, value: object) -> None:
     """What is no number is refused, and the refusal names the option and the value."""
     with pytest.raises(ConfigurationError) as caught:
         limits(**{option: value})
-    assert str(caught.value) == f"{option} is a number of milliseconds, not {value!r}"
+    assert str(caught.value) == f"{option} must be a number of milliseconds, not {value!r}"
 
 
 @pytest.mark.parametrize("option", OPTIONS)
