@@ -14,8 +14,9 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import attrs
@@ -34,7 +35,7 @@ PAGES = [README, *(path for path in MARKDOWN if "```python" in path.read_text("u
 RUN_HERE = [page for page in PAGES if page.stem != "more-than-one-machine"]
 COLUMNS = 80
 FOR_DEVELOPMENT = {"test", "browser", "fuzz", "docs", "dev"}
-Run = Callable[[Path], dict[str, Any]]
+Run = Callable[[Path], None]
 
 _BLOCK = re.compile(
     r"(?:<!-- needs: (?P<needs>\w+) -->\n)?"
@@ -142,12 +143,11 @@ def usage(output: int) -> dict[str, Any]:
 def run_page(
     named: Callable[..., FakeGateway], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> Run:
-    """Return a function that runs a page beside a gateway, and returns the names it defines."""
+    """Return a function that runs the blocks of a page beside a gateway."""
 
-    def run(page: Path) -> dict[str, Any]:
+    def run(page: Path) -> None:
         monkeypatch.chdir(tmp_path)
-        namespace: dict[str, Any] = {"__name__": page.stem}
-        with Gateway() as gateway:
+        with Gateway() as gateway, imported_as(page.stem) as module:
             named(gateway)
             for number, example in enumerate(examples_of(page), 1):
                 if example.needs and not importlib.util.find_spec(example.needs):
@@ -156,11 +156,21 @@ def run_page(
                 code = compile(source, f"{page.name}, block {number}", "exec")
                 printed = io.StringIO()
                 with contextlib.redirect_stdout(printed):
-                    exec(code, namespace)
+                    exec(code, vars(module))
                 check_output(example, printed.getvalue(), f"{page.name}, block {number}")
-        return namespace
 
     return run
+
+
+@contextlib.contextmanager
+def imported_as(name: str) -> Iterator[ModuleType]:
+    """Return an empty module, which code of the page can import by its name."""
+    sys.modules[name] = module = ModuleType(name)
+    try:
+        yield module
+    finally:
+        del sys.modules[name]
+        vars(module).clear()  # Django keeps the module; its clients must not keep their sockets
 
 
 def check_output(example: Example, printed: str, where: str) -> None:
