@@ -167,8 +167,8 @@ def _add_turn_options(add: _Add) -> None:
     add(
         "--thinking",
         action=argparse.BooleanOptionalAction,
-        help="show the thinking, if the model thinks: dimmed in a terminal with the extra [cli], "
-        "else on stderr; default: only where it is dimmed",
+        help="show the thinking that --reasoning asks for: dimmed in a terminal with the extra "
+        "[cli], else on stderr; default: only where it is dimmed",
     )
     add("--plain", action="store_true", help="show Markdown as it is, also in a terminal")
 

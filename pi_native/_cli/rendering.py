@@ -25,6 +25,7 @@ from rich.cells import cell_len
 from rich.console import Console as Screen, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.markdown import (
     CodeBlock,
+    Heading,
     ListElement,
     ListItem,
     Markdown,
@@ -195,6 +196,13 @@ def _depth(tokens: Iterable[Token]) -> int:
     return deepest
 
 
+class _Heading(Heading):
+    """A heading at the left, also of the first level."""
+
+    def __rich_console__(self, _screen: Screen, _options: ConsoleOptions) -> RenderResult:
+        yield self.text
+
+
 class _Code(CodeBlock):
     """A block of code, below the line that names its language."""
 
@@ -304,6 +312,7 @@ def _as_lists(headings: list[Text], rows: list[list[Text]]) -> RenderableType:
 
 _LosslessMarkdown.elements = {
     **Markdown.elements,
+    "heading_open": _Heading,
     "fence": _Code,
     "code_block": _Code,
     "table_open": _Table,
