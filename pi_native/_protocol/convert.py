@@ -1,12 +1,12 @@
-"""WireObject JSON to typed objects and back: strict in what it takes, and without loss.
+"""JSON to typed objects and back, strict and without loss.
 
-Reading coerces nothing, accepts that members are missing, and reports every fault of an object at
-once. Reading and then writing is the identity on JSON: what no field is there for, and explicit
-nulls, wait in `extra`, and what is of an unknown kind is kept whole. Values that the protocol does
-not describe (a tool's arguments, a provider's payload) are carried as they are, and not copied.
+Reading coerces nothing, accepts missing members, and reports all problems of an object at once.
+Reading and then writing is the identity on JSON: members without a field and explicit nulls are
+kept in `extra`, and objects of an unknown kind are kept whole. Values that the protocol does not
+describe (a tool's arguments, a provider's payload) are passed through without a copy.
 
-cattrs finds the reader or writer for a type, and keeps it; it is made when the type is first met.
-The events that make up most of a stream go past all that, see `decode_event`.
+A cattrs converter finds the hook for a type and caches it; a hook is built on first use. The events
+that make up most of a stream bypass the converter, see `decode_event`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from .._types.content import Block
 from .._types.events import AssistantMessageEvent, PartialSource, UnknownEvent
 from .._types.messages import AssistantMessage, Message
 from .._types.options import StreamOptions, wire_options
-from . import structure as readers
+from . import structure as hooks
 from .validation import Faults, decode_error, wrong_or_missing
 
 T = TypeVar("T")
@@ -37,22 +37,22 @@ def from_wire(data: object, cls: type[T]) -> T: ...
 @overload
 def from_wire(data: object, cls: Any) -> Any: ...
 def from_wire(data: object, cls: Any) -> Any:
-    """Read what `json.loads` gave as a `cls`: a wire class, or a union of them like `Message`.
+    """Read a value of `json.loads` as a `cls`: a wire class, or a union of them like `Message`.
 
-    Raises `DecodeError`, whose `problems` are all the faults, each with its path.
+    Raises `DecodeError`, whose `problems` are all problems, each with its path.
 
         >>> from_wire({"role": "user", "content": "Hi", "timestamp": 1}, Message)
         UserMessage(content='Hi', timestamp=1)
     """
-    if not all(map(_is_readable, get_args(cls) if readers.is_union(cls) else [cls])):
+    if not all(map(_is_readable, get_args(cls) if hooks.is_union(cls) else [cls])):
         raise TypeError(f"{cls!r} is not a type that is read from the wire")
     return _read(data, cls)
 
 
 def to_wire(obj: WireObject | Unknown) -> dict[str, Any]:
-    """Write an object as `json.dumps` takes it.
+    """Return an object as on the wire, for `json.dumps`.
 
-    What the protocol describes is new, down to each list; what it leaves open is shared.
+    Objects and lists that the protocol describes are new; values that it leaves open are shared.
 
         >>> to_wire(TextContent("Hi"))
         {'type': 'text', 'text': 'Hi'}
@@ -64,30 +64,30 @@ def to_wire(obj: WireObject | Unknown) -> dict[str, Any]:
 
 
 def decode_event(data: object, snapshot: PartialSource = None) -> AssistantMessageEvent:
-    """Read one event of a stream as `from_wire` does, but leave its `partial` for later.
+    """Read one event of a stream as `from_wire` does, but decode its `partial` on use.
 
-    `snapshot` stands for a `partial` that was taken out of `data` before. Raises `DecodeError`.
+    `snapshot` is a `partial` that was removed from `data` before. Raises `DecodeError`.
     """
     return _decode_plain(data, snapshot) or _decode_any(data, snapshot)
 
 
 class UnreadMessage(abc.ABC):
-    """A snapshot that is read when it is asked for, by calling it."""
+    """A snapshot that is decoded when it is called."""
 
     __slots__ = ()
 
     @abc.abstractmethod
     def raw(self) -> Any:
-        """The JSON that came, as an object."""
+        """Return the parsed JSON object."""
 
     def __call__(self) -> AssistantMessage:
-        """Read it. Raises `DecodeError`."""
+        """Decode the snapshot. Raises `DecodeError`."""
         message: AssistantMessage = _read(self.raw(), AssistantMessage, "$.partial")
         return message
 
 
 class LazyMessage(UnreadMessage):
-    """A snapshot that was parsed along with its event."""
+    """A snapshot that was parsed together with its event."""
 
     __slots__ = ("_raw",)
 
@@ -95,13 +95,13 @@ class LazyMessage(UnreadMessage):
         self._raw = raw
 
     def raw(self) -> dict[str, Any]:
-        """The JSON that came, as an object."""
+        """Return the parsed JSON object."""
         return self._raw
 
 
 # The streaming path.
 
-# The kinds whose members are scalars, and the one that holds text: nearly all of a stream.
+# Event types with scalar members only, and the member that holds text: nearly all of a stream.
 _PLAIN: dict[object, tuple[Callable[..., AssistantMessageEvent], str | None]] = {
     "text_start": (ev.TextStartEvent, None),
     "text_delta": (ev.TextDeltaEvent, "delta"),
@@ -116,7 +116,7 @@ _WITH_PARTIAL = frozenset(_PLAIN) | {"start", "toolcall_end", "image_end"}
 
 
 def _decode_plain(data: Any, snapshot: PartialSource) -> AssistantMessageEvent | None:
-    """The event, if all is exactly as expected; else None, and the readers decide."""
+    """Return an event of exactly the expected form; None for any other, which the hooks read."""
     try:
         cls, text_member = _PLAIN[data["type"]]
         index = data["contentIndex"]
@@ -157,8 +157,8 @@ _NAMES: dict[Any, str] = {AssistantMessageEvent: "event", Message: "message", Bl
 
 
 def _is_readable(cls: Any) -> bool:
-    # Options are only ever written, and hold more than what is written.
-    return (readers.is_wire(cls) or readers.is_unknown(cls)) and cls is not StreamOptions
+    # Options are only written.
+    return (hooks.is_wire(cls) or hooks.is_unknown(cls)) and cls is not StreamOptions
 
 
 def _read(data: object, cls: Any, root: str = "$") -> Any:
@@ -172,11 +172,11 @@ def _read(data: object, cls: Any, root: str = "$") -> Any:
 
 
 def _read_unknown(value: Any, cls: type[Unknown]) -> Unknown:
-    return cls(readers.read_object(value))
+    return cls(hooks.read_object(value))
 
 
 def _read_unknown_event(value: Any, _: Any) -> UnknownEvent:
-    data = readers.read_object(value)
+    data = hooks.read_object(value)
     if not isinstance(data.get("type"), str):
         raise Faults([wrong_or_missing("a string", data, "type")])
     partial = data.get("partial")
@@ -220,12 +220,12 @@ _get_snapshot = attrgetter("_partial")
 
 
 def _get_partial(event: Any) -> Any:
-    """An event's snapshot to be written: one that was never read is not read for this either."""
+    """Return an event's snapshot for writing, without decoding one that was not used."""
     snapshot = _get_snapshot(event)
     return snapshot if isinstance(snapshot, UnreadMessage) else event.partial
 
 
-# What cattrs is told.
+# The converter.
 
 
 def _comes_from(origin: Any) -> Callable[[Any], bool]:
@@ -237,29 +237,29 @@ def _converter() -> cattrs.Converter:
     converter = cattrs.Converter()
     _register_plain(converter)
     for matches, make in (
-        (_comes_from(list), readers.list_reader),
-        (_comes_from(dict), readers.dict_reader),
-        (readers.is_union, readers.union_reader),
-        (readers.is_wire, readers.class_reader),
+        (_comes_from(list), hooks.list_hook),
+        (_comes_from(dict), hooks.dict_hook),
+        (hooks.is_union, hooks.union_hook),
+        (hooks.is_wire, hooks.class_hook),
     ):
         converter.register_structure_hook_factory(
             matches, lambda hint, make=make: make(hint, converter.get_structure_hook)
         )
-    converter.register_unstructure_hook_func(readers.is_unknown, _write_unknown)
+    converter.register_unstructure_hook_func(hooks.is_unknown, _write_unknown)
     converter.register_unstructure_hook_factory(
-        readers.is_wire, lambda cls: _class_writer(cls, converter.unstructure)
+        hooks.is_wire, lambda cls: _class_writer(cls, converter.unstructure)
     )
     return converter
 
 
 def _register_plain(converter: cattrs.Converter) -> None:
-    converter.register_structure_hook(str, readers.read_string)
-    converter.register_structure_hook(bool, readers.read_bool)
-    converter.register_structure_hook(int, readers.read_integer)
-    converter.register_structure_hook(float, readers.read_number)
+    converter.register_structure_hook(str, hooks.read_string)
+    converter.register_structure_hook(bool, hooks.read_bool)
+    converter.register_structure_hook(int, hooks.read_integer)
+    converter.register_structure_hook(float, hooks.read_number)
     register = converter.register_structure_hook_func
-    register(lambda hint: hint is Any, readers.read_any)
-    # A newer gateway may know more words than a Literal lists: those are for the type checkers.
-    register(_comes_from(Literal), readers.read_string)
-    register(readers.is_unknown, _read_unknown)
+    register(lambda hint: hint is Any, hooks.read_any)
+    # A newer gateway may know more words than a Literal lists, which is for type checkers.
+    register(_comes_from(Literal), hooks.read_string)
+    register(hooks.is_unknown, _read_unknown)
     register(lambda hint: hint is UnknownEvent, _read_unknown_event)

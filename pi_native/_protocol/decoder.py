@@ -1,8 +1,9 @@
-"""Bytes to events, the fast way where the gateway's own form is met, the safe way everywhere else.
+"""Bytes to events, with a fast path for deltas in the gateway's own form.
 
-The safe way: a block of lines, read by sseclient, parsed as JSON, decoded as an event. A plain
-delta in the gateway's own spelling, whose snapshot is the last member, needs none of that: its head
-is a hundred bytes, and its snapshot is recognised (see `snapshots`). Both give the same events.
+The safe path: sseclient reads a block of lines, its data is parsed as JSON and decoded as an event.
+Why there is a fast path: it takes a third of the CPU of a long turn. A delta whose snapshot is its
+last member has a head of about a hundred bytes, and its snapshot is recognised without parsing (see
+`snapshots`). Both paths return the same events.
 """
 
 from __future__ import annotations
@@ -39,10 +40,10 @@ _KINDS: dict[bytes, type[DeltaEvent]] = {
 
 
 class EventDecoder:
-    """Reads the events of one answer.
+    """Decodes the events of one response.
 
-    `observe` is called with every server-sent event, also with those behind the end, which are
-    otherwise read and ignored.
+    `observe` is called with every server-sent event, also with those after the terminal event,
+    which are otherwise ignored.
     """
 
     def __init__(
@@ -51,20 +52,20 @@ class EventDecoder:
         max_event_bytes: int,
         observe: Callable[[SseEvent], object] | None = None,
     ) -> None:
-        self.framed = False  # whether there was any server-sent event
-        self.closed = False  # whether the end was read: a terminal event, or [DONE]
+        self.framed = False  # True after the first server-sent event
+        self.closed = False  # True after a terminal event or [DONE]
         self._model = model
         self._observe = observe
-        self._may_look_ahead = observe is None  # an observer is to see every block
+        self._may_look_ahead = observe is None  # an observer gets every block
         self._cutter = BlockCutter(max_event_bytes)
         self._snapshots = SnapshotTracker()
 
     def feed(self, data: bytes) -> Iterator[AssistantMessageEvent]:
-        """The events that `data` completes. Raises `StreamProtocolError`, behind the good ones."""
+        """Yield the events that `data` completes; raise `StreamProtocolError` after valid ones."""
         return self.feed_piece(whole(data))
 
     def feed_piece(self, piece: Piece) -> Iterator[AssistantMessageEvent]:
-        """The same for what a read brought, without copying it first."""
+        """Yield the events that a read completes, without copying its bytes first."""
         cutter = self._cutter
         for start, end in piece.spans:
             cutter.feed(piece.data, start, end)
@@ -79,14 +80,14 @@ class EventDecoder:
                     yield event
 
     def finish(self) -> Iterator[AssistantMessageEvent]:
-        """The event that was whole when the stream ended, but for its blank line."""
+        """Yield the last event of a stream that ended without a blank line."""
         block = self._cutter.finish()
         event = None if block is None else self._read(block, trailing=True)
         if event is not None:
             yield event
 
     def _delta_ahead(self, cutter: BlockCutter) -> AssistantMessageEvent | None:
-        """A delta where it stands. Its end is known, so no blank line is looked for."""
+        """Return the delta at the position; its end is known without a search for a blank line."""
         if not self._may_look_ahead:
             return None
         found = self._read_delta(cutter.data, cutter.position, cutter.end, self._snapshots.follow)
@@ -133,7 +134,7 @@ class EventDecoder:
     def _read_delta(
         self, data: bytes, start: int, limit: int, read_snapshot: SnapshotRead
     ) -> tuple[AssistantMessageEvent, int] | None:
-        """The delta whose block begins at `start`, and where that ends, before `limit`."""
+        """Return the delta whose block begins at `start`, and the end of the block."""
         head = _DELTA.match(data, start)
         if head is None:
             return None

@@ -1,12 +1,12 @@
-"""Bytes to server-sent events: whole blocks are cut out first, then sseclient reads each.
+"""Bytes to server-sent events: whole blocks are cut out first, then sseclient reads each one.
 
 Given a raw stream, sseclient-py 1.9.0 dispatches a cut-off last event like any other, loses the
-event behind a byte order mark, merges events parted by LF CR LF, raises on bytes that are not
-UTF-8, and takes quadratic time for a large event in small pieces or of many lines. Given whole
-blocks of few lines with plain line ends, one at a time, it does none of that; and the cutting is
-the place to bound an event.
+event after a byte order mark, merges events parted by LF CR LF, raises on bytes that are not UTF-8,
+and takes quadratic time for a large event in small pieces or of many lines. Given whole blocks of
+few lines with LF line ends, one at a time, it reads all of them correctly. The cutter also limits
+the size of an event.
 
-No sockets, threads or clocks: bytes go in, blocks and events come out.
+Pure: bytes go in, blocks and events come out.
 """
 
 from __future__ import annotations
@@ -19,39 +19,38 @@ from .._types.options import SseEvent
 from ..errors import StreamProtocolError
 
 _BOM = b"\xef\xbb\xbf"
-# Two line ends in a row. The first must not be the first half of a CRLF taken for a CR, but the
-# second may be: waiting for its LF would hold a CR-only stream's event back until the next one.
+# Two line ends in a row. The first one must not be the CR of a CRLF, but the second one may be:
+# waiting for its LF would delay the events of a CR-only stream.
 _BLANK_LINE = re.compile(rb"(?:\r\n|\n|\r(?!\n))(?:\r\n?|\n)")
 _MANY_LINES = 64
 _OTHER_FIELDS = (b"event", b"id", b"retry")
-_OVERLAP = 3  # so much of a blank line can have arrived without being one yet
+_OVERLAP = 3  # the longest beginning of a blank line
 
 
 class BlockCutter:
-    """Cuts a stream of bytes into blocks, however the bytes are split, in linear time.
+    """Cuts a stream of bytes into blocks in linear time, however the bytes are split.
 
-    Blocks come with LF line ends. As long as no CR has been seen, which is as long as the gateway
-    itself is speaking, a block is cut right out of what has arrived; only what is not whole yet is
-    kept in the buffer. Whoever can tell where a block ends without looking for its blank line may
-    read it where it stands, in `data` from `position` on while `at_block`, and `skip` it. There
-    must not be a CR in it.
+    Blocks have LF line ends. As long as no CR has arrived (the gateway itself sends none), a block
+    is cut out of the data directly; only an incomplete block is kept in the buffer. A caller that
+    knows the end of a block may read it in place, in `data` at `position` while `at_block`, and
+    `skip` it. Such a block must not contain a CR.
     """
 
     def __init__(self, max_event_bytes: int) -> None:
-        self.data = b""  # what has arrived
-        self.position = 0  # and how far it has been cut
-        self.end = 0  # and how far it is to be
-        self.at_block = False  # whether a block begins there, to be cut right out
+        self.data = b""  # the newest bytes
+        self.position = 0  # the end of what was cut
+        self.end = 0  # the end of what is to be cut
+        self.at_block = False  # True when a block begins at the position
         self._max = max_event_bytes
         self._buffer = bytearray()
         self._searched = 0
-        self._is_new = False  # whether no CR has been looked for yet
+        self._is_new = False  # True before the search for a CR
         self._at_start = True
         self._seen_cr = False
         self._skip_lf = False
 
     def feed(self, data: bytes, start: int = 0, end: int | None = None) -> None:
-        """Take in what arrived, from `start` to `end`. All before must have been taken out."""
+        """Add the bytes from `start` to `end`. All blocks before them must have been taken."""
         if self._at_start:
             data = self._strip_bom(data[start:end])
             start, end = 0, None
@@ -62,7 +61,7 @@ class BlockCutter:
         self._is_new = True
 
     def next(self) -> bytes | None:
-        """The next block; None when it is not whole yet. Raises on an oversized one."""
+        """Return the next block; None when it is incomplete. Raises for an oversized one."""
         if self._is_new:
             self._is_new = False
             if self._seen_cr or self.data.find(b"\r", self.position, self.end) >= 0:
@@ -70,12 +69,12 @@ class BlockCutter:
         return self._next_at_any() if self._seen_cr else self._next_at_lf()
 
     def skip(self, end: int) -> None:
-        """Go to the end of a block that was read where it stands. Raises on an oversized one."""
+        """Move to the end of a block that was read in place. Raises for an oversized one."""
         self._check(end - self.position)
         self.position = end
 
     def finish(self) -> bytes | None:
-        """What is left when the stream ends: a block that lacked its blank line, or nothing."""
+        """Return the last block, which has no blank line, when the stream ends; else None."""
         rest = bytes(self._buffer)
         self._buffer.clear()
         return _with_lf(rest).rstrip(b"\n") + b"\n\n" if rest.strip(b"\r\n") else None
@@ -98,13 +97,13 @@ class BlockCutter:
         return part
 
     def _end_of_first(self, start: int) -> int:
-        """Where in the data the block ends that the buffer holds the beginning of, or 0."""
+        """Return the end of the block whose beginning is in the buffer, or 0."""
         if self._buffer.endswith(b"\n") and self.data.startswith(b"\n", start, self.end):
             return start + 1
         return _end_at_lf(self.data, start, self.end)
 
     def _change_to_any(self) -> None:
-        """From here on all that arrives goes through the buffer, where it is cut."""
+        """Cut all further bytes in the buffer."""
         self._seen_cr = True
         self.at_block = False
         self._buffer += self.data[self.position : self.end]
@@ -135,7 +134,7 @@ class BlockCutter:
         return match.end()
 
     def _strip_bom(self, data: bytes) -> bytes:
-        """`data` without a byte order mark; nothing while it cannot be told if there is one."""
+        """Return `data` without a byte order mark; nothing while that is undecided."""
         data = bytes(self._buffer) + data
         self._buffer.clear()
         if len(data) < len(_BOM) and _BOM.startswith(data):
@@ -152,11 +151,11 @@ class BlockCutter:
 
 
 def parse_block(block: bytes) -> SseEvent | None:
-    """The event in a block; None when there is no data in it."""
+    """Return the event in a block; None when it has no data."""
     try:
         block.decode()
     except UnicodeDecodeError:
-        # What is no UTF-8 becomes U+FFFD.
+        # Bytes that are not UTF-8 become U+FFFD.
         block = block.decode("utf-8", "replace").encode()
     if block.count(b"\n") <= _MANY_LINES:
         return _parse(block)
@@ -174,7 +173,7 @@ def _parse(block: bytes) -> SseEvent | None:
 
 
 def _without_data(block: bytes) -> tuple[bytes, str]:
-    """A block that holds an event if that one does, with the same fields; and its data."""
+    """Return a block with the same fields in few lines, and the data of the original."""
     fields, data = {}, []
     for line in block.split(b"\n"):
         name, _, value = line.partition(b":")
@@ -187,9 +186,9 @@ def _without_data(block: bytes) -> tuple[bytes, str]:
 
 
 def _end_at_lf(data: bytes, start: int, limit: int) -> int:
-    """Where the block ends that begins at `start`, or 0."""
-    # One byte is found ten times as fast as two, and JSON has no line ends of its own. But a block
-    # of a million lines takes a million turns of this loop, so it soon gives up.
+    """Return the end of the block at `start`, or 0."""
+    # One byte is found ten times as fast as two, and JSON has no raw line ends. The number of tries
+    # is limited for blocks of a million lines.
     found = data.find(b"\n", start, limit)
     for _ in range(_MANY_LINES):
         if found < 0:

@@ -1,4 +1,4 @@
-"""JSON as the standard has it, no more: what is read here can be written again."""
+"""Strict JSON: every value that is read here can be written again."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Any, NoReturn
 
 
 def parse_json(text: str) -> Any:
-    """The value. Raises `ValueError`, or `RecursionError` for nesting that is too deep."""
+    """Return the value. Raises `ValueError`, or `RecursionError` for nesting that is too deep."""
     return _decoder.decode(text)
 
 
 def parse_object(text: str) -> dict[str, Any] | None:
-    """The object, if the text is one and nothing else, not even white space around it."""
+    """Return the object, if the text is exactly one, without white space around it; else None."""
     try:
         value, end = _decoder.raw_decode(text)
     except (ValueError, RecursionError):
@@ -32,5 +32,5 @@ def _finite(text: str) -> float:
     return number
 
 
-# json.loads(…, parse_constant=…) would build a decoder for each call.
+# json.loads(…, parse_constant=…) builds a decoder for each call.
 _decoder = json.JSONDecoder(parse_constant=_reject, parse_float=_finite)

@@ -1,7 +1,7 @@
-"""What is wrong with a JSON value: every fault of it, each with the path that leads there.
+"""Validation problems of a JSON value, each with its path.
 
-A reader raises `Faults`; whoever reads the parts of a larger value collects those of all the parts,
-so that an object that breaks the protocol in five places is told about five places.
+A structure hook raises `Faults`; the hook of a larger value collects those of its parts, so that
+one error reports all problems of an object.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _HUGE_INTEGER_BITS = 128
 
 
 class Faults(Exception):
-    """Pairs of a path from the value down, such as `.content[1].text`, and what is wrong there."""
+    """Problems of a value: pairs of a path, such as `.content[1].text`, and a description."""
 
     def __init__(self, found: list[tuple[str, str]]) -> None:
         super().__init__(found)
@@ -26,7 +26,7 @@ class Faults(Exception):
 
 
 class Collector:
-    """Reads the parts of a value one after the other, and goes on after a fault."""
+    """Reads the parts of a value one after the other, and collects their problems."""
 
     __slots__ = ("found",)
 
@@ -34,37 +34,37 @@ class Collector:
         self.found: list[tuple[str, str]] = []
 
     def read(self, read: Callable[[Any, Any], Any], part: Any, key: str | int) -> Any:
-        """What `read` makes of the part; None when that fails, which `check` tells later."""
+        """Return the part as `read` returns it; None when that fails, which `check` reports."""
         try:
             return read(part, None)
         except Faults as faults:
             self.found += [(_step(key) + path, words) for path, words in faults.found]
 
     def check(self) -> None:
-        """Raise what was found."""
+        """Raise the problems that were found."""
         if self.found:
             raise Faults(self.found)
 
 
 def wrong(expected: str, value: object) -> NoReturn:
-    """Raise the fault that `value` is something else."""
+    """Raise the problem that `value` has another type."""
     raise Faults([("", f"expected {expected}, got {_describe(value)}")])
 
 
 def wrong_tag(expected: str, value: object) -> NoReturn:
-    """The same for the `type` or `role` of an object, where the text itself tells something."""
+    """Raise the problem that a `type` or `role` has another value."""
     got = json.dumps(value[:_LONGEST_KEY_SHOWN]) if isinstance(value, str) else _describe(value)
     raise Faults([("", f"expected {expected}, got {got}")])
 
 
 def wrong_or_missing(expected: str, data: dict[str, Any], key: str) -> tuple[str, str]:
-    """The fault that a member which must be there is not, or is something else."""
+    """Return the problem that a required member is missing or has another type."""
     got = _describe(data[key]) if key in data else "nothing"
     return _step(key), f"expected {expected}, got {got}"
 
 
 def decode_error(what: str, faults: Faults, root: str) -> DecodeError:
-    """The exception for all the faults of a value that should have been `what`."""
+    """Return the exception for all problems of a value that should be a `what`."""
     problems = [f"{root}{path}: {words}" for path, words in faults.found]
     shown = "; ".join(problems[:_FAULTS_IN_MESSAGE])
     if len(problems) > _FAULTS_IN_MESSAGE:
@@ -80,7 +80,7 @@ def _step(key: str | int) -> str:
 
 
 def _describe(value: object) -> str:
-    """A value in a few words. Never its text: that may be long, or deep, or secret."""
+    """Return a value in a few words, without its text, which may be long or secret."""
     if value is None:
         return "null"
     if isinstance(value, bool):

@@ -1,6 +1,6 @@
 """Base of the wire types: attrs classes whose fields are members of a JSON object.
 
-A field has the name of its member in snake_case instead of camelCase. None stands for an absent
+A field has the name of its member in snake_case instead of camelCase. None is an absent
 member. Members without a field and explicit nulls are kept in `extra` under their wire names, so
 that an object is written again exactly as it was read.
 

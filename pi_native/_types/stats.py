@@ -1,4 +1,4 @@
-"""What a turn's stream was like, as measured on this side."""
+"""Statistics of a turn's stream, as measured on this side."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from .base import Record
 
 @define(eq=False, repr=False, kw_only=True)
 class StreamStats(Record):
-    """How long a turn took, and how much came. Times are in seconds, counted from the call.
+    """Times and sizes of a turn. Times are in seconds from the call.
 
-    * `attempts`: how many requests were made. All else is about the last one, but its times count
-      from the call, too, with the attempts before it and the waits between.
-    * `time_to_headers`, `time_to_first_event`, `time_to_first_text`: when the answer began, when
-      its first event of any kind came, and the first piece of text. None: not yet, or never.
-    * `duration`: until the end, or until now while the turn runs.
-    * `events`, `bytes`: what was read of the answer, up to its end; bytes after HTTP's chunks.
-    * `tokens_per_second`: the output tokens that the message's usage tells, thinking included, over
-      the time from the first event with content to the end. None when that cannot be told: there is
-      no usage, or the whole answer came at once.
+    * `attempts`: the number of requests. All other fields describe the last one; its times include
+      the attempts before it and the waits between them.
+    * `time_to_headers`, `time_to_first_event`, `time_to_first_text`: the arrival of the headers, of
+      the first event of any kind, and of the first text. None: not yet, or never.
+    * `duration`: until the end of the turn, or until now while it runs.
+    * `events`, `bytes`: the number of events and of bytes of the body, without HTTP's framing.
+    * `tokens_per_second`: the output tokens of the message's usage, thinking included, divided by
+      the time from the first event with content to the end. None without usage, and when the whole
+      response arrived at once.
     """
 
     attempts: int = 0
@@ -32,7 +32,7 @@ class StreamStats(Record):
     tokens_per_second: float | None = None
 
     def __str__(self) -> str:
-        """Say it in a line: `1.31 s, first event after 0.42 s, 120 events, 52,312 bytes`."""
+        """Return one line: `1.31 s, first event after 0.42 s, 120 events, 52,312 bytes`."""
         parts = [f"{self.duration:.2f} s"]
         if self.time_to_first_event is not None:
             parts.append(f"first event after {self.time_to_first_event:.2f} s")
