@@ -47,33 +47,32 @@ class AppendOnlyBytes:
       bytearray.
     """
 
-    __slots__ = ("_bytes", "_view", "length")
+    __slots__ = ("_bytes", "_size", "_view", "length", "whole")
 
     def __init__(self, data: bytes) -> None:
-        self._replace(data, len(data))
         self.length = len(data)
+        self._replace(data, self.length)
+        self.whole = self._view[: self.length]  # all bytes so far; for the one writer only
 
     def append(self, data: bytes) -> None:
         """Add bytes. For the one writer only."""
-        end = self.length + len(data)
-        if end > len(self._view):
-            self._replace(self._view[: self.length], end)
-        self._view[self.length : end] = data
+        start = self.length
+        end = start + len(data)
+        if end > self._size:
+            self._replace(self.whole, end)
+        self._view[start:end] = data
+        self.whole = self._view[:end]
         self.length = end
 
     def prefix(self, length: int) -> bytes:
         """Return the first `length` bytes. For any thread."""
         return bytes(self._bytes[:length])
 
-    def begins(self, data: bytes, start: int) -> bool:
-        """Return True when all the bytes are in `data` at `start`. For the one writer only."""
-        return data.startswith(self._view[: self.length], start)
-
     def _replace(self, data: bytes | memoryview, size: int) -> None:
         larger = bytearray(size + size // 4)
         view = memoryview(larger)
         view[: len(data)] = data
-        self._bytes, self._view = larger, view
+        self._bytes, self._view, self._size = larger, view, len(larger)
 
 
 class RawSnapshot(UnreadMessage):
@@ -142,7 +141,7 @@ class SharedBuffer:
         exactly what has grown, but a snapshot may be ahead of its event.
         """
         first, rest = self._first, self._rest
-        if not first.begins(data, start):
+        if not data.startswith(first.whole, start):
             return 0
         grown = start + first.length
         if self._second is not None:
@@ -158,7 +157,7 @@ class SharedBuffer:
     def _follow_both(self, second: AppendOnlyBytes, data: bytes, grown: int, limit: int) -> int:
         # `second` begins with the quote that closes the first string.
         close = _end_of_part(data, grown)
-        if not second.begins(data, close):
+        if not data.startswith(second.whole, close):
             return 0
         again = close + second.length
         end = _end_of_part(data, again)
