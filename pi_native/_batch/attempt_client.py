@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from .._client import Client
+from .._protocol.request import Request
 from .._threads.abort import AbortSignal
 from .._turn.stream import AssistantMessageEventStream
 from .._types.gateway import ModelInfo
@@ -25,6 +26,7 @@ class AttemptClient(Client):
     def __init__(self, client: Client, signal: AbortSignal | None) -> None:
         self.__dict__.update(client.__dict__)
         self._defaults = {**client._defaults, "max_retries": 0}
+        self._original = client
         self._unit_signal = signal
         self._turns: list[AssistantMessageEventStream] = []
 
@@ -51,6 +53,12 @@ class AttemptClient(Client):
         turn = super()._start_turn(model, context, {**options, "signal": signal}, keep)
         self._turns.append(turn)
         return turn
+
+    def _renewed(self, request: Request) -> Request | None:
+        # A key file is read again once for all units, and not once for each.
+        renewed = self._original._renewed(request)
+        self._api_key = self._original._api_key
+        return renewed
 
 
 def _either(own: Any, unit: AbortSignal | None) -> Any:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from .._threads.clock import monotonic
 from .progress import Progress
 
 _TERMINAL_SECONDS = 0.1
@@ -86,7 +86,7 @@ class _Line:
     def update(self, progress: Progress) -> None:
         self._last = progress
         pause = _TERMINAL_SECONDS if self._is_terminal() else _LOG_SECONDS
-        if time.monotonic() - self._shown_at >= pause:
+        if monotonic() - self._shown_at >= pause:
             self._show("\r" if self._is_terminal() else "\n")
 
     def close(self) -> None:
@@ -97,7 +97,7 @@ class _Line:
         return sys.stderr is not None and sys.stderr.isatty()
 
     def _show(self, end: str) -> None:
-        self._shown_at = time.monotonic()
+        self._shown_at = monotonic()
         text = str(self._last)
         self._width = max(self._width, len(text)) if self._is_terminal() else 0
         print(text.ljust(self._width), end=end, file=sys.stderr, flush=True)

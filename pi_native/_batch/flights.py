@@ -10,12 +10,12 @@ import contextlib
 import contextvars
 import queue
 import threading
-import time
 from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future
 
 import attrs
 
 from .._threads.abort import AbortController
+from .._threads.clock import monotonic
 from .attempt_client import ClientHandle
 from .executors import own_executor
 from .rules.driver import Item
@@ -106,9 +106,9 @@ class Flights:
 
     def wait_for_cancelled(self) -> None:
         """Wait until the own threads have ended what was cancelled, for a limited time."""
-        deadline = time.monotonic() + _CANCEL_SECONDS
-        while self._own is not None and self._futures and time.monotonic() < deadline:
-            self.wait(deadline - time.monotonic())
+        deadline = monotonic() + _CANCEL_SECONDS
+        while self._own is not None and self._futures and monotonic() < deadline:
+            self.wait(deadline - monotonic())
 
     def close(self, wait: bool = True) -> None:
         """Release the own pool and the save file; the file stays open until the last unit ends."""

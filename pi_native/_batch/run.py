@@ -7,13 +7,13 @@ answers. The decisions are the driver's; this is where they meet the clock and t
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable
 from typing import Any
 
 import attrs
 
 from .._threads.abort import AbortSignal, as_exception
+from .._threads.clock import monotonic
 from ..errors import AbortError, BudgetError
 from .display import Display
 from .flights import Flight, Flights
@@ -141,7 +141,7 @@ class Run:
     def _fill(self) -> None:
         """Start what may start now, and read prompts for it."""
         while not self._driver.stopped:
-            now = time.monotonic()
+            now = monotonic()
             if (item := self._driver.take(now)) is not None:
                 self._flights.submit(self._entries[item.index], item)
             elif self._driver.wants_item(now) and self._may_read():
@@ -198,7 +198,7 @@ class Run:
         elif outcome.error is not None:
             self._judge_error(flight, outcome.error)
         elif outcome.attempts or flight.fault is None:
-            self._driver.succeeded(time.monotonic())
+            self._driver.succeeded(monotonic())
             value = (
                 outcome.value if outcome.message is None else self._plan.value_of(outcome.message)
             )
@@ -206,7 +206,7 @@ class Run:
 
     def _judge_error(self, flight: Flight, error: BaseException) -> None:
         verdict = verdict_of(error, flight.outcome.seconds)
-        if self._driver.failed(flight.item, verdict, time.monotonic()):
+        if self._driver.failed(flight.item, verdict, monotonic()):
             return
         if self._driver.out_of_patience:
             self._fail(error)
@@ -297,7 +297,7 @@ class Run:
         longest = _LONGEST_WAIT
         if self._plan.signal is not None and not isinstance(self._plan.signal, AbortSignal):
             longest = _EVENT_POLL
-        now = time.monotonic()
+        now = monotonic()
         wake_at = self._driver.wake_at(now)
         self._flights.wait(longest if wake_at is None else min(longest, wake_at - now))
 

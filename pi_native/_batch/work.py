@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextvars
 import pickle
-import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -16,6 +15,7 @@ import attrs
 
 from .._client import Client
 from .._threads.abort import AbortSignal
+from .._threads.clock import monotonic
 from .._tools.calls import asking
 from .._tools.extract import Extractor
 from .._tools.target import make_target
@@ -116,7 +116,7 @@ def run_unit(unit: WorkUnit) -> Outcome:
 
 
 def _run(unit: WorkUnit) -> Outcome:
-    started = time.monotonic()
+    started = monotonic()
     outcome = Outcome()
     client = AttemptClient(unit.handle.client, unit.signal)
     try:
@@ -128,7 +128,7 @@ def _run(unit: WorkUnit) -> Outcome:
         outcome.error = exc
         outcome.cancelled = _is_cancel(exc, unit.signal)
     outcome.attempts, outcome.usage = client.finish()
-    outcome.seconds = time.monotonic() - started
+    outcome.seconds = monotonic() - started
     return outcome
 
 

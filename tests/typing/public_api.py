@@ -17,7 +17,10 @@ from pi_native import (
     AssistantMessageEvent,
     AssistantMessageEventStream,
     AuthGatewayError,
+    Batch,
+    BatchResult,
     Block,
+    Budget,
     Client,
     Context,
     Conversation,
@@ -36,6 +39,7 @@ from pi_native import (
     Model,
     ModelInfo,
     PiNativeError,
+    Progress,
     ProviderError,
     RedactedThinkingContent,
     ResponseInfo,
@@ -352,6 +356,21 @@ def the_wire(event: AssistantMessageEvent) -> None:
     assert_type(from_wire({"role": "assistant"}, AssistantMessage), AssistantMessage)
     wire = to_wire(event)
     assert wire["type"]
+
+
+def batches(client: Client) -> None:
+    """Check the types of batches and of extracted values."""
+    texts = client.map("a/b", ["Hi"], concurrency=2, save="x.jsonl", budget=Budget(dollars=1))
+    assert_type(texts, Batch[str])
+    assert_type(next(texts).value, str)
+    assert_type(client.map("a/b", ["Hi"], into=Model).results(), list[BatchResult[Model]])
+    assert_type(client.map("a/b", ["Hi"], into={"type": "object"}), Batch[dict[str, Any]])
+    assert_type(client.map_tasks(lambda _client, item: item + 1, [1]), Batch[int])
+    assert_type(texts.progress, Progress)
+    assert_type(client.extract("a/b", "Hi", into=Model, retries=1), Model)
+    assert_type(client.extract("a/b", "Hi", {"type": "object"}), dict[str, Any])
+    assert_type(Conversation(client, "a/b").extract(Model, "Hi"), Model)
+    client.map("a/b", ["Hi"], concurency=2)  # type: ignore[call-overload]  # pyright: ignore
 
 
 def other_peoples_tests(client: Client) -> None:

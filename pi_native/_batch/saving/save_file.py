@@ -10,12 +10,12 @@ from __future__ import annotations
 import json
 import os
 import threading
-import time
 from collections.abc import Iterator
 from typing import Any
 
 from ..._protocol.convert import from_wire, to_wire
 from ..._protocol.strict_json import parse_json
+from ..._threads.clock import monotonic
 from ..._types.messages import AssistantMessage
 from ...errors import ConfigurationError, DecodeError
 from .file_lock import LockedFile
@@ -36,7 +36,7 @@ class SaveFile:
         self.path: str = os.fspath(path)
         self._mutex = threading.Lock()
         self._places: dict[bytes, tuple[int, int]] = {}
-        self._synced = time.monotonic()
+        self._synced = monotonic()
         self._dirty = False
         flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0)
         self._file = LockedFile(os.open(self.path, flags, 0o600))
@@ -69,7 +69,7 @@ class SaveFile:
     def sync_if_due(self) -> None:
         """Flush to the disk what was written, when the last flush is a second ago."""
         with self._mutex:
-            if self._dirty and time.monotonic() - self._synced >= _SYNC_SECONDS:
+            if self._dirty and monotonic() - self._synced >= _SYNC_SECONDS:
                 self._sync()
 
     def close(self) -> None:
@@ -93,13 +93,13 @@ class SaveFile:
                 os.ftruncate(self._file.descriptor, end)
                 raise
             self._dirty = True
-            if time.monotonic() - self._synced >= _SYNC_SECONDS:
+            if monotonic() - self._synced >= _SYNC_SECONDS:
                 self._sync()
 
     def _sync(self) -> None:
         os.fsync(self._file.descriptor)
         self._dirty = False
-        self._synced = time.monotonic()
+        self._synced = monotonic()
 
     def _open(self, call: str) -> None:
         if not self._file.lock():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextvars
 import itertools
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -315,6 +316,28 @@ def test_connections_are_shared(client: Client, gateway: FakeGateway) -> None:
     """200 turns at concurrency 4 need about 4 connections."""
     client.map(MODEL, prompts(200), concurrency=4).results()
     assert gateway.connections <= 8
+
+
+def test_a_key_file_that_changes_is_read_once_more(gateway: FakeGateway, tmp_path: Path) -> None:
+    """After a new key, at most the turns in flight are refused, and none of them fails."""
+    file = tmp_path / "key"
+    file.write_text(str(gateway.api_key), "utf-8")
+    with Client(gateway.url, api_key_file=file) as client:
+        batch = client.map(MODEL, prompts(30), concurrency=2)
+        assert next(batch).value == "re: p0"
+        gateway.api_key = "new"
+        file.write_text("new", "utf-8")
+        assert len(batch.results()) == 29
+    assert len(gateway.requests) <= 30 + 4
+
+
+def test_a_stopped_clock_does_not_stop_a_batch(
+    client: Client, gateway: FakeGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A test that freezes the time, as freezegun does, still gets past the time of a hint."""
+    gateway.error(429, headers={"Retry-After": "0.1"})
+    monkeypatch.setattr(time, "monotonic", lambda: 1000.0)
+    assert client.map(MODEL, ["p"]).results()[0].attempts == 2
 
 
 BAD_CALLS: list[tuple[dict[str, object], type[Exception], str]] = [

@@ -190,7 +190,7 @@ def test_a_full_disk_leaves_whole_lines(path: Path, monkeypatch: pytest.MonkeyPa
 def test_lines_reach_the_disk_within_a_second(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """fsync is called for the first line after a second, and at the end; not for each line."""
     now, synced = [100.0], []
-    monkeypatch.setattr(save_file.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(save_file, "monotonic", lambda: now[0])
     monkeypatch.setattr(save_file.os, "fsync", synced.append)
     save = SaveFile(path, CALL)
     for number in range(10):
