@@ -97,7 +97,7 @@ def _parse(text: str, file: Path) -> Any:
         import yaml
     except ImportError as exc:
         raise ConfigurationError(
-            f"reading {file} needs PyYAML: pip install 'pi-native[yaml]'"
+            f"reading {file} needs PyYAML: pip install '.[yaml]' in a checkout of pi-native"
         ) from exc
     try:
         return yaml.safe_load(text)

@@ -30,7 +30,8 @@ def completion_script(
         import shtab
     except ImportError:
         raise ConfigurationError(
-            "shell completion needs the package shtab: pip install 'pi-native[cli]'"
+            "shell completion needs the package shtab: "
+            "pip install '.[cli]' in a checkout of pi-native"
         ) from None
     by_command: dict[str, Any] = shtab.cmd(_MODEL_IDS)
     models = {

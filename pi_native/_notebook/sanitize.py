@@ -67,7 +67,8 @@ def _parser() -> MarkdownIt:
         from markdown_it import MarkdownIt
     except ImportError as exc:
         raise ConfigurationError(
-            "showing a message in a notebook needs markdown-it-py: pip install 'pi-native[jupyter]'"
+            "showing a message in a notebook needs markdown-it-py: "
+            "pip install '.[jupyter]' in a checkout of pi-native"
         ) from exc
     parser = MarkdownIt("commonmark", {"html": False})
     parser.enable(["table", "strikethrough"]).disable("image")

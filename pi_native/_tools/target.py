@@ -137,7 +137,7 @@ def load_msgspec() -> Any:
         import msgspec  # lazy: an optional dependency, extra [tools]
     except ImportError:
         raise ConfigurationError(
-            "types as schemas need msgspec: pip install 'pi-native[tools]'"
+            "types as schemas need msgspec: pip install '.[tools]' in a checkout of pi-native"
         ) from None
     return msgspec
 

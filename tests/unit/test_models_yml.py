@@ -208,7 +208,7 @@ class TestRefusals:
             return found(name, *more)
 
         monkeypatch.setattr(builtins, "__import__", without_yaml)
-        assert "pip install 'pi-native[yaml]'" in complaint()
+        assert "pip install '.[yaml]' in a checkout of pi-native" in complaint()
 
 
 class TestOrigins:

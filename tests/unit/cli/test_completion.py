@@ -36,4 +36,4 @@ def test_without_shtab_the_extra_is_named(
     """The error says what to install; it is wrong usage."""
     monkeypatch.setitem(sys.modules, "shtab", None)
     assert main(["completion", "bash"]) == 2
-    assert "pip install 'pi-native[cli]'" in capsys.readouterr().err
+    assert "pip install '.[cli]' in a checkout of pi-native" in capsys.readouterr().err
