@@ -122,10 +122,10 @@ def test_a_chunked_refusal_keeps_the_connection() -> None:
 def test_an_answer_whose_end_is_late_keeps_the_connection(
     gateway: FakeGateway, client: Client, framing: Any
 ) -> None:
-    """The end of the body that comes after the result was told still saves the connection."""
+    """The end of the body that comes after the result still saves the connection."""
     gateway.raw([frame(FINISHED), frame("[DONE]")], framing=framing, fault=Stall(after=1))
     assert client.stream("x/y", "hi").result().text == "Hello"
-    assert workers(), "the result was told only when the connection was free"
+    assert workers(), "the result was published only when the connection was free"
     gateway.release()
     assert wait_until(lambda: not workers())
     client.complete("x/y", "hi")
@@ -155,7 +155,7 @@ def test_a_turn_that_was_cut_does_not_keep_its_connection(
 
 
 def test_an_answer_that_closes_its_connection_does_not_keep_it() -> None:
-    """`Connection: close` is obeyed, and the next turn connects anew without a fuss."""
+    """`Connection: close` is obeyed, and the next turn connects again without a fuss."""
 
     def answer_once(connection: Connection) -> None:
         connection.read_request()
@@ -174,7 +174,7 @@ def test_an_answer_that_closes_its_connection_does_not_keep_it() -> None:
 def answers_then(
     closing: Callable[[Connection], object], closed: threading.Event | None = None
 ) -> Callable[[Connection], None]:
-    """A script: the first connection answers one turn and then does this, the others answer all."""
+    """Make a script: the first connection answers one turn and then does this, the others all."""
     first = threading.Lock()
 
     def script(connection: Connection) -> None:
@@ -256,7 +256,7 @@ def test_a_kept_connection_that_closes_while_sending_is_replaced(
 
 
 def test_a_new_connection_that_closes_is_an_error() -> None:
-    """Only a connection that served before is replaced: a gateway that always hangs up is told."""
+    """Only a connection that served before is replaced; a gateway that hangs up is an error."""
     with (
         Peer(answers(then=Connection.close)) as peer,
         Client(peer.url, KEY, max_retries=0) as client,
@@ -452,7 +452,7 @@ def test_closing_a_client_closes_its_connections_at_once(gateway: FakeGateway) -
 
 
 def test_a_closed_client_works_on(gateway: FakeGateway) -> None:
-    """A client that was closed connects anew for the next turn, and can be closed again."""
+    """A client that was closed connects again for the next turn, and can be closed again."""
     client = Client(gateway.url, KEY)
     for _ in range(3):
         assert client.complete("x/y", "hi").text
@@ -472,13 +472,13 @@ def test_closing_a_client_leaves_running_turns_running(
     client.close()
     request.release()
     assert stream.result(5).text == "one two"
-    assert request.client_gone.wait(2), "its connection was kept by nobody"
+    assert request.client_gone.wait(2), "its connection was kept without an owner"
 
 
 def test_closing_a_client_leaves_an_injected_session_open(
     gateway: FakeGateway, session: requests.Session
 ) -> None:
-    """What the caller brought is the caller's: the client does not close it."""
+    """The client does not close a session that it was given."""
     with Client(gateway.url, KEY, session=session) as client:
         client.complete("x/y", "hi")
     with Client(gateway.url, KEY, session=session) as client:
@@ -501,7 +501,7 @@ def test_a_sessions_headers_are_sent(gateway: FakeGateway, session: requests.Ses
 def test_a_sessions_headers_are_the_weakest(
     gateway: FakeGateway, session: requests.Session
 ) -> None:
-    """Where the protocol, the model or the key says something, the session's header gives way."""
+    """Headers of the protocol, the model and the key replace those of the session."""
     session.headers.update(
         {
             "ACCEPT": "text/html",
@@ -530,6 +530,7 @@ class Signed(requests.auth.AuthBase):
     """An `auth=` that writes its own Authorization."""
 
     def __call__(self, prepared: requests.PreparedRequest) -> requests.PreparedRequest:
+        """Sign the request."""
         prepared.headers["Authorization"] = "Signed"
         return prepared
 
@@ -566,7 +567,7 @@ def test_a_sessions_auth_does_not_replace_a_models_authorization(
 
 
 def test_a_sessions_cookies_are_sent(gateway: FakeGateway, session: requests.Session) -> None:
-    """What the caller put into its session's jar goes out, beside the bearer."""
+    """Cookies of the caller's session are sent, together with the bearer."""
     session.cookies.set("corp", "yes")
     start(gateway.url, session=session).result()
     headers = gateway.requests[0].headers
@@ -615,7 +616,7 @@ def test_a_sessions_hooks_are_called(gateway: FakeGateway, session: requests.Ses
 
 
 def test_a_refused_key_is_not_replaced(session: requests.Session) -> None:
-    """A 401 with a bearer is told, and no second request with other credentials is made."""
+    """A 401 with a bearer is raised, and no second request with other credentials is made."""
     session.auth = requests.auth.HTTPDigestAuth("user", "password")
     with FakeGateway("other") as gateway:
         with pytest.raises(AuthGatewayError):

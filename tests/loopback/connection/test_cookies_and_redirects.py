@@ -16,7 +16,7 @@ from ..peer import Connection, Peer
 
 @pytest.mark.parametrize("kind", ["client", "low-level"])
 def test_cookies_are_not_kept(kind: str) -> None:
-    """What a gateway sets, on a success or an error, is not sent back."""
+    """A cookie that a gateway sets, on a success or an error, is not sent back."""
     cookies = {"Set-Cookie": "spy=1; Path=/"}
     with FakeGateway(KEY) as gateway, Client(gateway.url, KEY, max_retries=0) as client:
         for path in ("/v1/pi/stream", "/v1/models"):
@@ -68,7 +68,7 @@ def test_a_redirect_to_the_gateway_itself_is_not_followed() -> None:
 def test_an_endless_redirect_is_not_read_to_its_end(
     turn: Turn,
 ) -> None:
-    """A redirect's body that never ends is let go of after a mebibyte or so."""
+    """A redirect's body that never ends is closed after a mebibyte or so."""
     poured = 0
 
     def pour(connection: Connection) -> None:

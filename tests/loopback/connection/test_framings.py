@@ -17,7 +17,7 @@ WHOLE += frame("[DONE]")
 
 
 def in_lines(ending: bytes) -> bytes:
-    """The whole answer, with other line ends."""
+    """Return the whole response, with other line ends."""
     return WHOLE.replace(b"\n", ending)
 
 

@@ -31,7 +31,7 @@ MOCKED = "http://gateway.test/v1/pi/stream"
 
 @pytest.fixture(params=["the default session", "an injected session"])
 def options(request: pytest.FixtureRequest) -> Iterator[dict[str, Any]]:
-    """The options of a call through either session."""
+    """Yield the options of a call through either session."""
     if request.param == "the default session":
         yield {}
         return
@@ -58,16 +58,16 @@ def test_a_mocked_answer_is_streamed(options: dict[str, Any]) -> None:
     ("status", "kind"),
     [(401, AuthenticationError), (429, RateLimitError), (500, GatewayServerError)],
 )
-def test_a_mocked_refusal_is_told(
+def test_a_mocked_refusal_is_raised(
     options: dict[str, Any], status: int, kind: type[AuthGatewayError]
 ) -> None:
-    """An error that `responses` gives as JSON is told like a gateway's."""
+    """An error that `responses` gives as JSON is raised like a gateway's."""
     with responses.RequestsMock() as mock:
         mock.post(MOCKED, json=REFUSAL, status=status, headers={"Retry-After": "3"})
         failed = failure(start("http://gateway.test", **options))
     assert type(failed) is kind
     assert isinstance(failed, AuthGatewayError)
-    assert (str(failed), failed.code, failed.retry_after) == ("because", "some_error", 3)
+    assert (failed.args, failed.code, failed.retry_after) == (("because",), "some_error", 3)
     assert failed.body == REFUSAL
 
 

@@ -1,4 +1,4 @@
-"""`~/.netrc` has no say in who one is."""
+"""`~/.netrc` never replaces the key or the session's own auth."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from ..calls import KEY, Turn
 
 @pytest.fixture
 def netrc(tmp_path: Path) -> None:
-    """The user has a netrc with a password for every host of these tests."""
+    """Write a netrc with a password for every host of these tests."""
     hosts = ("127.0.0.1", "localhost", "gateway.invalid")
     lines = [f"machine {host} login somebody password secret" for host in hosts]
     (tmp_path / ".netrc").write_text("\n".join([*lines, "default login any password secret", ""]))

@@ -28,7 +28,7 @@ from ..peer import Connection, Peer
 
 
 def head(request: bytes) -> dict[str, str]:
-    """The headers of a request, by their names in small letters."""
+    """Return the headers of a request, by their names in small letters."""
     lines = request.partition(b"\r\n\r\n")[0].decode("latin-1").split("\r\n")[1:]
     pairs = (line.partition(":") for line in lines)
     return {name.lower(): value.strip() for name, _, value in pairs}
@@ -134,7 +134,7 @@ TUNNELS = ["silent proxy", "silent gateway"]
 def tunnel(
     request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[tuple[Peer, threading.Event, list[bytes]]]:
-    """An https proxy in the environment that does not answer CONNECT, or opens a silent tunnel."""
+    """Name an https proxy that does not answer CONNECT, or opens a silent tunnel."""
     stuck, came = threading.Event(), []
 
     def script(connection: Connection) -> None:
@@ -266,7 +266,7 @@ def test_tls_in_tls(tls_in_tls: tuple[FakeGateway, Peer]) -> None:
 def test_a_cut_in_tls_in_tls_is_a_connection_error(
     tls_in_tls: tuple[FakeGateway, Peer],
 ) -> None:
-    """A proxy that breaks the inner connection is told as such, and not in urllib3's own terms."""
+    """A proxy that breaks the inner connection is an error without urllib3's own terms."""
     gateway, _ = tls_in_tls
     gateway.reply("one two three", fault=HangUp(after=2))
     with (

@@ -25,7 +25,7 @@ from ..peer import CHUNKED, LAST_CHUNK, OK, Connection, Peer, answers, chunk
 
 @pytest.mark.parametrize("together", [True, False])
 def test_interim_answers_are_skipped(together: bool) -> None:
-    """What comes before the answer, as a proxy's `103 Early Hints`, is no answer."""
+    """An interim response, as a proxy's `103 Early Hints`, is skipped."""
     interim = (
         b"HTTP/1.1 100 Continue\r\n\r\n",
         b"HTTP/1.1 102 Processing\r\nX-Request-Id: no\r\n\r\n",
@@ -60,7 +60,7 @@ def test_an_interim_answer_alone_is_none() -> None:
         ({}, None),
     ],
 )
-def test_the_response_is_told(headers: dict[str, str], request_id: str | None) -> None:
+def test_the_response_is_known(headers: dict[str, str], request_id: str | None) -> None:
     """`response` has the status, the headers by any case, and the request id of either name."""
     lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items()).encode()
     head = (OK, lines, b"X-Mine: yes\r\nTransfer-Encoding: chunked\r\n\r\n")
@@ -88,7 +88,7 @@ def test_the_response_is_there_before_the_first_event(gateway: FakeGateway) -> N
     stream.close()
 
 
-def test_the_response_of_a_refusal_is_told(gateway: FakeGateway) -> None:
+def test_the_response_of_a_refusal_is_known(gateway: FakeGateway) -> None:
     """`response` is there for an error too."""
     gateway.error(429, headers={"x-request-id": "r-1"})
     stream = start(gateway.url)
@@ -101,14 +101,14 @@ def test_on_response_is_called_once_with_the_response(gateway: FakeGateway) -> N
     """It gets what `response` is, before any event was handed over."""
     gateway.reply("one two", fault=Stall(after=0))
     seen: list[ResponseInfo] = []
-    told = threading.Event()
+    called = threading.Event()
 
     def on_response(info: ResponseInfo) -> None:
         seen.append(info)
-        told.set()
+        called.set()
 
     stream = start(gateway.url, on_response=on_response)
-    assert told.wait(5)
+    assert called.wait(5)
     assert stream.partial is None
     gateway.release()
     outcome(stream)
@@ -118,7 +118,7 @@ def test_on_response_is_called_once_with_the_response(gateway: FakeGateway) -> N
 
 @pytest.mark.parametrize("status", [302, 400, 401, 404, 429, 500, 503])
 def test_on_response_is_not_called_for_a_refusal(gateway: FakeGateway, status: int) -> None:
-    """An answer outside of 2xx is told by its error alone."""
+    """A response outside of 2xx is reported by its error alone."""
     gateway.error(status)
     seen: list[object] = []
     assert isinstance(failure(start(gateway.url, on_response=seen.append)), AuthGatewayError)
@@ -135,7 +135,7 @@ def test_on_sse_event_gets_every_event(gateway: FakeGateway) -> None:
             frame({"type": "newer"}),
             frame(FINISHED),
             frame("[DONE]"),
-            frame("behind the end"),
+            frame("after the end"),
         ]
     )
     seen: list[SseEvent] = []
@@ -148,7 +148,7 @@ def test_on_sse_event_gets_every_event(gateway: FakeGateway) -> None:
         json.dumps({"type": "newer"}),
         json.dumps(FINISHED),
         "[DONE]",
-        "behind the end",
+        "after the end",
     ]
     assert [event.event for event in seen] == ["message", "news", *["message"] * 4]
     assert (seen[1].id, str(seen[1].retry)) == ("7", "100")

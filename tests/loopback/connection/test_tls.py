@@ -47,7 +47,7 @@ def test_the_environments_authorities_are_trusted(turn: Turn, server_tls: ssl.SS
 
 
 def test_a_gateway_that_speaks_no_tls_is_a_connection_error() -> None:
-    """https to a plain gateway is told as such, and the key is not sent in the clear."""
+    """TLS to a plain gateway is an error that says so, and the key is not sent in the clear."""
     came: list[bytes] = []
 
     def plain(connection: Connection) -> None:

@@ -174,7 +174,7 @@ def test_a_timeout_of_the_socket_does_not_end_a_read(
 def test_a_cut_ends_a_read_that_no_shutdown_wakes(
     pair: tuple[socket.socket, socket.socket], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where a shutdown wakes no reader, as on Windows, the next recheck ends the read."""
+    """If a shutdown wakes no reader, as on Windows, the next recheck ends the read."""
     monkeypatch.setattr(connection, "_shut_down", lambda _: None)
     handle = SocketHandle()
     handle.adopt(pair[0].fileno())
@@ -273,7 +273,7 @@ def test_a_released_socket_is_not_cut(pair: tuple[socket.socket, socket.socket])
 def test_a_dropped_handle_closes_its_duplicate(
     pair: tuple[socket.socket, socket.socket],
 ) -> None:
-    """A handle that nobody released leaves no descriptor open."""
+    """A handle that was not released leaves no descriptor open."""
     near, far = pair
     SocketHandle().adopt(near.fileno())
     near.close()

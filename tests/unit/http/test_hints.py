@@ -1,4 +1,4 @@
-"""What an error says about a connection that failed, and whether time can heal it."""
+"""The hints of failed connections, and which failures time can heal."""
 
 from __future__ import annotations
 
@@ -188,7 +188,7 @@ def test_missing_socks_support_names_the_extra() -> None:
 
 
 def test_a_proxys_url_is_never_quoted() -> None:
-    """What requests says about a bad proxy URL holds the password, so it is left out."""
+    """The text of requests about a bad proxy URL holds the password, so it is left out."""
     error = requests.exceptions.InvalidProxyURL("bad http://user:hush@127.0.0.1:3128")
     failure = map_exception(Failure(error, PROXIED, "https://gateway.invalid", False, (1, 1), 0.1))
     assert "hush" not in str(failure)

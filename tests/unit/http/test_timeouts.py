@@ -24,7 +24,7 @@ FIELDS = ("connect", "first_event", "idle", "total")
 
 
 def limits(environ: Mapping[str, str] | None = None, **options: Any) -> Timeouts:
-    """The limits of a call with these options, in this environment."""
+    """Return the limits of a call with these options, in this environment."""
     return resolve_timeouts(StreamOptions(**options), environ or {})
 
 
@@ -61,7 +61,7 @@ def test_an_option_is_in_milliseconds(
 @pytest.mark.parametrize("option", OPTIONS)
 @pytest.mark.parametrize("value", ["1000", True, False, math.nan, [], {}, b"1", 1j], ids=repr)
 def test_an_option_that_is_no_number(option: str, value: object) -> None:
-    """What is no number is refused, and the refusal names the option and the value."""
+    """A value that is no number is refused with the name of its option."""
     with pytest.raises(ConfigurationError) as caught:
         limits(**{option: value})
     assert str(caught.value) == f"{option} must be a number of milliseconds, not {value!r}"
@@ -188,7 +188,7 @@ def test_connecting_can_be_left_unbounded() -> None:
         ({IDLE: "1000"}, {"stream_idle_timeout_ms": 400_000}, ARGUMENT, ARGUMENT),
     ],
 )
-def test_whoever_said_it_is_named(
+def test_the_origin_is_named(
     environ: dict[str, str], options: dict[str, Any], first_event: str, idle: str
 ) -> None:
     """The origin of a limit is an option, the variable that counted, or the default."""

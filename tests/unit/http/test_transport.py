@@ -1,4 +1,4 @@
-"""One exchange without a socket: what is handed to requests, and what is made of what it gives."""
+"""One exchange without a socket: what requests gets, and how its response is read."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ BEARER = {"Authorization": f"Bearer {KEY}"}
 def response(
     status: int = 200, headers: dict[str, str] | None = None, raw: Any = b""
 ) -> requests.Response:
-    """A response as an adapter makes one; bytes become a file."""
+    """Return a response as an adapter makes one; bytes become a file."""
     made = requests.Response()
     made.status_code = status
     made.headers.update(headers or {})
@@ -75,7 +75,7 @@ class Adapter(BaseAdapter):
 
 
 def session_of(adapter: Adapter) -> requests.Session:
-    """A session whose requests all go to the adapter."""
+    """Return a session whose requests all go to the adapter."""
     session = requests.Session()
     session.mount("http://", adapter)
     session.mount("https://", adapter)
@@ -98,7 +98,7 @@ def send(
 def failure_of(
     *answers: requests.Response | BaseException, kind: type[PiNativeError], **arguments: Any
 ) -> Any:
-    """What sending fails with."""
+    """Return the error of sending."""
     with pytest.raises(kind) as caught:
         send(*answers, **arguments)
     assert type(caught.value) is kind
@@ -107,7 +107,7 @@ def failure_of(
 
 @pytest.fixture(autouse=True)
 def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A test that would connect fails."""
+    """Fail a test that would connect."""
 
     def refuse(*_: object, **__: object) -> Callable[..., object]:
         raise AssertionError("a unit test opens no socket")
@@ -165,7 +165,7 @@ def test_this_machine_is_loopback(url: str) -> None:
     ],
 )
 def test_other_machines_are_not_loopback(url: str) -> None:
-    """What is another machine, or might be one, is not taken for this one."""
+    """A host that is another machine, or might be one, is not taken for this one."""
     assert not is_loopback(url)
 
 
@@ -183,18 +183,18 @@ def test_other_machines_are_not_loopback(url: str) -> None:
     ],
 )
 def test_the_head_of_an_answer(headers: dict[str, str], request_id: str | None) -> None:
-    """Status and headers are told, and the request id from either header."""
+    """A response has status, headers, and the request id from either header."""
     answer = GatewayResponse(response(418, headers))
     assert (answer.info.status, answer.info.request_id) == (418, request_id)
     assert answer.info.headers == {name.lower(): value for name, value in headers.items()}
 
 
-@pytest.mark.parametrize(("reason", "told"), [("I'm a teapot", "I'm a teapot"), (None, "")])
-def test_an_answers_reason(reason: str | None, told: str) -> None:
+@pytest.mark.parametrize(("reason", "expected"), [("I'm a teapot", "I'm a teapot"), (None, "")])
+def test_an_answers_reason(reason: str | None, expected: str) -> None:
     """The reason is a text, also where there is none."""
     made = response(418)
     made.reason = reason  # type: ignore[assignment]
-    assert GatewayResponse(made).reason == told
+    assert GatewayResponse(made).reason == expected
 
 
 @pytest.mark.parametrize(
@@ -271,7 +271,7 @@ class Whole:
         self.closed = False
 
     def read(self, _: int) -> bytes:
-        """The next piece."""
+        """Return the next piece."""
         piece = self.pieces.pop(0) if self.pieces else b""
         if isinstance(piece, BaseException):
             raise piece
@@ -286,7 +286,7 @@ class InPieces(Whole):
     """A body of which one read may bring a part."""
 
     def read1(self, amount: int) -> bytes:
-        """The next piece."""
+        """Return the next piece."""
         return self.read(amount)
 
 
@@ -359,7 +359,7 @@ def test_a_body_that_takes_too_long() -> None:
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), SystemExit(), GeneratorExit()], ids=repr)
 def test_an_interrupt_is_no_connection_error(error: BaseException) -> None:
-    """What is no error goes through as it is."""
+    """An interrupt is raised as it is."""
     with pytest.raises(type(error)) as caught:
         list(GatewayResponse(response(raw=InPieces(error))).chunks())
     assert caught.value is error
@@ -383,7 +383,7 @@ def test_a_descriptor_is_the_bodys_own(tmp_path: Any) -> None:
 
 @pytest.mark.parametrize("error", [OSError(), urllib3.exceptions.ProtocolError()], ids=repr)
 def test_closing_is_quiet(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A connection that breaks while it is let go of is no failure of the turn."""
+    """A connection that breaks while it is closed is no failure of the turn."""
     closed = []
 
     def close() -> None:
@@ -397,7 +397,7 @@ def test_closing_is_quiet(error: Exception, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_closing_closes_the_body() -> None:
-    """What was not read to its end is closed."""
+    """A body that was not read to its end is closed."""
     body = InPieces(b"a")
     GatewayResponse(response(raw=body)).close()
     assert body.closed
@@ -421,7 +421,7 @@ def test_a_request_is_sent_as_it_is() -> None:
     assert answer.sent_headers() == dict(sent.headers)
 
 
-def test_an_answer_that_nobody_sent_for() -> None:
+def test_an_answer_without_a_request() -> None:
     """A stand-in's answer without a request has no headers that were sent."""
     made = response()
     made.request = None  # type: ignore[assignment]
@@ -468,7 +468,7 @@ def test_a_redirect_is_an_answer(status: int) -> None:
 
 
 def test_a_sessions_hooks_see_the_answer() -> None:
-    """What the caller hung up in the session is still called."""
+    """The hooks of the caller's session are still called."""
     seen: list[int] = []
     session = session_of(Adapter(response(201)))
     session.hooks["response"] = [lambda answer, **_: seen.append(answer.status_code)]
@@ -566,7 +566,7 @@ def test_a_password_in_an_address_is_not_shown() -> None:
 
 
 def test_an_answer_with_a_bad_header_is_no_fault_of_the_callers() -> None:
-    """What urllib3 says of the answer's header is told as an answer that did not come."""
+    """A bad header of the response is reported as a response that did not come."""
     error = requests.exceptions.InvalidHeader(urllib3.exceptions.InvalidHeader("two lengths"))
     failure = failure_of(error, kind=GatewayConnectionError)
     assert str(failure) == "no response from http://gateway.invalid:4000: two lengths"
@@ -592,7 +592,7 @@ def test_a_sessions_own_timeout(
     phase: str,
     limit: float | None,
 ) -> None:
-    """It is told which wait was too long, and how long it was allowed to be."""
+    """The error names the wait that was too long, and its limit."""
     failure = failure_of(
         error, kind=StreamTimeoutError, connect_timeout=timeouts[0], read_timeout=timeouts[1]
     )
@@ -601,7 +601,7 @@ def test_a_sessions_own_timeout(
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), SystemExit(3)], ids=repr)
 def test_an_interrupt_while_sending_goes_through(error: BaseException) -> None:
-    """What is no error is raised as it is."""
+    """An interrupt while sending is raised as it is."""
     with pytest.raises(type(error)) as caught:
         send(error)
     assert caught.value is error
@@ -718,7 +718,7 @@ def test_a_given_session_stays_the_callers() -> None:
 
 
 def sent(adapters: list[Adapter]) -> int:
-    """How many requests went out."""
+    """Return the number of requests that were sent."""
     return sum(len(adapter.sent) for adapter in adapters)
 
 
@@ -736,7 +736,7 @@ def own_adapters(monkeypatch: pytest.MonkeyPatch) -> list[Adapter]:
 
 
 def test_an_own_session_is_made_on_first_use_and_kept(own_adapters: list[Adapter]) -> None:
-    """No session is made in vain, and the second request goes through the first one's."""
+    """No session is made before it is needed, and the second request uses the same one."""
     transport = Transport()
     assert transport.owns_sockets
     assert own_adapters == []
@@ -747,7 +747,7 @@ def test_an_own_session_is_made_on_first_use_and_kept(own_adapters: list[Adapter
     assert sent(own_adapters) == 2
 
 
-def test_an_own_session_is_closed_and_made_anew(own_adapters: list[Adapter]) -> None:
+def test_an_own_session_is_closed_and_made_again(own_adapters: list[Adapter]) -> None:
     """Closing closes what there is, may be done again, and does not end the transport."""
     transport = Transport()
     transport.close()

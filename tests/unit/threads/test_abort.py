@@ -27,7 +27,7 @@ from ..races import race
 
 
 def test_a_signal_begins_not_aborted() -> None:
-    """A fresh signal has not aborted, has no reason, raises nothing and keeps nobody waiting."""
+    """A fresh signal has not aborted, has no reason, raises nothing and makes no thread wait."""
     fresh = AbortController().signal
     assert not fresh.aborted
     assert fresh.reason is None
@@ -46,7 +46,7 @@ def test_a_signal_tells_its_reason(reason: object) -> None:
 
 
 def test_the_first_reason_stays() -> None:
-    """A second abort changes nothing and tells nobody again."""
+    """A second abort changes nothing and calls no listener again."""
     controller = AbortController()
     heard: list[object] = []
     controller.signal.add_listener(lambda: heard.append(controller.signal.reason))
@@ -148,7 +148,7 @@ def test_a_listener_can_take_back_another() -> None:
 
 
 def test_a_listener_that_a_listener_adds_is_called() -> None:
-    """A listener that is added while the others are told is told at once."""
+    """A listener that is added while the others are called is called at once."""
     controller = AbortController()
     heard: list[str] = []
     controller.signal.add_listener(
@@ -159,7 +159,7 @@ def test_a_listener_that_a_listener_adds_is_called() -> None:
     assert heard == ["inner", "outer"]
 
 
-def test_a_listener_that_comes_while_the_signal_aborts_is_told_once() -> None:
+def test_a_listener_that_comes_while_the_signal_aborts_is_called_once() -> None:
     """Adding listeners races with aborting, and each listener is still called exactly once."""
 
     def one_round() -> None:
@@ -249,7 +249,7 @@ def test_the_repr_tells_the_state() -> None:
 # Signals made of others.
 
 
-def test_any_follows_whichever_comes_first() -> None:
+def test_any_follows_the_first() -> None:
     """A signal of several aborts with the first of them, with its reason, and keeps it."""
     one, other = AbortController(), AbortController()
     derived = AbortSignal.any([one.signal, other.signal])
@@ -281,7 +281,7 @@ def test_any_takes_any_iterable() -> None:
 
 
 def test_any_can_be_nested() -> None:
-    """An abort passes through a signal that nobody holds but the one that was made of it."""
+    """An abort passes through a signal that only the derived signal holds."""
     controller, never = AbortController(), AbortController()
     derived = AbortSignal.any([AbortSignal.any([controller.signal]), never.signal])
     gc.collect()
@@ -317,7 +317,7 @@ def test_a_source_goes_with_the_last_that_was_made_of_it() -> None:
 
 
 def test_a_derived_signal_that_is_listened_to_stays() -> None:
-    """A listener hears of a source's abort though nobody holds the signal that it listens to."""
+    """A listener hears of a source's abort though only the source holds the signal."""
     source = AbortController()
     heard: list[str] = []
     AbortSignal.any([source.signal]).add_listener(lambda: heard.append("heard"))
@@ -326,8 +326,8 @@ def test_a_derived_signal_that_is_listened_to_stays() -> None:
     assert heard == ["heard"]
 
 
-def test_a_derived_signal_goes_when_nobody_listens_any_more() -> None:
-    """Taking back its last listener, or aborting, lets go of a signal that nobody holds."""
+def test_a_derived_signal_goes_without_listeners() -> None:
+    """Taking back its last listener, or aborting, releases a signal that has no other reference."""
     source, other = AbortController(), AbortController()
     derived = AbortSignal.any([source.signal, other.signal])
     removes = [derived.add_listener(int), derived.add_listener(int)]

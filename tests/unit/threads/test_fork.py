@@ -28,7 +28,7 @@ def test_importing_the_package_delays_no_fork() -> None:
 
 
 @forks
-def test_a_child_that_hangs_is_told_with_its_stack(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_child_that_hangs_is_reported_with_its_stack(monkeypatch: pytest.MonkeyPatch) -> None:
     """What the tests fork with says where the child hangs, and does not wait for it."""
     monkeypatch.setattr(forking, "LEFT", 1)
     begun = time.monotonic()

@@ -1,4 +1,4 @@
-"""The watchdog: timers fire when they are due, can be moved, and cannot stop one another."""
+"""Timers: they fire when they are due, can be moved, and cannot stop one another."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Fired:
 
 
 def settled(dog: TimerThread) -> None:
-    """Wait until the watchdog has dealt with everything it was given so far."""
+    """Wait until the timer thread has dealt with everything it was given so far."""
     done = threading.Event()
     dog.soon(done.set)
     assert done.wait(LEFT)
@@ -55,7 +55,7 @@ def settled(dog: TimerThread) -> None:
 
 @contextlib.contextmanager
 def held_up(dog: TimerThread) -> Iterator[None]:
-    """Within the block the watchdog does nothing, so that what is set up in it is not too late."""
+    """Keep the timer thread idle within the block, so that what is set up there is not late."""
     free = threading.Event()
     dog.start()
     dog.soon(lambda: free.wait(LEFT))
@@ -73,8 +73,8 @@ def pass_time(seconds: float) -> None:
 # Timers.
 
 
-def test_a_timer_fires_once_in_the_watchdogs_thread() -> None:
-    """A timer runs its function once, when its time has come and not before, in the watchdog."""
+def test_a_timer_fires_once_in_the_timer_threads_thread() -> None:
+    """A timer runs its function once, when it is due and not before, in the timer thread."""
     fired = Fired()
     begun = time.monotonic()
     timer = timer_thread().call_later(0.02, fired)
@@ -101,7 +101,7 @@ def test_timers_fire_in_the_order_they_are_due() -> None:
 
 @pytest.mark.parametrize("seconds", [0, -1, -1e9])
 def test_a_timer_that_is_due_already_fires_at_once(seconds: float) -> None:
-    """A timer without any time left runs its function soon, and still in the watchdog."""
+    """A timer without any time left runs its function soon, and still in the timer thread."""
     fired = Fired()
     timer_thread().call_later(seconds, fired)
     assert fired.wait()
@@ -155,7 +155,7 @@ def test_a_timer_can_be_moved_later() -> None:
 
 
 def test_a_timer_can_be_moved_earlier() -> None:
-    """A timer that is due in ten minutes fires soon when it is started anew with less."""
+    """A timer that is due in ten minutes fires soon when it is started again with less."""
     old, new = Fired(), Fired()
     timer = timer_thread().call_later(LONG, old)
     timer.start(0.01, new)
@@ -191,7 +191,7 @@ def test_moving_a_timer_that_comes_up_loses_nothing() -> None:
         assert len(fired.times) == 1
 
 
-def test_a_timer_that_is_moved_before_the_watchdog_took_it_is_not_lost() -> None:
+def test_a_timer_that_is_moved_before_the_timer_thread_took_it_is_not_lost() -> None:
     """A timer that is put off at once, and then given little time, fires when that is over."""
     fired = Fired()
     with held_up(timer_thread()):
@@ -290,7 +290,7 @@ def test_other_timers_are_not_lenient() -> None:
 
 
 def test_a_broken_callback_does_not_stop_the_others(caplog: pytest.LogCaptureFixture) -> None:
-    """What a timer's function or an action raises is logged, and the watchdog goes on."""
+    """What a timer's function or an action raises is logged, and the timer thread continues."""
     after = Fired()
     with caplog.at_level(logging.ERROR, logger="pi_native"):
         timer_thread().call_later(0.001, lambda: 1 / 0)
@@ -421,7 +421,7 @@ def test_timers_that_are_wanted_are_not_dropped() -> None:
 
 
 def test_a_timer_that_was_tidied_away_can_be_started_again() -> None:
-    """A cancelled timer that is not on the heap any more is queued when it is started anew."""
+    """A cancelled timer that is not on the heap any more is queued when it is started again."""
     dog = TimerThread()
     timer = dog.call_later(0.5, int)
     timer.cancel()
@@ -433,11 +433,11 @@ def test_a_timer_that_was_tidied_away_can_be_started_again() -> None:
     assert fired.event.wait(3)
 
 
-# The watchdog.
+# The thread.
 
 
-def test_soon_runs_an_action_in_the_watchdog() -> None:
-    """An action that must not wait in this thread runs in the watchdog's, in order."""
+def test_soon_runs_an_action_in_the_timer_thread() -> None:
+    """An action that must not wait in this thread runs in the timer thread's, in order."""
     order: list[int] = []
     last = Fired()
     for number in range(10):
@@ -449,7 +449,7 @@ def test_soon_runs_an_action_in_the_watchdog() -> None:
     assert last.threads[0] is not threading.current_thread()
 
 
-def test_many_threads_start_one_watchdog() -> None:
+def test_many_threads_start_one_timer_thread() -> None:
     """However many threads need the first timer at once, one thread is started."""
     dog = TimerThread()
     fired = [Fired() for _ in range(16)]
@@ -458,8 +458,8 @@ def test_many_threads_start_one_watchdog() -> None:
     assert len({one.threads[0] for one in fired}) == 1
 
 
-def test_the_watchdog_is_shared() -> None:
-    """A process has one watchdog."""
+def test_the_timer_thread_is_shared() -> None:
+    """A process has one timer thread."""
     assert timer_thread() is timer_thread()
 
 
@@ -470,25 +470,25 @@ class Expired:
     """Collects what a phase clock says."""
 
     def __init__(self) -> None:
-        self.told: list[tuple[str, float]] = []
+        self.calls: list[tuple[str, float]] = []
         self.event = threading.Event()
 
     def __call__(self, phase: str, limit: float) -> None:
-        self.told.append((phase, limit))
+        self.calls.append((phase, limit))
         self.event.set()
 
     def wait(self) -> bool:
-        """Whether anything was told."""
+        """Wait for the first call; return whether it came."""
         return self.event.wait(LEFT)
 
 
 def test_a_phase_expires_with_its_name_and_limit() -> None:
-    """A phase that takes too long is told, once, with its own limit."""
+    """A phase that takes too long is reported once, with its own limit."""
     expired = Expired()
     PhaseClock(expired).enter("connect", 0.01)
     assert expired.wait()
     settled(timer_thread())
-    assert expired.told == [("connect", 0.01)]
+    assert expired.calls == [("connect", 0.01)]
 
 
 @pytest.mark.parametrize("left", [None, 30.0])
@@ -502,18 +502,18 @@ def test_a_phase_that_was_left_does_not_expire(limit: float | None, left: float 
         clock.enter("headers", limit, left)
         timer_thread().call_later(0.002, other)
     assert other.wait()
-    assert expired.told == []
+    assert expired.calls == []
 
 
 def test_a_shorter_phase_expires_before_the_one_that_was_left() -> None:
-    """What was asked of the watchdog for a longer phase does not hold up the next one."""
+    """What was asked of the timer thread for a longer phase does not hold up the next one."""
     expired = Expired()
     clock = PhaseClock(expired)
     clock.enter("headers", LONG)
     settled(timer_thread())
     clock.enter("first_event", 0.01)
     assert expired.wait()
-    assert expired.told == [("first_event", 0.01)]
+    assert expired.calls == [("first_event", 0.01)]
 
 
 def test_a_phase_may_begin_with_a_part_of_its_limit() -> None:
@@ -524,7 +524,7 @@ def test_a_phase_may_begin_with_a_part_of_its_limit() -> None:
     clock.enter("idle", LONG, 0.01)
     assert expired.wait()
     assert time.monotonic() >= begun + 0.01
-    assert expired.told == [("idle", LONG)]
+    assert expired.calls == [("idle", LONG)]
 
 
 def test_a_stopped_clock_never_expires() -> None:
@@ -536,11 +536,11 @@ def test_a_stopped_clock_never_expires() -> None:
         clock.stop()
         timer_thread().call_later(0.01, other)
     assert other.wait()
-    assert expired.told == []
+    assert expired.calls == []
 
 
 def test_a_closed_clock_holds_nothing() -> None:
-    """close() stops the clock, and lets go of whom it would have told."""
+    """close() stops the clock and releases its callback."""
     expired, other = Expired(), Fired()
     gone = weakref.ref(expired)
     with held_up(timer_thread()):
@@ -549,7 +549,7 @@ def test_a_closed_clock_holds_nothing() -> None:
         clock.close()
         timer_thread().call_later(0.002, other)
     assert other.wait()
-    assert expired.told == []
+    assert expired.calls == []
     del expired
     gc.collect()
     assert gone() is None
@@ -603,7 +603,7 @@ def test_an_event_that_is_not_watched_any_more_is_ignored() -> None:
 
 
 def test_stopping_in_the_middle_of_a_look_stops() -> None:
-    """Watching that is stopped while the watchdog looks does not go on looking."""
+    """Watching that is stopped while the timer thread looks does not go on looking."""
     stop: list[Callable[[], None]] = []
     looks: list[bool] = []
     then, later = Fired(), Fired()
@@ -626,7 +626,7 @@ def test_stopping_in_the_middle_of_a_look_stops() -> None:
 
 
 @forks
-def test_a_forked_child_has_a_watchdog_of_its_own() -> None:
+def test_a_forked_child_has_a_timer_thread_of_its_own() -> None:
     """Timers, timeouts and actions work in a forked child, where the parent's thread is missing."""
     timer_thread().start()
     parents = timer_thread()
@@ -648,7 +648,7 @@ def test_a_forked_child_has_a_watchdog_of_its_own() -> None:
 
 @forks
 def test_a_fork_in_the_middle_of_starting_leaves_no_lock_behind() -> None:
-    """A child that was forked while another thread held the watchdog's lock can start its own."""
+    """A child that was forked while a thread held the starting lock can start its own thread."""
     with _deadlines._timer_thread._starting:
 
         def child() -> bool:
@@ -659,7 +659,7 @@ def test_a_fork_in_the_middle_of_starting_leaves_no_lock_behind() -> None:
         assert in_child(child)
 
 
-def test_a_running_watchdog_does_not_hold_up_the_exit() -> None:
+def test_a_running_timer_thread_does_not_hold_up_the_exit() -> None:
     """A process with timers that are due in ten minutes ends at once, without a word."""
     code = (
         "from pi_native._threads.timers import timer_thread; timer_thread().call_later(600, print)"
