@@ -125,11 +125,16 @@ def receive_into(sock: Any, buffer: Any, handle: SocketHandle | None) -> int:
         try:
             return int(sock.recv_into(buffer))
         except TimeoutError as exc:
-            if exc.errno is not None:  # ETIMEDOUT: the peer answers no keep-alive packet
-                raise ConnectionResetError(exc.errno, "the peer no longer answers") from None
-            if handle is None:
-                raise
-            handle.check()
+            check_timeout(exc, handle)
+
+
+def check_timeout(exc: TimeoutError, handle: SocketHandle | None) -> None:
+    """Return if the wait for a socket may go on after this timeout; else raise."""
+    if exc.errno is not None:  # ETIMEDOUT: the peer answers no keep-alive packet
+        raise ConnectionResetError(exc.errno, "the peer no longer answers") from None
+    if handle is None:
+        raise exc
+    handle.check()
 
 
 def send_all(sock: Any, data: bytes, handle: SocketHandle) -> None:

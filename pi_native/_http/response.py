@@ -13,7 +13,7 @@ import io
 from typing import Any
 
 from .._protocol.chunked import Dechunker, Piece
-from .connection import SocketHandle, receive_into
+from .connection import SocketHandle, check_timeout
 
 _INTERIM = range(102, 200)  # 101 changes the protocol, which no request of ours asks for
 _BUFFER_BYTES = 64 * 1024
@@ -34,7 +34,11 @@ class _SocketReader(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int:
         """Receive into the buffer; return the number of bytes, 0 at the end."""
-        return receive_into(self._sock, buffer, self._handle)
+        while True:
+            try:
+                return int(self._sock.recv_into(buffer))
+            except TimeoutError as exc:
+                check_timeout(exc, self._handle)
 
     def close(self) -> None:
         """Release the socket."""

@@ -10,14 +10,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from typing import Any
 
 from .._types.events import (
     AssistantMessageEvent,
     DeltaEvent,
+    PartialSource,
     TextDeltaEvent,
     ThinkingDeltaEvent,
     ToolCallDeltaEvent,
-    bare_delta,
     result_of,
 )
 from .._types.options import SseEvent
@@ -36,6 +37,12 @@ _KINDS: dict[bytes, type[DeltaEvent]] = {
     b"text": TextDeltaEvent,
     b"thinking": ThinkingDeltaEvent,
     b"toolcall": ToolCallDeltaEvent,
+}
+
+_DELTA_TYPES: dict[type[DeltaEvent], Any] = {
+    TextDeltaEvent: "text_delta",
+    ThinkingDeltaEvent: "thinking_delta",
+    ToolCallDeltaEvent: "toolcall_delta",
 }
 
 
@@ -148,3 +155,18 @@ class EventDecoder:
             return None
         snapshot, end = found
         return bare_delta(_KINDS[kind], int(index), text, snapshot), end
+
+
+def bare_delta(
+    cls: type[DeltaEvent], content_index: int, delta: str, partial: PartialSource
+) -> DeltaEvent:
+    """Return a delta without its `extra`, which is created when it is read.
+
+    All deltas of a turn may wait to be read, and an empty dict is a quarter of a delta's memory.
+    """
+    event = cls.__new__(cls)
+    event.type = _DELTA_TYPES[cls]
+    event.content_index = content_index
+    event.delta = delta
+    event._partial = partial
+    return event

@@ -42,7 +42,7 @@ class Timer:
     """Runs a function once in the timer thread, unless it is moved or cancelled before.
 
     A timer that is moved to a later time stays where it is in the thread's heap, and is queued
-    again when it comes up too early: a turn moves its timer with every event.
+    again when it comes up too early.
     """
 
     __slots__ = ("_action", "_had_moment", "_inbox", "_lenient", "_lock", "_queued_for", "when")
@@ -116,7 +116,7 @@ class TimerThread:
     """The thread that all timers run in. It starts with the first timer and then stays."""
 
     def __init__(self) -> None:
-        self._inbox: queue.SimpleQueue[Timer | Action] = queue.SimpleQueue()
+        self.inbox: queue.SimpleQueue[Timer | Action] = queue.SimpleQueue()
         self._heap: list[tuple[float, int, Timer]] = []
         self._order = itertools.count()
         self._starting = threading.Lock()
@@ -136,7 +136,7 @@ class TimerThread:
     def timer(self, *, lenient: bool = False) -> Timer:
         """Return a timer that is not started yet."""
         self.start()
-        return Timer(self._inbox, lenient=lenient)
+        return Timer(self.inbox, lenient=lenient)
 
     def call_later(self, seconds: float, action: Action) -> Timer:
         """Run `action()` in `seconds`; the timer can be moved or cancelled."""
@@ -146,7 +146,7 @@ class TimerThread:
 
     def soon(self, action: Action) -> None:
         """Run `action()` in the timer thread. Never blocks, also in a signal handler."""
-        self._inbox.put(action)
+        self.inbox.put(action)
 
     def _run(self) -> None:
         while True:
@@ -164,7 +164,7 @@ class TimerThread:
         if self._heap:
             wait = min(wait, max(0.0, self._heap[0][0] - monotonic()))
         try:
-            return self._inbox.get(timeout=wait)
+            return self.inbox.get(timeout=wait)
         except queue.Empty:
             return None
 
@@ -208,11 +208,13 @@ def timer_thread() -> TimerThread:
     return _timer_thread
 
 
-class PhaseClock:
+class PhaseClock(Timer):
     """One time limit, which moves along with the phases of a call."""
 
     def __init__(self, expired: Callable[[TimeoutPhase, float], object]) -> None:
-        self._timer = timer_thread().timer(lenient=True)
+        thread = timer_thread()
+        thread.start()
+        super().__init__(thread.inbox, lenient=True)
         self._expired = expired
 
     def enter(self, phase: TimeoutPhase, limit: float | None, left: float | None = None) -> None:
@@ -221,18 +223,18 @@ class PhaseClock:
         None is no limit.
         """
         if limit is None:
-            self._timer.cancel()
+            self.cancel()
         else:
             seconds = limit if left is None else left
-            self._timer.start(seconds, lambda: self._expired(phase, limit))
+            self.start(seconds, lambda: self._expired(phase, limit))
 
     def stop(self) -> None:
         """Leave the phase without entering another."""
-        self._timer.cancel()
+        self.cancel()
 
     def close(self) -> None:
         """Stop for good, and release the callback."""
-        self._timer.cancel()
+        self.cancel()
         self._expired = lambda _phase, _limit: None
 
 

@@ -42,6 +42,11 @@ def set_up(environ: Mapping[str, str]) -> None:
         _log.warning("%s is one of %s, not %r", VARIABLE, ", ".join(_LEVELS), level)
 
 
+def start_log() -> TurnLog | None:
+    """Return the observer that writes the log of a turn; None when no line would be written."""
+    return _TURN_LOG if _log.isEnabledFor(logging.INFO) else None
+
+
 def callback_raised(name: str) -> None:
     """Log the exception that is being handled. A filter or handler that raises changes nothing."""
     with contextlib.suppress(Exception, SystemExit):
@@ -83,6 +88,9 @@ class TurnLog:
         """Log how the turn has ended; without an outcome its stream was dropped."""
         if _log.isEnabledFor(logging.DEBUG):
             _log.debug("%s: %s", _how(outcome), stats())
+
+
+_TURN_LOG = TurnLog()
 
 
 def _how(outcome: Outcome[Any, AssistantMessage] | None) -> str:

@@ -1,11 +1,12 @@
-"""Observers of a turn: the log and the telemetry. None of them can break a turn."""
+"""What an observer of a turn is: the log and the telemetry are two.
+
+`Turn` calls them, in one place; what one of them raises is logged, and breaks no turn.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal, Protocol
-
-from .logs import callback_raised
 
 if TYPE_CHECKING:
     from .._protocol.request import Request
@@ -39,12 +40,3 @@ class TurnObserver(Protocol):
         self, outcome: Outcome[Any, AssistantMessage] | None, stats: Callable[[], StreamStats]
     ) -> None:
         """Note how the turn has ended; without an outcome its stream was dropped."""
-
-
-def notify(observers: Sequence[TurnObserver], moment: Moment, *details: Any) -> None:
-    """Call every observer. What one of them raises is logged, and nothing more."""
-    for observer in observers:
-        try:
-            getattr(observer, moment)(*details)
-        except (Exception, SystemExit):  # noqa: BLE001 - an observer must not break a turn
-            callback_raised(f"{type(observer).__name__}.{moment}")

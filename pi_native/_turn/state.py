@@ -31,7 +31,7 @@ from .._types.request import Model
 from .._types.stats import StreamStats
 from ..errors import PiNativeError, ProviderError, TimeoutPhase
 from .logs import callback_raised
-from .observers import TurnObserver, notify
+from .observers import Moment, TurnObserver
 from .retry import MAX_HEADERS_SECONDS, retry_delay
 from .stats import StatsRecorder
 from .stream import MessageChannel, outcome_of
@@ -148,7 +148,7 @@ class Turn:
 
     def started(self) -> None:
         """Note that the worker thread has started."""
-        notify(self._observers, "started")
+        self._tell("started")
 
     def begin_attempt(self, request: Request, *, may_retry: bool) -> SocketHandle:
         """Note that a request is about to be sent, and return the handle of its connection.
@@ -160,7 +160,7 @@ class Turn:
         self._held_back = [] if may_retry else None
         self._progressed_at = self._sent_at = self._headers_at = None
         model = f"{self.model.provider}/{self.model.id}"
-        notify(self._observers, "sending", request, model, self.attempts)
+        self._tell("sending", request, model, self.attempts)
         self._handle = SocketHandle()
         self.connecting()
         self.check()  # a cancel before this moment has cut the handle of the attempt before
@@ -189,7 +189,7 @@ class Turn:
         self.response = response
         self._headers_at = monotonic()
         self._stats.headers_in()
-        notify(self._observers, "responded", response, self._stats.stats)
+        self._tell("responded", response, self._stats.stats)
         self.check()
 
     def refused(self) -> None:
@@ -253,7 +253,7 @@ class Turn:
         """Tell that another attempt is going to be made, unless the turn is over."""
         self.check()
         self._streaming = False
-        notify(self._observers, "retrying", retry)
+        self._tell("retrying", retry)
         if self.options.on_retry is not None:
             try:
                 self.options.on_retry(retry)
@@ -281,7 +281,7 @@ class Turn:
             self._stamp(outcome)
         if not self._told_end:
             self._told_end = True
-            notify(self._observers, "ended", outcome, self._stats.stats)
+            self._tell("ended", outcome, self._stats.stats)
 
     def fail(self, failure: BaseException) -> None:
         """Settle as failed. If the caller has cancelled the turn, settle as cancelled instead."""
@@ -365,11 +365,18 @@ class Turn:
             message.stats = self._stats.stats()
             message.request_id = self._request_id
 
+    def _tell(self, moment: Moment, *details: object) -> None:
+        for observer in self._observers:
+            try:
+                getattr(observer, moment)(*details)
+            except (Exception, SystemExit):  # noqa: BLE001 - an observer must not break a turn
+                callback_raised(f"{type(observer).__name__}.{moment}")
+
     def _measure(self, events: Sequence[AssistantMessageEvent], news: bool) -> None:
         now = monotonic()
         self._stats.events += len(events)
         if not self._stats.complete and self._stats.saw(events, now, news=news):
-            notify(self._observers, "first_event", self._stats.stats)
+            self._tell("first_event", self._stats.stats)
         if news:
             if self._progressed_at is None:
                 self._clock.enter("idle", self._limits.idle)

@@ -16,13 +16,12 @@ from .._types.options import RetryInfo, StreamOptions
 from .._types.request import Context, Model
 from ..errors import AuthenticationError, PiNativeError
 from .attempt import TurnFailedError, run_attempt
-from .logs import TurnLog
+from .logs import start_log
 from .observers import TurnObserver
 from .state import OverError, Turn
 from .stream import AssistantMessageEventStream
 from .telemetry import start_span
 
-_LOG = TurnLog()
 _numbers = itertools.count(1)
 
 Renew: TypeAlias = Callable[[Request], Request | None]
@@ -42,10 +41,9 @@ def start_call(
     `keep` is called with a complete answer before any reader learns that the turn has ended; see
     `Turn` for what it must not do.
     """
-    span = start_span(model, options)
-    observers: list[TurnObserver] = [_LOG] if span is None else [_LOG, span]
+    found: list[TurnObserver | None] = [start_log(), start_span(model, options)]
     try:
-        turn = Turn(model, options, keep, observers)
+        turn = Turn(model, options, keep, [observer for observer in found if observer is not None])
     except RuntimeError as exc:  # no thread can be started
         return failed_call(PiNativeError(f"no thread can be started for the stream: {exc}"))
     stream = AssistantMessageEventStream(turn.channel, turn)

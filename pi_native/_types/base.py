@@ -68,10 +68,6 @@ def shortened(value: object) -> str:
     return repr(value)
 
 
-def _nothing() -> dict[str, Any]:
-    return {}
-
-
 class Record:
     """Base of attrs classes that are compared and shown by their fields.
 
@@ -100,7 +96,7 @@ class Record:
 class WireObject(Record):
     """The base of all wire types."""
 
-    extra: dict[str, Any] = field(factory=_nothing, kw_only=True, repr=names_only)
+    extra: dict[str, Any] = field(factory=dict, kw_only=True, repr=names_only)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the object as on the wire, for `json.dumps`; the same as `to_wire`."""

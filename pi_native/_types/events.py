@@ -242,27 +242,6 @@ AssistantMessageEvent: TypeAlias = (
 
 DeltaEvent: TypeAlias = TextDeltaEvent | ThinkingDeltaEvent | ToolCallDeltaEvent
 
-_DELTA_TYPES: dict[type[DeltaEvent], Any] = {
-    TextDeltaEvent: "text_delta",
-    ThinkingDeltaEvent: "thinking_delta",
-    ToolCallDeltaEvent: "toolcall_delta",
-}
-
-
-def bare_delta(
-    cls: type[DeltaEvent], content_index: int, delta: str, partial: PartialSource
-) -> DeltaEvent:
-    """Return a delta without its `extra`, which is created when it is read.
-
-    All deltas of a turn may wait to be read, and an empty dict is a quarter of a delta's memory.
-    """
-    event = cls.__new__(cls)
-    event.type = _DELTA_TYPES[cls]
-    event.content_index = content_index
-    event.delta = delta
-    event._partial = partial
-    return event
-
 
 def result_of(event: AssistantMessageEvent) -> AssistantMessage | None:
     """Return the message of a terminal event; None for any other event."""

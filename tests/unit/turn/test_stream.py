@@ -24,11 +24,14 @@ from pi_native import (
     AssistantMessage,
     AssistantMessageEvent,
     AssistantMessageEventStream,
+    Context,
     DecodeError,
     DoneEvent,
     ErrorEvent,
     EventStream,
     IncompleteStreamError,
+    Model,
+    PiNativeError,
     ProviderError,
     ResponseInfo,
     StartEvent,
@@ -39,8 +42,11 @@ from pi_native import (
     ThinkingDeltaEvent,
     ToolCallDeltaEvent,
     UnknownEvent,
+    UserMessage,
+    stream_pi_native,
     to_wire,
 )
+from pi_native._threads import timers
 from pi_native._turn.stream import MessageChannel
 
 LEFT = 20.0  # seconds in which whatever is to happen has happened
@@ -671,3 +677,22 @@ def test_a_stream_cannot_be_pickled() -> None:
     """Its queue and its worker are of this process: pickling says so with a TypeError."""
     with pytest.raises(TypeError, match="pickle"):
         pickle.dumps(AssistantMessageEventStream())
+
+
+@pytest.mark.parametrize("fresh", [False, True], ids=["for the worker", "at all"])
+def test_a_thread_that_cannot_be_started_fails_the_stream(
+    fresh: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where no thread can be started, the call returns a stream that raises `PiNativeError`."""
+
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    timers.timer_thread().start()
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    if fresh:  # not even the timer thread runs yet
+        monkeypatch.setattr(timers, "_timer_thread", timers.TimerThread())
+    model = Model("y", "x", base_url="http://127.0.0.1:1")
+    stream = stream_pi_native(model, Context([UserMessage("hi")]))
+    with pytest.raises(PiNativeError, match="no thread can be started"):
+        stream.result(LEFT)

@@ -12,6 +12,7 @@ import attrs
 import pytest
 
 from pi_native import to_wire
+from pi_native._protocol.decoder import bare_delta
 from pi_native._types import events as ev
 from pi_native._types.content import ImageContent, ToolCall
 from pi_native._types.messages import AssistantMessage
@@ -164,8 +165,8 @@ def test_a_bare_delta_is_the_same_but_for_its_weight() -> None:
     """Made without its `extra`, a delta compares, shows, copies and pickles as any other."""
     usual = ev.TextDeltaEvent(0, "x", MESSAGE)
     for use in (repr, pickle.dumps, copy.deepcopy, attrs.evolve, attrs.asdict, to_wire):
-        assert use(ev.bare_delta(ev.TextDeltaEvent, 0, "x", MESSAGE)) == use(usual)
-    bare = ev.bare_delta(ev.TextDeltaEvent, 0, "x", MESSAGE)
+        assert use(bare_delta(ev.TextDeltaEvent, 0, "x", MESSAGE)) == use(usual)
+    bare = bare_delta(ev.TextDeltaEvent, 0, "x", MESSAGE)
     assert {} not in gc.get_referents(bare)
     bare.extra["more"] = 1
     assert bare.extra == {"more": 1}
@@ -176,4 +177,4 @@ def test_a_bare_delta_is_the_same_but_for_its_weight() -> None:
 @pytest.mark.parametrize("cls", [ev.TextDeltaEvent, ev.ThinkingDeltaEvent, ev.ToolCallDeltaEvent])
 def test_a_bare_delta_has_the_type_of_its_class(cls: type[ev.DeltaEvent]) -> None:
     """Each class of delta tells its kind."""
-    assert ev.bare_delta(cls, 3, "x", MESSAGE) == cls(3, "x", MESSAGE)
+    assert bare_delta(cls, 3, "x", MESSAGE) == cls(3, "x", MESSAGE)
