@@ -243,6 +243,13 @@ def test_every_page_is_in_the_navigation() -> None:
     assert sorted(set(listed)) == sorted(str(path.relative_to(DOCS)) for path in MARKDOWN)
 
 
+def test_every_guide_is_on_the_home_page() -> None:
+    """The home page links to each page, except itself and the reference."""
+    home = DOCS / "index.md"
+    linked = set(re.findall(r"\]\(([\w-]+\.md)\)", home.read_text(encoding="utf-8")))
+    assert {path.name for path in DOCS.glob("*.md")} - linked == {home.name}
+
+
 @pytest.mark.parametrize("page", [README, *MARKDOWN], ids=lambda page: page.stem)
 def test_every_link_between_pages_leads_to_a_file(page: Path) -> None:
     """A relative link names a file that exists."""
