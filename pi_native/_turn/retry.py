@@ -32,7 +32,7 @@ def retry_delay(failure: BaseException, attempt: int, provider_failures: int = 0
         if not failure.retryable or (isinstance(failure, ProviderError) and provider_failures):
             return None
         asked = failure.retry_after or 0.0
-    elif not isinstance(failure, GatewayConnectionError):
+    elif not isinstance(failure, GatewayConnectionError) or not failure.retryable:
         return None
     if asked > _MAX_RETRY_AFTER:
         return None

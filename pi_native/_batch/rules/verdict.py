@@ -48,7 +48,7 @@ def verdict_of(error: BaseException, seconds: float) -> Verdict:
         return Final() if seconds > _LONGEST_WAIT_FOR_HEADERS else Retry()
     if isinstance(error, GatewayConnectionError):
         waited = error.phase != "connect" and seconds > _LONGEST_WAIT_FOR_HEADERS
-        return Final() if waited else Retry()
+        return Final() if waited or not error.retryable else Retry()
     return Final()
 
 

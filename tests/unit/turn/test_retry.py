@@ -126,3 +126,10 @@ def test_a_request_that_waited_long_for_its_headers_is_not_sent_again() -> None:
     turn._sent_at -= 30.1
     assert turn.retry_delay(failure) is None
     turn.finish()
+
+
+def test_a_connection_that_no_time_heals_is_not_tried_again() -> None:
+    """A failure such as a certificate or a proxy's 407, marked as final, is raised at once."""
+    failure = GatewayConnectionError("certificate verify failed")
+    failure.retryable = False
+    assert retry_delay(failure, 1) is None
