@@ -1,1 +1,1 @@
-"""One HTTP request, cancellable from any thread; the only importer of requests and urllib3."""
+"""One HTTP request that any thread can cancel. Only this package imports requests and urllib3."""

@@ -255,6 +255,47 @@ def test_a_kept_connection_that_closes_while_sending_is_replaced(
         assert peer.accepted == 2
 
 
+def answers_once_then_resets(seconds: float) -> Callable[[Connection], None]:
+    """Make a script: the first connection resets its second request after so many seconds."""
+    first = threading.Lock()
+
+    def script(connection: Connection) -> None:
+        connection.read_request()
+        connection.send(WHOLE)
+        connection.read_request()
+        if first.acquire(blocking=False):
+            threading.Event().wait(seconds)
+            connection.reset()
+            return
+        connection.send(WHOLE)
+
+    return script
+
+
+def test_a_request_that_waited_is_not_sent_again() -> None:
+    """A reused connection that dies after more than 0.5 s fails the turn: it may be billed."""
+    with (
+        Peer(answers_once_then_resets(0.8)) as peer,
+        Client(peer.url, KEY, max_retries=0) as client,
+    ):
+        assert client.complete("x/y", "hi").text == "Hello"
+        stream = client.stream("x/y", "hi")
+        with pytest.raises(GatewayConnectionError):
+            stream.result(10)
+        assert stream.stats.attempts == 1
+        assert peer.accepted == 1
+
+
+def test_a_request_that_is_sent_again_is_counted() -> None:
+    """A reused connection that dies at once is replaced, and the statistics say two attempts."""
+    with Peer(answers_then(after_the_next)) as peer, Client(peer.url, KEY, max_retries=0) as client:
+        assert client.complete("x/y", "hi").text == "Hello"
+        stream = client.stream("x/y", "hi")
+        assert stream.result(10).text == "Hello"
+        assert stream.stats.attempts == 2
+        assert peer.accepted == 2
+
+
 def test_a_new_connection_that_closes_is_an_error() -> None:
     """Only a connection that served before is replaced; a gateway that hangs up is an error."""
     with (

@@ -144,10 +144,13 @@ def test_framing_without_an_end_is_a_broken_connection(head: bytes, again: bytes
 
 @pytest.mark.slow
 def test_interim_answers_without_an_end_meet_the_deadline() -> None:
-    """`100 Continue` again and again is no answer: waiting for one ends in time."""
+    """`100 Continue` again and again is no response: waiting for one ends in time.
+
+    Newer versions of `http.client` refuse more than 100 of them.
+    """
     pour = Pour(b"", b"HTTP/1.1 100 Continue\r\n\r\n", total=64 * GIGABYTE)
     failure = outcome(pour, 4 * MIB, stream_first_event_timeout_ms=500)
-    assert isinstance(failure, StreamTimeoutError)
+    assert isinstance(failure, (StreamTimeoutError, GatewayConnectionError))
     assert failure.phase == "headers"
     assert pour.refused
 
