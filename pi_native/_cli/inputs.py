@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import codecs
+import contextlib
 import json
 import os
+import select
 import sys
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ MODEL_VARIABLE = "PI_NATIVE_MODEL"
 _CONNECT_SECONDS = 10.0
 _QUERY_SECONDS = 30.0
 _REPLACEMENT = "\ufffd"
+_SECONDS_UNTIL_NOTE = 2.0
 
 
 def client_for_turns(args: argparse.Namespace, key: str | None = None) -> Client:
@@ -130,8 +133,18 @@ def _from_stdin(console: Console) -> str:
         console.note("Type your prompt; Ctrl-D on an empty line ends it.")
     if not hasattr(sys.stdin, "buffer"):
         return sys.stdin.read().rstrip("\n")
+    if not sys.stdin.isatty():
+        _note_silence(console)
     text = _decode(sys.stdin.buffer.read(), sys.stdin.encoding, console)
     return text.replace("\r\n", "\n").rstrip("\n")
+
+
+def _note_silence(console: Console) -> None:
+    """Say what the program waits for when stdin is a pipe that stays open without any data."""
+    with contextlib.suppress(OSError, ValueError):  # Windows cannot wait for a pipe
+        readable, _, _ = select.select([sys.stdin.buffer], [], [], _SECONDS_UNTIL_NOTE)
+        if not readable:
+            console.problem("waiting for text on stdin until its end; `< /dev/null` leaves it out")
 
 
 def _decode(data: bytes, encoding: str, console: Console) -> str:

@@ -284,6 +284,25 @@ class TestPrompt:
         """With words the user is not asked to type more."""
         assert self.prompt("Hi", stdin=Terminal("more")) == ("Hi", "")
 
+    @pytest.mark.skipif(os.name == "nt", reason="Windows cannot wait for a pipe")
+    def test_a_silent_pipe_is_reported(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A user whose stdin stays open learns why nothing happens."""
+        monkeypatch.setattr("pi_native._cli.inputs._SECONDS_UNTIL_NOTE", 0.01)
+        reader, writer = os.pipe()
+        err = io.StringIO()
+
+        def close_with_text(text: str) -> int:
+            os.write(writer, b"more")
+            os.close(writer)
+            return err.write(text)
+
+        monkeypatch.setattr(Console, "problem", lambda _console, text: close_with_text(text))
+        with open(reader, encoding="utf-8") as stdin:
+            monkeypatch.setattr(sys, "stdin", stdin)
+            message = read_prompt(parsed("ask", "Hi"), Console(None, None))
+        assert message.content == "Hi\n\nmore"
+        assert err.getvalue().startswith("waiting for text on stdin")
+
     @pytest.mark.parametrize("prompt", ["", " \n"])
     def test_an_empty_prompt_is_wrong_usage(self, call: Call, prompt: str) -> None:
         """Nothing is sent."""
