@@ -1,14 +1,15 @@
-"""A gateway for tests: a real HTTP server on loopback that answers what the test scripts.
+"""A gateway for tests: a real HTTP server on loopback with scripted answers.
 
     >>> with FakeGateway() as gateway:
     ...     gateway = gateway.reply("Hello world")
     ...     Client(gateway.url, gateway.api_key).complete("any/model", "Hi").text
     'Hello world'
 
-With pytest, the fixture `pi_native_gateway` is one, started.
+With pytest, the fixture `pi_native_gateway` is a started one, and `pi_native_env` puts it into the
+environment.
 """
 
-from ._answers import Answer, Events, HTTPError, Raw, Reply, Verbatim
+from ._answers import Answer, Events, FailedTurn, HTTPError, Raw, Reply, Verbatim
 from ._faults import BadChunk, Endless, Fault, Garbage, HangUp, Slow, Stall
 from ._gateway import FakeGateway
 from ._record import record
@@ -20,6 +21,7 @@ __all__ = [
     "BadChunk",
     "Endless",
     "Events",
+    "FailedTurn",
     "FakeGateway",
     "Fault",
     "Garbage",

@@ -1,12 +1,11 @@
 """What the gateway answers: each class is one kind of script entry.
 
-An answer knows how to become a `Response` to a given request; sending that, and the faults on the
-way, is somebody else's work.
+An answer makes a `Response` to a request. Wrong types raise `TypeError` when a script is written,
+in the line that is wrong.
 """
 
-import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, TypeAlias
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Literal, TypeAlias, get_args
 
 import attrs
 
@@ -18,7 +17,17 @@ from ._replay import Recorded
 from ._request import RecordedRequest
 from ._response import Framing, Response, merged, phrase
 
-__all__ = ["Answer", "Events", "HTTPError", "Raw", "Reply", "Scripted", "Verbatim"]
+__all__ = [
+    "Answer",
+    "ErrorShape",
+    "Events",
+    "FailedTurn",
+    "HTTPError",
+    "Raw",
+    "Reply",
+    "Scripted",
+    "Verbatim",
+]
 
 _EVENT_STREAM = {
     "Content-Type": "text/event-stream; charset=utf-8",
@@ -31,40 +40,76 @@ _ERROR_TYPES = {
     429: "rate_limit_error",
     499: "request_aborted",
 }
-_INPUT_PRICE, _OUTPUT_PRICE = 3e-6, 15e-6  # dollars a token
-_NO_COST = {"input": 0, "output": 0, "cacheRead": 0, "cacheWrite": 0, "total": 0}
-_NO_USAGE = {
-    "input": 0,
-    "output": 0,
-    "cacheRead": 0,
-    "cacheWrite": 0,
-    "totalTokens": 0,
-    "cost": _NO_COST,
-}
+
+#: How an `error` event says what failed. "message": a failed message, as the gateway sends it;
+#: "no stop reason" and "stop": a message whose stop reason is missing or says success; "object":
+#: `{"type", "message"}`, as a provider sends it; "text": a string; "gateway": no `error` member but
+#: `errorMessage`; "bare": neither.
+ErrorShape = Literal["message", "no stop reason", "stop", "object", "text", "gateway", "bare"]
+
+
+def _check_text(_instance: object, attribute: Any, value: object) -> None:
+    if not isinstance(value, str) and not _is_list_of(str, value):
+        raise TypeError(
+            f"{attribute.name} must be a string or a list of strings, not {_shown(value)}; "
+            "for wire events use events([...])"
+        )
+
+
+def _check_bytes(_instance: object, attribute: Any, value: Any) -> None:
+    if not isinstance(value, bytes) and not _is_list_of(bytes, value):
+        raise TypeError(f"{attribute.name} must be bytes or a list of bytes, not {_shown(value)}")
+
+
+def _check_tool_calls(_instance: object, _attribute: Any, value: object) -> None:
+    if not _is_list_of((ToolCall, Mapping), value):
+        raise TypeError(f"tool_calls must be a list of ToolCall or dict, not {_shown(value)}")
+
+
+def _check_events(_instance: object, _attribute: Any, value: Any) -> None:
+    if not _is_list_of(object, value) or any(isinstance(v, (str, bytes, int)) for v in value):
+        raise TypeError(f"events must be a list of events or of dicts, not {_shown(value)}")
+
+
+def _check_status(_instance: object, attribute: Any, value: object) -> None:
+    if value is not None and (not isinstance(value, int) or not 100 <= value <= 999):
+        raise TypeError(f"{attribute.name} must be an HTTP status such as 503, not {value!r}")
+
+
+def _is_list_of(kind: Any, value: object) -> bool:
+    if not isinstance(value, Sequence) or isinstance(value, (str, bytes, bytearray)):
+        return False
+    return all(isinstance(item, kind) for item in value)
+
+
+def _shown(value: object) -> str:
+    return f"{type(value).__name__}: {value!r:.40}"
 
 
 @attrs.frozen
 class Reply:
     """A turn of a model: thinking, then text, then tool calls, each streamed in pieces.
 
-    Text is cut into words; given as a list, each item is one delta. `usage` replaces counts that
-    are made up from the lengths of request and answer. With an `error_message` the turn ends in an
-    `error` event.
+    A text is split into words; of a list, each item is one delta. `usage` replaces counts that are
+    derived from the lengths of request and answer. With `error_message` or `error_status` the turn
+    ends in an `error` event; `FailedTurn` has more kinds of it.
     """
 
-    text: str | Sequence[str] = ""
-    thinking: str | Sequence[str] = attrs.field(default="", kw_only=True)
-    tool_calls: Sequence[ToolCall | Mapping[str, Any]] = attrs.field(default=(), kw_only=True)
+    text: str | Sequence[str] = attrs.field(default="", validator=_check_text)
+    thinking: str | Sequence[str] = attrs.field(default="", kw_only=True, validator=_check_text)
+    tool_calls: Sequence[ToolCall | Mapping[str, Any]] = attrs.field(
+        default=(), kw_only=True, validator=_check_tool_calls
+    )
     usage: Usage | Mapping[str, Any] | None = attrs.field(default=None, kw_only=True)
     stop_reason: str | None = attrs.field(default=None, kw_only=True)
     error_message: str | None = attrs.field(default=None, kw_only=True)
-    error_status: int | None = attrs.field(default=None, kw_only=True)
+    error_status: int | None = attrs.field(default=None, kw_only=True, validator=_check_status)
     fault: tuple[Fault, ...] = attrs.field(default=(), kw_only=True, converter=in_order)
 
     def respond(self, request: RecordedRequest, api: str) -> Response:
-        """Return the turn as an event stream, or as one message if no stream was asked for."""
+        """Return the turn as an event stream, or as one message for a request without streaming."""
         blocks = self._blocks()
-        opening = _surroundings(request, api)
+        opening = _frames.members_around(request.model, api, request.request_id)
         final = self._final(opening, request, blocks)
         if request.json.get("stream") is False:
             body = b'{"message":%b}' % _frames.message(blocks, final)
@@ -87,7 +132,7 @@ class Reply:
         self, opening: dict[str, Any], request: RecordedRequest, blocks: list[_frames.Block]
     ) -> dict[str, Any]:
         output = sum(len(block.pieces) for block in blocks)
-        usage = _usage(len(request.body) // 4, output)
+        usage = _frames.usage(len(request.body) // 4, output)
         if self.usage is not None:
             usage.update(_as_wire(self.usage))
         final = {**opening, "usage": usage, "stopReason": self._stop_reason()}
@@ -106,15 +151,72 @@ class Reply:
 
 
 @attrs.frozen
-class Events:
-    """Given events, each an event of `pi_native` or its wire JSON; then `[DONE]`, if wanted."""
+class FailedTurn:
+    """A turn that ends in an `error` event of a given shape, inside of a 200.
 
-    events: Sequence[Any]
+    Before it come the events of `text`. `retry_after_ms` is the provider's hint when to try again,
+    which a gateway adds to the message.
+    """
+
+    status: int | None = attrs.field(default=None, validator=_check_status)
+    message: str | None = None
+    shape: ErrorShape = attrs.field(
+        default="message", kw_only=True, validator=attrs.validators.in_(get_args(ErrorShape))
+    )
+    text: str | Sequence[str] = attrs.field(default="", kw_only=True, validator=_check_text)
+    type: str | None = attrs.field(default=None, kw_only=True)
+    reason: Literal["error", "aborted"] | None = attrs.field(default="error", kw_only=True)
+    retry_after_ms: int | None = attrs.field(default=None, kw_only=True)
+    fault: tuple[Fault, ...] = attrs.field(default=(), kw_only=True, converter=in_order)
+
+    def respond(self, request: RecordedRequest, api: str) -> Response:
+        """Return the events of the text, and the `error` event."""
+        blocks = [_frames.text(_pieces(self.text))] if self.text else []
+        opening = _frames.members_around(request.model, api, request.request_id)
+        *frames, _ = _frames.stream(blocks, opening, opening)
+        frames.append(_frames.frame(self._event(opening, blocks)))
+        return _event_stream(request, _and_done(frames), faults=self.fault)
+
+    def _event(self, opening: dict[str, Any], blocks: list[_frames.Block]) -> dict[str, Any]:
+        message = self.message or phrase(self.status or 500)
+        if self.retry_after_ms is not None:
+            message = f"{message} retry-after-ms={self.retry_after_ms}"
+        event: dict[str, Any] = {"type": "error"}
+        if self.reason is not None:
+            event["reason"] = self.reason
+        if self.shape == "object":
+            event["error"] = {"type": self.type or "overloaded_error", "message": message}
+        elif self.shape == "text":
+            event["error"] = message
+        elif self.shape == "gateway":
+            event["errorMessage"] = message
+        elif self.shape != "bare":
+            event["error"] = self._failed_message(opening, blocks, message)
+        return event
+
+    def _failed_message(
+        self, opening: dict[str, Any], blocks: list[_frames.Block], text: str
+    ) -> dict[str, Any]:
+        content = [{"type": "text", "text": "".join(block.pieces)} for block in blocks]
+        message = {"role": "assistant", "content": content, **opening, "errorMessage": text}
+        message["stopReason"] = "stop" if self.shape == "stop" else self.reason or "error"
+        if self.shape == "no stop reason":
+            del message["stopReason"]
+        if self.status is not None:
+            message["errorStatus"] = self.status
+        return message
+
+
+@attrs.frozen
+class Events:
+    """A turn of given events, objects of `pi_native` or wire JSON; `done` adds `[DONE]`."""
+
+    events: Sequence[Any] = attrs.field(validator=_check_events)
     done: bool = attrs.field(default=True, kw_only=True)
     fault: tuple[Fault, ...] = attrs.field(default=(), kw_only=True, converter=in_order)
 
     def respond(self, request: RecordedRequest, _api: str) -> Response:
-        """Return the events as they were given."""
+        """Return the events unchanged."""
         frames = [_frames.frame(_as_wire(event)) for event in self.events]
         pieces = _and_done(frames) if self.done else frames
         return _event_stream(request, pieces, faults=self.fault)
@@ -122,11 +224,11 @@ class Events:
 
 @attrs.frozen
 class Raw:
-    """A body given as bytes: each item of a list is one piece, so one HTTP chunk when chunked."""
+    """A body of given bytes. Each item of a list is one piece, and one HTTP chunk when chunked."""
 
-    body: bytes | Sequence[bytes]
+    body: bytes | Sequence[bytes] = attrs.field(validator=_check_bytes)
     framing: Framing = attrs.field(default="chunked", kw_only=True)
-    status: int = attrs.field(default=200, kw_only=True)
+    status: int = attrs.field(default=200, kw_only=True, validator=_check_status)
     headers: Mapping[str, str] = attrs.field(factory=dict, kw_only=True)
     fault: tuple[Fault, ...] = attrs.field(default=(), kw_only=True, converter=in_order)
 
@@ -144,9 +246,9 @@ class Raw:
 
 @attrs.frozen
 class Verbatim:
-    """A whole HTTP response given as bytes, status line and all; then the connection is closed."""
+    """A whole HTTP response of given bytes, status line included; then the connection is closed."""
 
-    response: bytes | Sequence[bytes]
+    response: bytes | Sequence[bytes] = attrs.field(validator=_check_bytes)
     keep_alive: bool = attrs.field(default=False, kw_only=True)
     fault: tuple[Fault, ...] = attrs.field(default=(), kw_only=True, converter=in_order)
 
@@ -158,13 +260,13 @@ class Verbatim:
 
 @attrs.frozen
 class HTTPError:
-    """An answer that is not 200: `{"error": {"type", "message"}}`, or another body.
+    """An HTTP error: `{"error": {"type", "message"}}`, or another body.
 
-    Without a `type` it is the one that the gateway gives to that status. A `body` of bytes or str
-    is sent as it is, anything else as JSON.
+    `type` defaults to the one that the gateway uses for the status. A `body` of bytes or str is
+    sent unchanged, any other as JSON.
     """
 
-    status: int
+    status: int = attrs.field(validator=[attrs.validators.instance_of(int), _check_status])
     message: str | None = None
     type: str | None = attrs.field(default=None, kw_only=True)
     headers: Mapping[str, str] = attrs.field(factory=dict, kw_only=True)
@@ -195,9 +297,22 @@ class HTTPError:
         return {"type": self.type or _error_type(self.status), "message": message}
 
 
-Answer: TypeAlias = Reply | Events | Raw | Verbatim | HTTPError | Recorded
+Answer: TypeAlias = Reply | FailedTurn | Events | Raw | Verbatim | HTTPError | Recorded
 #: An entry of a script.
 Scripted: TypeAlias = Answer | Callable[[RecordedRequest], Answer]
+
+
+def answer_of(entry: Any, request: RecordedRequest) -> Answer:
+    """Return the answer of a script entry, which may be a function of the request."""
+    answer = entry if hasattr(entry, "respond") else entry(request)
+    return check_answer(answer, "the function in the script returned")
+
+
+def check_answer(answer: Answer, what: str = "an entry of the script is") -> Answer:
+    """Return the answer. Raise TypeError if it is not one."""
+    if not hasattr(answer, "respond"):
+        raise TypeError(f"{what} {_shown(answer)}; expected an answer such as Reply('Hello')")
+    return answer
 
 
 def _event_stream(request: RecordedRequest, pieces: Iterable[bytes], **more: Any) -> Response:
@@ -206,14 +321,14 @@ def _event_stream(request: RecordedRequest, pieces: Iterable[bytes], **more: Any
 
 
 def _identity(request: RecordedRequest) -> dict[str, str]:
-    """Return the headers by which the answer to a turn may be found again."""
+    """Return the headers that identify the response to a turn."""
     named = {"x-request-id": request.request_id, "request-id": request.request_id}
     if request.method != "POST":
-        return named  # the gateway's own pages are about no model
+        return named  # a page has no model
     return {**named, "x-litellm-model-id": request.model.partition("/")[2]}
 
 
-def _and_done(frames: Iterable[bytes]) -> Iterable[bytes]:
+def _and_done(frames: Iterable[bytes]) -> Iterator[bytes]:
     yield from frames
     yield _frames.DONE
 
@@ -225,27 +340,6 @@ def _pieces(text: str | Sequence[str]) -> Sequence[str]:
 def _byte_pieces(body: bytes | Sequence[bytes]) -> list[bytes]:
     # An empty chunk would be the last one.
     return [piece for piece in ([body] if isinstance(body, bytes) else body) if piece]
-
-
-def _surroundings(request: RecordedRequest, api: str) -> dict[str, Any]:
-    """Return the members of a message around its content, while it grows."""
-    provider, _, model = request.model.partition("/")
-    return {
-        "api": api,
-        "provider": provider,
-        "model": model,
-        "usage": _NO_USAGE,
-        "stopReason": "stop",
-        "timestamp": int(time.time() * 1000),
-        "responseId": f"fake-{request.request_id}",
-    }
-
-
-def _usage(prompt: int, output: int) -> dict[str, Any]:
-    paid, earned = prompt * _INPUT_PRICE, output * _OUTPUT_PRICE
-    cost = {**_NO_COST, "input": paid, "output": earned, "total": paid + earned}
-    counts = {"input": prompt, "output": output, "totalTokens": prompt + output}
-    return {**_NO_USAGE, **counts, "cost": cost}
 
 
 def _tool_call(call: ToolCall | Mapping[str, Any], number: int) -> dict[str, Any]:

@@ -1,9 +1,9 @@
-"""What can go wrong on the wire, and where.
+"""Faults of a response, and where they occur.
 
-Every fault has an `after`: how many events (frames, pieces of a body; the closing `[DONE]` counts
-as one) are sent before it strikes. 0 is after the response headers and before the first event, None
-before any byte of the response, and a number past the end means after the last piece, where the end
-of the body is still to come.
+Every fault has an `after`: the number of events (frames or pieces of a body; the final `[DONE]` is
+one) that are sent before it. 0 is after the response headers and before the first event. None is
+before any byte of the response. A number past the end is after the last piece, before the end of
+the body.
 """
 
 from collections.abc import Sequence
@@ -26,22 +26,22 @@ __all__ = [
 
 
 class FaultTarget(Protocol):
-    """The response being sent, as a fault sees it."""
+    """The response that a fault changes."""
 
     delay: float
     false_size: bytes | None
 
     def stall(self, seconds: float | None) -> None:
-        """Send nothing for this long, or until released."""
+        """Send nothing for so many seconds, or until the request is released."""
 
     def send_piece(self, data: bytes) -> None:
-        """Send this as one piece of the body."""
+        """Send the data as one piece of the body."""
 
     def repeat(self, data: bytes, seconds: float) -> None:
-        """Send this again and again, so many seconds apart, until released."""
+        """Send the data every so many seconds until the request is released."""
 
     def send_half(self, data: bytes) -> None:
-        """Send half of this piece of the body."""
+        """Send half of the data, framed as if all of it followed."""
 
     def hang_up(self, *, reset: bool) -> None:
         """Cut the connection."""
@@ -49,32 +49,31 @@ class FaultTarget(Protocol):
 
 def _check_after(_instance: object, _attribute: object, value: int | None) -> None:
     if value is not None and value < 0:
-        raise ValueError(f"after must not be negative, but is {value}")
+        raise ValueError(f"after must not be negative, but is {value}; None is before the response")
 
 
 @attrs.frozen
 class Stall:
-    """Sends nothing more, for `seconds`, or else until somebody lets go.
+    """Sends nothing more for `seconds`, or until the request is released.
 
-    That is the client by hanging up, the test by `RecordedRequest.release()` or
-    `FakeGateway.release()`, or the gateway's closing. Once released or past `seconds`, the answer
-    goes on as if nothing had been.
+    The test releases it with `RecordedRequest.release()` or `FakeGateway.release()`; after that the
+    response continues. It also ends when the client closes the connection or the gateway closes.
     """
 
     after: int | None = attrs.field(default=0, validator=_check_after)
     seconds: float | None = None
 
     def strike(self, wire: FaultTarget, _upcoming: bytes) -> None:
-        """Stall."""
+        """Stop sending."""
         wire.stall(self.seconds)
 
 
 @attrs.frozen
 class HangUp:
-    """Cuts the TCP connection: with a FIN, or with `reset=True` an RST.
+    """Closes the TCP connection, with `reset=True` by an RST.
 
-    `mid_event=True` sends half of what comes next before that, so that the cut falls inside an
-    event and its HTTP chunk, or inside the headers.
+    `mid_event=True` first sends half of the next piece, so that the cut is inside an event and its
+    HTTP chunk, or inside the headers.
     """
 
     after: int | None = attrs.field(default=0, validator=_check_after)
@@ -82,7 +81,7 @@ class HangUp:
     mid_event: bool = attrs.field(default=False, kw_only=True)
 
     def strike(self, wire: FaultTarget, upcoming: bytes) -> None:
-        """Hang up."""
+        """Close the connection."""
         if self.mid_event:
             wire.send_half(upcoming)
         wire.hang_up(reset=self.reset)
@@ -90,10 +89,10 @@ class HangUp:
 
 @attrs.frozen
 class Garbage:
-    """Puts bytes between two events that are no event; then the answer goes on.
+    """Sends bytes that are not an event between two events; then the response continues.
 
-    Without `data` it is what a proxy likes to write into a stream that it has given up. Before the
-    response (`after=None`) the bytes are sent bare, else as a piece of the body.
+    The default is the text of a proxy that gives up. With `after=None` the bytes come before the
+    response, otherwise they are a piece of the body.
     """
 
     after: int | None = attrs.field(default=0, validator=_check_after)
@@ -106,38 +105,38 @@ class Garbage:
 
 @attrs.frozen
 class Slow:
-    """Waits for `delay` seconds before each of the events that follow."""
+    """Waits for `delay` seconds before each of the following events."""
 
     delay: float
     after: int | None = attrs.field(default=0, validator=_check_after)
 
     def strike(self, wire: FaultTarget, _upcoming: bytes) -> None:
-        """Slow down from here on."""
+        """Delay the following pieces."""
         wire.delay = self.delay
 
 
 @attrs.frozen
 class BadChunk:
-    """Lies about the size of the HTTP chunk that comes next, in a chunked answer; then goes on.
+    """Sends a wrong size of the next HTTP chunk of a chunked response; then continues.
 
-    `size` is what is said in its place: hexadecimal digits, or bytes that are no number at all.
-    Past the end it is the last chunk that lies.
+    `size` replaces the size: hexadecimal digits, or bytes that are not a number. Past the end it is
+    the size of the last chunk.
     """
 
     after: int | None = attrs.field(default=0, validator=_check_after)
     size: bytes = b"zz"
 
     def strike(self, wire: FaultTarget, _upcoming: bytes) -> None:
-        """Have the next size be false."""
+        """Replace the next size."""
         wire.false_size = self.size
 
 
 @attrs.frozen
 class Endless:
-    """Never ends: sends `data` again and again, `seconds` apart, until somebody lets go.
+    """Sends `data` every `seconds` until the request is released; see `Stall`.
 
-    Without `data` these are keep-alives, in which there is no news. An event that never ends is
-    `Endless(data=b"x" * 65536, seconds=0)`. For who lets go, see `Stall`.
+    The default is a keep-alive comment, which is no event. An event without an end is
+    `Endless(data=b"x" * 65536, seconds=0)`.
     """
 
     after: int | None = attrs.field(default=0, validator=_check_after)
@@ -145,7 +144,7 @@ class Endless:
     seconds: float = attrs.field(default=0.01, kw_only=True)
 
     def strike(self, wire: FaultTarget, _upcoming: bytes) -> None:
-        """Send no end of data."""
+        """Repeat the data."""
         wire.repeat(self.data, self.seconds)
 
 
@@ -153,11 +152,14 @@ Fault: TypeAlias = Stall | HangUp | Garbage | Slow | BadChunk | Endless
 
 
 def position(fault: Fault) -> int:
-    """Return after how many pieces the fault strikes, -1 for before the response."""
+    """Return the number of pieces before the fault, -1 for before the response."""
     return -1 if fault.after is None else fault.after
 
 
 def in_order(faults: Fault | Sequence[Fault]) -> tuple[Fault, ...]:
     """Return one fault or several as a tuple, the earliest first."""
     several = faults if isinstance(faults, Sequence) else (faults,)
+    for fault in several:
+        if not isinstance(fault, Fault):
+            raise TypeError(f"a fault must be an object such as HangUp(after=3), not {fault!r}")
     return tuple(sorted(several, key=position))

@@ -1,60 +1,106 @@
-"""A message taken apart into the frames in which a gateway streams it.
+"""The frames in which a gateway streams a message.
 
 Each frame is `data: <one event as JSON>` and a blank line. Almost every event repeats the message
-so far (`partial`, its last member), so a turn is quadratic in its length on the wire. To keep it
-from being quadratic in Python's work too, nothing is serialised twice: what has been said is kept
-as JSON text, which grows by one escaped piece an event and is copied into each frame.
+so far (`partial`, its last member), so a turn is quadratic in its length on the wire. The work in
+Python stays linear because nothing is serialised twice: the message so far is JSON text, which
+grows by one escaped piece per event and is copied into each frame.
 """
 
 import json
 import re
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import attrs
 
-__all__ = ["DONE", "Block", "dumps", "frame", "stream", "text", "thinking", "tool_call", "words"]
+__all__ = [
+    "DONE",
+    "Block",
+    "dumps",
+    "frame",
+    "members_around",
+    "message",
+    "stream",
+    "text",
+    "thinking",
+    "tool_call",
+    "usage",
+    "words",
+]
 
 DONE = b"data: [DONE]\n\n"
 _ARGUMENT_PIECE = 12  # characters of a tool call's arguments in one delta, about three tokens
+_INPUT_PRICE, _OUTPUT_PRICE = 3e-6, 15e-6  # dollars per token
+_NO_COST = {"input": 0, "output": 0, "cacheRead": 0, "cacheWrite": 0, "total": 0}
+_NO_USAGE = {
+    "input": 0,
+    "output": 0,
+    "cacheRead": 0,
+    "cacheWrite": 0,
+    "totalTokens": 0,
+    "cost": _NO_COST,
+}
 
 
 def dumps(value: Any) -> bytes:
     """Return compact JSON as JavaScript writes it: UTF-8, but a lone surrogate as `\\ud83d`."""
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    # What UTF-8 cannot hold are lone surrogates only, and Python's escape for them is JSON's.
+    # UTF-8 has no lone surrogates, and Python escapes them as JSON does.
     return text.encode("utf-8", "backslashreplace")
 
 
 def frame(event: Any) -> bytes:
-    """Return the SSE frame of one event, given as the object that JSON is made of."""
+    """Return the SSE frame of one event, given as JSON data."""
     return _frame(dumps(event))
 
 
 def words(text: str) -> list[str]:
-    """Cut a text the way tokens do: each word with the white space before it."""
+    """Split a text into words, each with the white space before it."""
     return re.findall(r"\s*\S+|\s+", text)
+
+
+def members_around(model: str, api: str, request_id: str) -> dict[str, Any]:
+    """Return the members of a message around its content, while it grows."""
+    provider, slash, name = model.partition("/")
+    return {
+        "api": api,
+        "provider": provider if slash else "fake",  # a real gateway finds the provider of a bare id
+        "model": name if slash else model,
+        "usage": _NO_USAGE,
+        "stopReason": "stop",
+        "timestamp": int(time.time() * 1000),
+        "responseId": f"fake-{request_id}",
+    }
+
+
+def usage(prompt: int, output: int) -> dict[str, Any]:
+    """Return plausible counts and costs for so many tokens."""
+    paid, earned = prompt * _INPUT_PRICE, output * _OUTPUT_PRICE
+    cost = {**_NO_COST, "input": paid, "output": earned, "total": paid + earned}
+    counts = {"input": prompt, "output": output, "totalTokens": prompt + output}
+    return {**_NO_USAGE, **counts, "cost": cost}
 
 
 @attrs.frozen
 class Block:
-    """One content block: its JSON around the string that grows, its pieces, its JSON when whole."""
+    """A content block: the JSON around its growing string, its pieces, and its complete JSON."""
 
     kind: str
     before: bytes
     after: bytes
     pieces: Sequence[str]
     whole: bytes
-    end: bytes  # the member that its end event carries
+    end: bytes  # the member of its end event
 
 
 def text(pieces: Sequence[str]) -> Block:
-    """Return a text block that arrives in these pieces."""
+    """Return a text block in these pieces."""
     return _prose("text", pieces)
 
 
 def thinking(pieces: Sequence[str]) -> Block:
-    """Return a thinking block that arrives in these pieces."""
+    """Return a thinking block in these pieces."""
     return _prose("thinking", pieces)
 
 
@@ -71,10 +117,10 @@ def _prose(kind: str, pieces: Sequence[str]) -> Block:
 
 
 def tool_call(call: Mapping[str, Any], stream_index: int) -> Block:
-    """Return a tool call whose arguments arrive as pieces of their JSON text.
+    """Return a tool call whose arguments arrive in pieces of their JSON text.
 
-    Like the gateway's OpenAI client, it keeps that text in `partialArgs`, a field that no type of
-    the protocol lists, and `arguments` stays empty until all of it is there.
+    As in the gateway's OpenAI client, that text is in `partialArgs`, which no type of the protocol
+    lists, and `arguments` is empty until the text is complete.
     """
     arguments = dumps(call["arguments"]).decode()
     growing = {**call, "arguments": {}, "partialArgs": ""}
@@ -94,12 +140,12 @@ def tool_call(call: Mapping[str, Any], stream_index: int) -> Block:
 def stream(
     blocks: Iterable[Block], growing: Mapping[str, Any], final: Mapping[str, Any]
 ) -> Iterator[bytes]:
-    """Return the frames of a turn, the last one being its `done` or `error` event.
+    """Return the frames of a turn; the last one is its `done` or `error` event.
 
-    `growing` holds the members of the message around its content while it grows, `final` those of
-    the finished message, whose `stopReason` decides on the last event.
+    `growing` has the members around the content while the message grows, `final` those of the
+    complete message. Its `stopReason` decides which event is the last.
     """
-    # Not a generator itself: what cannot be written as JSON is to fail here, not on the way.
+    # Not a generator: data that is not JSON fails here, not in the middle of the response.
     return _frames(blocks, _Snapshot(growing), _Snapshot(final), final["stopReason"])
 
 
@@ -115,12 +161,12 @@ def _frames(
 
 
 def message(blocks: Iterable[Block], final: Mapping[str, Any]) -> bytes:
-    """Return the finished message alone, as an answer to a request that does not stream."""
+    """Return the complete message, for a request without streaming."""
     return _Snapshot(final)([block.whole for block in blocks])
 
 
 class _Snapshot:
-    """Puts the content so far into the members around it."""
+    """Puts content between the other members of a message."""
 
     def __init__(self, members: Mapping[str, Any]) -> None:
         self._rest = dumps(members)[1:]
@@ -146,7 +192,7 @@ def _block_frames(
 
 
 def _phases(block: Block) -> Iterator[tuple[bytes, bytes, bytes]]:
-    """Yield the start and the deltas: the event's kind, its own member, what the block gains."""
+    """Yield the start and the deltas: kind of the event, its own member, growth of the block."""
     yield b"start", b"", b""
     for piece in block.pieces:
         quoted = dumps(piece)

@@ -1,16 +1,27 @@
-"""The fake gateway itself: the listener, the script, the record of what came in."""
+"""The fake gateway: its server, its script, and the requests that it received."""
 
 import os
 import ssl
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from pi_native import ToolCall, Usage
 
-from ._answers import Events, HTTPError, Raw, Reply, Scripted, Verbatim
+from ._answers import (
+    ErrorShape,
+    Events,
+    FailedTurn,
+    HTTPError,
+    Raw,
+    Reply,
+    Scripted,
+    Verbatim,
+    answer_of,
+    check_answer,
+)
 from ._faults import Fault
 from ._replay import recorded
 from ._request import STREAM_PATH, RecordedRequest
@@ -21,13 +32,14 @@ from ._server import Server
 
 __all__ = ["FakeGateway"]
 
+_UNSCRIPTED = "this turn is not scripted, and the fake gateway is strict"
 _DEFAULT = Reply(
     "Hello! This is the fake gateway of pi_native.testing: no model was asked, and no token billed."
 )
 
 
 class FakeGateway:
-    """A gateway on loopback, in this process, that says what it is told to say.
+    """A gateway on loopback, in this process, with scripted answers.
 
     Use it as a context manager, or call `start()` and `close()`:
 
@@ -36,20 +48,24 @@ class FakeGateway:
         ...     print(client.complete("fake/parrot", "Hi").text, gateway.last_request.model)
         ...     client.complete("fake/parrot", "Hi")
         Traceback (most recent call last):
-        pi_native.errors.GatewayConnectionError: the response was cut short
+        pi_native.errors.GatewayConnectionError: the answer was cut short
 
-    Each turn takes the next entry of the script; past its end, `default` answers. A request that a
-    real gateway would turn down (bearer, route, body, model) is turned down and takes no entry.
-    The methods that write the script return the gateway, so they can be chained. A script's
-    function that raises gets its client a 500, and the error is raised again on leaving the block.
+    Each turn takes the next entry of the script. After the last one, `default` answers. A request
+    that a real gateway refuses (bearer, route, body, model) is refused, and takes no entry. The
+    methods that write the script return the gateway, so that they can be chained.
+
+    If a function in the script raises, its client gets a 500, and the end of the block raises the
+    exception again.
 
     Args:
-        api_key: the bearer token it wants; None: it wants none.
-        models: the models that it knows, as ids ("provider/id") or rows of `/v1/models`. None: any.
-        version: what `/healthz` says.
-        api: the `api` of the messages that it makes.
-        port: a fixed port; 0: any free one.
-        tls: a server-side context, to serve https.
+        api_key: the bearer token that clients must send; None accepts any request.
+        models: the known models, as ids ("provider/id") or rows of `/v1/models`; None accepts any.
+        version: the version in `/healthz`.
+        api: the `api` of its messages.
+        port: a fixed port; 0 selects a free one.
+        tls: a server-side context, for https.
+        strict: refuse turns that are not scripted, and fail at the end of the block if there were
+            any or if answers are left.
     """
 
     def __init__(
@@ -61,11 +77,14 @@ class FakeGateway:
         api: str = "pi-native",
         port: int = 0,
         tls: ssl.SSLContext | None = None,
+        strict: bool = False,
     ) -> None:
         self.api_key = api_key
         self.version = version
         self.api = api
-        #: The rows of `/v1/models`, and the only models known; None: any model is.
+        #: Refuse turns that are not scripted, and check the script at the end of the block.
+        self.strict = strict
+        #: The rows of `/v1/models`, and the only known models; None accepts any model.
         self.models: list[dict[str, Any]] | None = (
             None if models is None else [model_row(model) for model in models]
         )
@@ -73,7 +92,7 @@ class FakeGateway:
         self.usage_reports: list[dict[str, Any]] = [usage_report()]
         #: The rows of `/v1/credentials/check`.
         self.credentials: list[dict[str, Any]] = [credential()]
-        #: What answers a turn when the script is empty: an answer, or a function of the request.
+        #: Answers a turn when the script is empty: an answer, or a function of the request.
         self.default: Scripted = _DEFAULT
         self._port = port
         self._tls = tls
@@ -82,6 +101,7 @@ class FakeGateway:
         self._requests: list[RecordedRequest] = []
         self._handed_out = 0
         self._failures: list[Exception] = []
+        self._unscripted: list[RecordedRequest] = []
         self._changed = threading.Condition()
 
     def __repr__(self) -> str:
@@ -92,20 +112,20 @@ class FakeGateway:
     def replay(
         cls, path: str | os.PathLike[str], *, speed: float | None = None, **settings: Any
     ) -> "FakeGateway":
-        """Return a gateway, still to be started, that answers as the one that was recorded.
+        """Return a gateway, not yet started, that answers like the recorded one.
 
             >>> with FakeGateway.replay("turn.jsonl") as gateway:
             ...     client = Client(gateway.url, gateway.api_key)
             ...     print(client.complete("anthropic/claude-sonnet-4-5", "Hello!").text)
             Because of the air.
 
-        Each answer goes to the first request for its path and its model, in the order in which
-        they were asked for; a turn for which none is left is a 404 that says so. `speed` is None
-        for as fast as possible, 1 for the recorded times, 2 for twice as fast. An answer that broke
-        off breaks off again; where the client had left, the gateway stalls: see `Stall`.
+        Each answer goes to the first request for its path and model, in the recorded order. A turn
+        without an answer is a 404 that says so. `speed` is None for no delays, 1 for the recorded
+        times, 2 for twice as fast. A response that was cut is cut again. Where the client had left,
+        the gateway stalls: see `Stall`.
 
         `settings` are those of `FakeGateway`. Raises OSError if the file cannot be read, ValueError
-        if it is no recording.
+        if it is not a recording.
         """
         gateway = cls(**settings)
         for answer in recorded(path, speed):
@@ -114,17 +134,17 @@ class FakeGateway:
         gateway.default = _nothing_recorded
         return gateway
 
-    # Its life
+    # Start and end
 
     def start(self) -> "FakeGateway":
-        """Start to listen."""
+        """Start the server."""
         if self._server is not None:
-            raise RuntimeError("the fake gateway was started already")
+            raise RuntimeError("the fake gateway was started already; make another one")
         self._server = Server(self._port, self._tls, self._handle)
         return self
 
     def close(self) -> None:
-        """Cut every connection and end every thread, stalled ones too. Closing twice is fine."""
+        """Cut every connection and end every thread, also stalled ones. Can be called again."""
         if self._server is not None:
             self._server.close()
 
@@ -138,13 +158,16 @@ class FakeGateway:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
-        # Its client only saw a 500; here is the cause.
-        if exc is None and self._failures:
+        if exc is not None:
+            return
+        if self._failures:  # the client saw only a 500
             raise self._failures[0]
+        if self.strict:
+            self._assert_strict()
 
     @property
     def port(self) -> int:
-        """The port it listens on."""
+        """The port of the server."""
         return self._started().server_port
 
     @property
@@ -170,26 +193,31 @@ class FakeGateway:
         error_message: str | None = None,
         error_status: int | None = None,
         fault: Fault | Sequence[Fault] = (),
+        times: int = 1,
     ) -> "FakeGateway":
         """Script a turn of a model; see `Reply`."""
-        return self.add(
-            Reply(
-                text,
-                thinking=thinking,
-                tool_calls=tool_calls,
-                usage=usage,
-                stop_reason=stop_reason,
-                error_message=error_message,
-                error_status=error_status,
-                fault=fault,
-            )
+        answer = Reply(
+            text,
+            thinking=thinking,
+            tool_calls=tool_calls,
+            usage=usage,
+            stop_reason=stop_reason,
+            error_message=error_message,
+            error_status=error_status,
+            fault=fault,
         )
+        return self.add(answer, times=times)
 
     def events(
-        self, events: Sequence[Any], *, done: bool = True, fault: Fault | Sequence[Fault] = ()
+        self,
+        events: Sequence[Any],
+        *,
+        done: bool = True,
+        fault: Fault | Sequence[Fault] = (),
+        times: int = 1,
     ) -> "FakeGateway":
         """Script a turn of given events, objects or wire JSON; see `Events`."""
-        return self.add(Events(events, done=done, fault=fault))
+        return self.add(Events(events, done=done, fault=fault), times=times)
 
     def raw(
         self,
@@ -199,11 +227,11 @@ class FakeGateway:
         status: int = 200,
         headers: Mapping[str, str] | None = None,
         fault: Fault | Sequence[Fault] = (),
+        times: int = 1,
     ) -> "FakeGateway":
-        """Script a turn whose body is given, in pieces if need be; see `Raw`."""
-        return self.add(
-            Raw(body, framing=framing, status=status, headers=headers or {}, fault=fault)
-        )
+        """Script a turn with a body of given bytes, in pieces or as a whole; see `Raw`."""
+        answer = Raw(body, framing=framing, status=status, headers=headers or {}, fault=fault)
+        return self.add(answer, times=times)
 
     def verbatim(
         self,
@@ -211,9 +239,10 @@ class FakeGateway:
         *,
         keep_alive: bool = False,
         fault: Fault | Sequence[Fault] = (),
+        times: int = 1,
     ) -> "FakeGateway":
-        """Script a whole HTTP response, status line and all; see `Verbatim`."""
-        return self.add(Verbatim(response, keep_alive=keep_alive, fault=fault))
+        """Script a whole HTTP response, status line included; see `Verbatim`."""
+        return self.add(Verbatim(response, keep_alive=keep_alive, fault=fault), times=times)
 
     def error(
         self,
@@ -224,47 +253,84 @@ class FakeGateway:
         headers: Mapping[str, str] | None = None,
         body: Any = None,
         fault: Fault | Sequence[Fault] = (),
+        times: int = 1,
     ) -> "FakeGateway":
-        """Script an HTTP error; see `HTTPError`."""
-        return self.add(
-            HTTPError(status, message, type=type, headers=headers or {}, body=body, fault=fault)
+        """Script an HTTP error; see `HTTPError`. For an `error` event, see `failed_turn`."""
+        answer = HTTPError(
+            status, message, type=type, headers=headers or {}, body=body, fault=fault
         )
+        return self.add(answer, times=times)
+
+    def failed_turn(
+        self,
+        status: int | None = None,
+        message: str | None = None,
+        *,
+        shape: ErrorShape = "message",
+        text: str | Sequence[str] = "",
+        type: str | None = None,
+        reason: Literal["error", "aborted"] | None = "error",
+        retry_after_ms: int | None = None,
+        fault: Fault | Sequence[Fault] = (),
+        times: int = 1,
+    ) -> "FakeGateway":
+        """Script a turn that ends in an `error` event after `text`; see `FailedTurn`."""
+        answer = FailedTurn(
+            status,
+            message,
+            shape=shape,
+            text=text,
+            type=type,
+            reason=reason,
+            retry_after_ms=retry_after_ms,
+            fault=fault,
+        )
+        return self.add(answer, times=times)
 
     def add(
-        self, *answers: Scripted, path: str = STREAM_PATH, model: str | None = None
+        self,
+        *answers: Scripted,
+        path: str = STREAM_PATH,
+        model: str | None = None,
+        times: int = 1,
     ) -> "FakeGateway":
         """Append to the script: answers for turns, or for another path, such as `/v1/models`.
 
-        An entry is an answer or a function that is called with the request and returns one. With a
-        `model` it waits for a turn of that model: where threads race, each can have its own.
+        An entry is an answer, or a function that is called with the request and returns one. With a
+        `model` it is for turns of that model only. `times` repeats each entry, for example for the
+        retries of a client.
         """
-        self._script.add(answers, path, model)
+        if isinstance(times, bool) or not isinstance(times, int) or times < 1:
+            raise ValueError(f"times must be a positive number, not {times!r}")
+        for answer in answers:
+            entry = answer if callable(answer) else check_answer(answer)
+            self._script.add([entry] * times, path, model)
         return self
 
     @property
     def pending(self) -> int:
-        """How many script entries have not been asked for yet."""
+        """The number of script entries that no request has taken yet."""
         return len(self._script)
 
     def assert_done(self) -> None:
-        """Raise AssertionError, naming them, if script entries have not been asked for."""
+        """Raise AssertionError, which names them, if script entries are left."""
         left = self._script.outline()
         if left:
             came = [f"  {request!r}" for request in self.requests] or ["  nothing"]
             parts = [f"{len(left)} answers were not asked for:", *(f"  {line}" for line in left)]
             raise AssertionError("\n".join([*parts, "what came in:", *came]))
 
-    # What came in
+    # The requests
 
     @property
     def requests(self) -> list[RecordedRequest]:
-        """Every request so far, the oldest first."""
+        """All requests so far, the oldest first."""
         with self._changed:
             return list(self._requests)
 
     @property
     def last_request(self) -> RecordedRequest:
-        """The newest request. Raises AssertionError if none has come."""
+        """The newest request. Raises AssertionError if there is none."""
         requests = self.requests
         if not requests:
             raise AssertionError("no request has come in")
@@ -272,18 +338,18 @@ class FakeGateway:
 
     @property
     def connections(self) -> int:
-        """How many TCP connections were made so far."""
+        """The number of TCP connections so far."""
         return self._started().accepted
 
     @property
     def open_connections(self) -> int:
-        """How many of them are still open."""
+        """The number of open TCP connections."""
         return self._started().open
 
     def wait_for_request(self, timeout: float = 5.0) -> RecordedRequest:
-        """Return the oldest request that no call before has returned; wait for it if need be.
+        """Return the next request, in order of arrival; wait for it if necessary.
 
-        Raises TimeoutError after `timeout` seconds.
+        Each call returns another one. Raises TimeoutError after `timeout` seconds.
         """
         with self._changed:
             if not self._changed.wait_for(self._has_news, timeout):
@@ -295,11 +361,11 @@ class FakeGateway:
         return len(self._requests) > self._handed_out
 
     def release(self) -> None:
-        """End the stalls of every request so far."""
+        """End the stalls of all requests so far."""
         for request in self.requests:
             request.release()
 
-    # Answering, in the threads of the connections
+    # Answering, in the thread of a connection
 
     def _handle(self, request: RecordedRequest) -> Response:
         with self._changed:
@@ -307,7 +373,7 @@ class FakeGateway:
             self._changed.notify_all()
         try:
             return self._respond(request)
-        except Exception as exc:  # noqa: BLE001  (whatever a script's function raises)
+        except Exception as exc:  # noqa: BLE001 - a function in the script may raise anything
             self._failures.append(exc)
             return Response.json(500, {"error": "internal error"})
 
@@ -316,18 +382,23 @@ class FakeGateway:
         if route != "GET /healthz" and not is_authorized(request, self.api_key):
             return Response.json(401, {"error": "unauthorized"})
         is_turn = route == f"POST {STREAM_PATH}"
-        if is_turn and (refused := refusal(request, self._known_models())) is not None:
+        if is_turn and (refused := refusal(request, self.models)) is not None:
             return refused
         entry = self._script.take(request)
         if entry is None:
             if not is_turn:
                 return self._page(route)
+            if self.strict:
+                self._unscripted.append(request)
+                return Response.error(404, "invalid_request_error", _UNSCRIPTED)
             entry = self.default
-        answer = entry(request) if callable(entry) else entry
-        return answer.respond(request, self.api)
+        return answer_of(entry, request).respond(request, self.api)
 
-    def _known_models(self) -> set[str] | None:
-        return None if self.models is None else {row["id"] for row in self.models}
+    def _assert_strict(self) -> None:
+        if self._unscripted:
+            lines = [f"  {request!r}" for request in self._unscripted]
+            raise AssertionError("\n".join(["turns that were not scripted:", *lines]))
+        self.assert_done()
 
     def _page(self, route: str) -> Response:
         body: dict[str, Any]

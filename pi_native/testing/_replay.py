@@ -1,4 +1,4 @@
-"""A recorded exchange as an answer: the same bytes, in the same pieces, at the same pace."""
+"""A recorded response as an answer: the same bytes in the same pieces, at the recorded pace."""
 
 import os
 from collections.abc import Iterator
@@ -12,13 +12,13 @@ from ._response import Framing, Response
 
 __all__ = ["Recorded", "recorded"]
 
-# What is said anew about each connection, or was true before a body was decompressed.
+# These headers depend on the connection, or were true before the body was decompressed.
 _NOT_REPLAYED = {"connection", "keep-alive", "transfer-encoding", "content-encoding"}
 
 
 @attrs.frozen(repr=False)
 class Recorded:
-    """What a gateway once answered. `speed` 2 is twice as fast as it was; None: at once."""
+    """A recorded response. `speed` 2 is twice as fast as recorded, None is without delays."""
 
     exchange: RecordedTurn
     speed: float | None = None
@@ -32,11 +32,11 @@ class Recorded:
 
     @property
     def model(self) -> str | None:
-        """The model that was asked for; None for a page."""
+        """The model of the request; None for a page."""
         return asked_model(self.exchange.body)
 
     def respond(self, _request: RecordedRequest, _api: str) -> Response:
-        """Return the answer; one that did not come hangs up, or stays away, where it did."""
+        """Return the response; where it was cut or left, it hangs up or stalls."""
         exchange = self.exchange
         return Response(
             pieces=[data for _, data in exchange.pieces],
@@ -53,7 +53,7 @@ class Recorded:
         names = {name.lower() for name in self.exchange.headers}
         unwanted = set(_NOT_REPLAYED)
         if self.exchange.end == "complete" or "content-encoding" in names:
-            unwanted.add("content-length")  # counted anew: somebody may have edited the text
+            unwanted.add("content-length")  # counted again: the file may have been edited
         headers = self.exchange.headers.items()
         return {name: value for name, value in headers if name.lower() not in unwanted}
 
@@ -73,7 +73,7 @@ class Recorded:
         return (HangUp(after, reset=exchange.end == "reset"),)
 
     def _due(self) -> list[float]:
-        """Return when the head, each piece and the end are due, in seconds after the request."""
+        """Return the times of the head, each piece and the end, in seconds after the request."""
         if self.speed is None:
             return []
         exchange = self.exchange
@@ -83,12 +83,12 @@ class Recorded:
 
 
 def recorded(path: str | os.PathLike[str], speed: float | None) -> Iterator[Recorded]:
-    """Yield the answers of a recording, in the order in which they were asked for."""
+    """Yield the answers of a recording, in the order of their requests."""
     if speed is not None and not speed > 0:
         raise ValueError(f"speed must be more than 0, but is {speed}")
     exchanges = load(path)
-    # A kept connection that is closed without an answer is replaced by clients, unseen: that would
-    # use up the next answer.
+    # When a kept connection is closed without a response, a client sends the request again on a new
+    # one. That would take the next answer.
     keep_alive = all(exchange.status is not None for exchange in exchanges)
     for exchange in exchanges:
         yield Recorded(exchange, speed, keep_alive)

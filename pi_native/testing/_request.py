@@ -1,4 +1,4 @@
-"""What came in: one request, and what a test may learn about its fate."""
+"""A request as the fake gateway received it, and what happened to it."""
 
 import json
 import threading
@@ -23,7 +23,7 @@ STREAM_PATH = "/v1/pi/stream"
 
 
 class BadRequest(Exception):
-    """The request is not one that the gateway could answer; the text says why."""
+    """The gateway refuses the request; the text says why."""
 
 
 _SHOWN = 60  # characters of a prompt
@@ -31,21 +31,19 @@ _SHOWN = 60  # characters of a prompt
 
 @attrs.define(eq=False, slots=False, repr=False)
 class RecordedRequest:
-    """One request as it came in.
+    """A request as it was received.
 
-    What a turn asks for is plain JSON here, so that a failed `assert` shows how it differs:
-    `model`, `context`, `messages`, `system_prompt`, `last_user_text` and `options`, the names in
-    them being the wire's.
+    `model`, `context`, `messages`, `system_prompt`, `last_user_text` and `options` are plain JSON
+    with the names of the wire, so that a failed `assert` shows the difference.
 
-    `headers` is the standard library's: names compare without case, an absent one reads as None.
-    `connection` is the number of the TCP connection that it came on, 1 being the gateway's first.
-    `request_id` is what the answer says in `x-request-id`.
-    `arrived_at` is `time.monotonic()` when all of it was in.
+    `headers` is that of the standard library: names have no case, a missing one is None.
+    `connection` is the number of its TCP connection; the first one of the gateway is 1.
+    `request_id` is the `x-request-id` of the response.
+    `arrived_at` is `time.monotonic()` when the request was complete.
 
-    The three events tell a test what happened next, without sleeping:
-    `answered` is set when the whole answer has been sent, `stalled` once a `Stall` holds it back,
-    and `client_gone` once the client has closed the connection, be it during the answer or later.
-    `released` is set by `release()`.
+    Three events show what happened next, so that no test has to sleep: `answered` is set when the
+    whole response has been sent, `stalled` when a `Stall` stops it, `client_gone` when the client
+    closed the connection, during the response or later. `release()` sets `released`.
     """
 
     method: str
@@ -66,17 +64,17 @@ class RecordedRequest:
 
     @property
     def path(self) -> str:
-        """The target without its query and, as a proxy would see it, its host."""
+        """The target without query and host."""
         return urlsplit(self.target).path
 
     @cached_property
     def json(self) -> Any:
-        """The body as JSON. Raises ValueError when it is none."""
+        """The body as JSON data. Raises ValueError if it is not JSON."""
         return json.loads(self.body)
 
     @property
     def model(self) -> str:
-        """The model that was asked for, `provider/id`; empty for a request that names none."""
+        """The model of the turn, usually `provider/id`; empty for a page."""
         return asked_model(self.body) or ""
 
     @property
@@ -91,12 +89,12 @@ class RecordedRequest:
 
     @property
     def system_prompt(self) -> list[str]:
-        """The system prompt; empty when there was none."""
+        """The system prompt; empty if there is none."""
         return list(self.context.get("systemPrompt") or [])
 
     @property
     def last_user_text(self) -> str | None:
-        """What the user said last, the texts of a message in blocks joined; None if nothing."""
+        """The text of the last user message, its text blocks joined; None if there is none."""
         context = _parsed(self.body).get("context")
         messages = context.get("messages") if isinstance(context, dict) else None
         said = [_text_of(message) for message in messages or () if _is_users(message)]
@@ -104,16 +102,16 @@ class RecordedRequest:
 
     @property
     def options(self) -> dict[str, Any]:
-        """The options, as wire JSON; empty when there were none."""
+        """The options, as wire JSON; empty if there are none."""
         return dict(self.json.get("options") or {})
 
     def release(self) -> None:
-        """End this request's stall; one that is still to come does not happen."""
+        """End the stall of this request, or prevent a later one."""
         self.released.set()
 
 
 def check_turn(request: RecordedRequest) -> None:
-    """Raise BadRequest for a body that the real gateway turns down, in its words."""
+    """Raise BadRequest, in the words of the real gateway, for a body that it refuses."""
     try:
         body = request.json
     except ValueError as exc:
@@ -126,7 +124,7 @@ def check_turn(request: RecordedRequest) -> None:
 
 
 def asked_model(body: bytes) -> str | None:
-    """Return the model that a body asks for, None if it names none."""
+    """Return the model that a body names, or None."""
     return _model_of(_parsed(body))
 
 

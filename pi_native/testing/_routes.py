@@ -1,8 +1,8 @@
-"""What the real gateway checks and shows, turns apart; its rules, its words, plausible data."""
+"""The checks and pages of the real gateway, with its texts and plausible data."""
 
 import re
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ._request import BadRequest, RecordedRequest, check_turn
@@ -14,32 +14,44 @@ _FIVE_HOURS = 5 * 60 * 60 * 1000
 
 
 def now_ms() -> int:
-    """Return the time as the protocol counts it."""
+    """Return the time in ms since 1970."""
     return int(time.time() * 1000)
 
 
 def is_authorized(request: RecordedRequest, api_key: str | None) -> bool:
-    """Say whether the request bears the key, if one is wanted at all."""
+    """Return whether the request has the key, or needs none."""
     if api_key is None:
         return True
     bearer = re.match(r"Bearer\s+(.+)$", request.headers["Authorization"] or "", re.IGNORECASE)
     return bearer is not None and bearer[1].strip() == api_key
 
 
-def refusal(request: RecordedRequest, known_models: Collection[str] | None) -> Response | None:
-    """Return the error for a turn that the gateway turns down, None for one that it takes."""
+def refusal(
+    request: RecordedRequest, models: Sequence[Mapping[str, Any]] | None
+) -> Response | None:
+    """Return the error for a turn that the gateway refuses, or None."""
     try:
         check_turn(request)
     except BadRequest as exc:
         return Response.error(400, "invalid_request_error", str(exc))
-    if known_models is not None and request.model not in known_models:
-        message = f"Unknown model: {request.model}"
-        return Response.error(404, "invalid_request_error", message)
+    if models is None:
+        return None
+    row = next((row for row in models if _names(request.model, row["id"])), None)
+    if row is None:
+        return Response.error(404, "invalid_request_error", f"Unknown model: {request.model}")
+    if row.get("kind", "chat") != "chat":
+        message = f"Model {request.model} is of kind {row['kind']}, not chat"
+        return Response.error(400, "invalid_request_error", message)
     return None
 
 
+def _names(asked: str, model: str) -> bool:
+    """Return whether an id, with or without its provider, is that of a model."""
+    return asked in (model, model.partition("/")[2])
+
+
 def model_row(model: str | Mapping[str, Any]) -> dict[str, Any]:
-    """Return a row of `/v1/models`, from an id or from a row that may lack all but its id."""
+    """Return a row of `/v1/models` for an id, or for a row that has at least an id."""
     given = {"id": model} if isinstance(model, str) else model
     provider, _, name = str(given["id"]).partition("/")
     return {
@@ -56,7 +68,7 @@ def model_row(model: str | Mapping[str, Any]) -> dict[str, Any]:
 
 
 def usage_report() -> dict[str, Any]:
-    """Return a report of `/v1/usage`: a quarter of a five-hour window spent."""
+    """Return a report of `/v1/usage`: a quarter of a five-hour window is used."""
     return {
         "provider": "fake",
         "fetchedAt": now_ms(),

@@ -1,4 +1,4 @@
-"""The script: what is still to be answered, in order."""
+"""The script of a fake gateway: the answers that are left, in order."""
 
 import threading
 from collections.abc import Iterable
@@ -24,7 +24,7 @@ class _Entry:
 
 
 class Script:
-    """Hands out each entry once, to the first request that it fits. Threads may share it."""
+    """Gives each entry to the first request that it is for. Threads may share it."""
 
     def __init__(self) -> None:
         self._entries: list[_Entry] = []
@@ -34,12 +34,12 @@ class Script:
         return len(self._entries)
 
     def add(self, answers: Iterable[Scripted], path: str, model: str | None) -> None:
-        """Append answers for a path, and if so said for one model only."""
+        """Append answers for a path, and with `model` for that model only."""
         with self._lock:
             self._entries += [_Entry(path, model, answer) for answer in answers]
 
     def take(self, request: RecordedRequest) -> Scripted | None:
-        """Take out the first entry that fits; None if there is none."""
+        """Remove and return the first entry for the request, or None."""
         with self._lock:
             for index, entry in enumerate(self._entries):
                 if entry.fits(request):
@@ -47,6 +47,6 @@ class Script:
         return None
 
     def outline(self) -> list[str]:
-        """Return a line for each entry that is left."""
+        """Return one line for each entry that is left."""
         with self._lock:
             return [f"{entry.path}: {entry.answer!r:.{_SHOWN}}" for entry in self._entries]

@@ -1,10 +1,9 @@
-"""The pytest fixture, in test runs of its own."""
+"""The pytest fixtures, in test runs of their own."""
 
 from __future__ import annotations
 
 import doctest
 import importlib.metadata
-import inspect
 import os
 import subprocess
 import sys
@@ -25,6 +24,29 @@ def test_it(pi_native_gateway, name):
         assert client.complete("any/model", "Hi").text == name
     assert len(pi_native_gateway.requests) == 1
 """
+USES_THE_ENVIRONMENT = """
+import pytest
+from pi_native import Client, GatewayServerError
+
+def test_it(pi_native_env):
+    pi_native_env.error(503).reply("again")
+    with Client() as client:
+        with pytest.raises(GatewayServerError):
+            client.complete("any/model", "Hi")
+    with Client(max_retries=1) as client:
+        assert client.complete("any/model", "Hi").text == "again"
+
+def test_the_next_one(monkeypatch):
+    assert Client.__init__.__kwdefaults__["max_retries"] == 2
+    assert "PI_NATIVE_BASE_URL" not in __import__("os").environ
+"""
+STRICT = """
+from pi_native import Client
+
+def test_an_answer_is_left(pi_native_gateway):
+    pi_native_gateway.strict = True
+    pi_native_gateway.reply("never asked")
+"""
 DOES_NOT_USE_IT = """
 import sys
 
@@ -34,8 +56,8 @@ def test_it():
 """
 
 
-def run(directory: Path, source: str, *options: str) -> None:
-    """Have a test file pass in a pytest that loads no plugin but the named ones."""
+def run(directory: Path, source: str, *options: str, fails_with: str | None = None) -> None:
+    """Run a test file in a pytest that loads only the named plugins, and check its result."""
     (directory / "test_it.py").write_text(source)
     environment = {
         **os.environ,
@@ -50,38 +72,50 @@ def run(directory: Path, source: str, *options: str) -> None:
         text=True,
         check=False,
     )
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.returncode == (1 if fails_with else 0), done.stdout + done.stderr
+    assert (fails_with or "") in done.stdout
 
 
 def plugin() -> str:
-    """The module that pytest loads by itself, wherever the package is installed."""
+    """Return the module that pytest loads where the package is installed."""
     [entry] = importlib.metadata.entry_points(group="pytest11", name="pi_native")
     return entry.value
 
 
 @pytest.mark.slow
 def test_each_test_has_a_started_gateway_of_its_own(tmp_path: Path) -> None:
-    """The fixture works in a run that knows nothing else."""
+    """The fixture works in a run without other plugins."""
     run(tmp_path, USES_IT)
 
 
+def test_the_environment_names_the_gateway(tmp_path: Path) -> None:
+    """`Client()` asks the gateway and does not retry, and the next test sees nothing of it."""
+    run(tmp_path, USES_THE_ENVIRONMENT)
+
+
+def test_a_strict_gateway_fails_the_test_at_its_end(tmp_path: Path) -> None:
+    """An answer that is left is an error of the teardown, which names it."""
+    run(tmp_path, STRICT, fails_with="1 answers were not asked for")
+
+
 @pytest.mark.slow
-def test_the_example_in_its_docstring_passes(tmp_path: Path) -> None:
-    """It is a test file as it stands there."""
-    example = doctest.script_from_examples(str(pi_native_pytest.pi_native_gateway.__doc__))
+@pytest.mark.parametrize("name", pi_native_pytest.__all__)
+def test_the_example_in_its_docstring_passes(tmp_path: Path, name: str) -> None:
+    """The example is a test file."""
+    fixture = getattr(pi_native_pytest, name)
+    example = doctest.script_from_examples(str(fixture.__doc__))
     assert "def test_" in example
-    assert "\n    >>> def test_" in str(inspect.getdoc(pi_native_pytest.pi_native_gateway))
     run(tmp_path, example)
 
 
 @pytest.mark.slow
 def test_it_works_where_tests_run_in_several_processes(tmp_path: Path) -> None:
-    """So it does with pytest-xdist, which some projects have."""
+    """The fixture works with pytest-xdist."""
     pytest.importorskip("xdist")
     run(tmp_path, USES_IT, "-p", "xdist", "-n", "2")
 
 
 @pytest.mark.slow
 def test_a_project_that_does_not_use_it_does_not_import_the_package(tmp_path: Path) -> None:
-    """Loading the plugin loads neither the package nor what that needs."""
+    """Loading the plugin imports neither the package nor its dependencies."""
     run(tmp_path, DOES_NOT_USE_IT)
