@@ -1,4 +1,4 @@
-"""A real JupyterLab, and a notebook in it as a person sees it in a browser."""
+"""A real JupyterLab, and a notebook in it as a browser shows it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _UP = re.compile(r"http://127\.0\.0\.1:\d+/")
 
 @contextlib.contextmanager
 def running_lab(folder: Path, environment: dict[str, str]) -> Iterator[str]:
-    """A JupyterLab on loopback that serves the folder's notebooks; its address."""
+    """Start a JupyterLab for the notebooks of a folder, and return its address."""
     command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root"]
     options = {
         "ServerApp.port": 0,
@@ -61,16 +61,16 @@ class NotebookPage:
         self.wait_until_idle()
 
     def wait_until_idle(self) -> None:
-        """Wait until there is a kernel, and nothing for it to do."""
+        """Wait until the kernel is idle."""
         self.page.locator("#jp-main-statusbar", has_text="| Idle").wait_for()
 
     def cell(self, number: int) -> Locator:
-        """The code cell of that number, the first being 0."""
+        """Return the code cell of that number; the first one is 0."""
         return self.page.locator(".jp-Notebook .jp-CodeCell").nth(number)
 
     def output(self, number: int) -> Locator:
-        """What the cell shows under its code."""
-        return self.cell(number).locator(".jp-OutputArea-output")
+        """Return the outputs of the cell that are not empty."""
+        return self.cell(number).locator(".jp-OutputArea-output:not(:empty)")
 
     def run(self, number: int) -> None:
         """Run one cell."""

@@ -1,8 +1,7 @@
-"""The notebook that ships, in a real JupyterLab page in headless Chromium.
+"""The notebook of `examples`, in a real JupyterLab page in headless Chromium.
 
 Screenshots are kept in `.ci/work/screenshots`, or where PI_NATIVE_SCREENSHOTS says. Without a
-browser these tests are skipped, or fail if PI_NATIVE_REQUIRE_BROWSER=1 says that this machine must
-have one.
+browser these tests are skipped; with PI_NATIVE_REQUIRE_BROWSER=1 they fail.
 """
 
 from __future__ import annotations
@@ -205,6 +204,8 @@ def test_what_a_model_writes_cannot_act(notebook: NotebookPage, gateway: FakeGat
     assert links
     assert "javascript:" not in links
     expect(answer.locator("ol pre")).to_have_text("<img src=x onerror='window.pwned = 5'>")
+    expect(answer).to_contain_text("It costs $5 a month, or $10.")
+    expect(answer.locator("mjx-container")).to_have_count(1)
     keep_screenshot(notebook, "4-hostile")
     assert notebook.page.evaluate("() => window.pwned") is None
 

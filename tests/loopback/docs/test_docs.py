@@ -232,7 +232,8 @@ def test_every_public_name_is_in_the_reference() -> None:
     """Each public name has an entry; the module of the errors has one for all of them."""
     names = {f"pi_native.{name}" for name in pi_native.__all__ if not hasattr(errors, name)}
     names |= {f"pi_native.testing.{name}" for name in testing.__all__}
-    names |= {"pi_native.errors", "pi_native_pytest.pi_native_gateway"}
+    names |= {"pi_native.errors"}
+    names |= {f"pi_native_pytest.{name}" for name in ("pi_native_env", "pi_native_gateway")}
     pages = "".join(page.read_text(encoding="utf-8") for page in DOCS.glob("reference/*.md"))
     assert sorted(re.findall(r"^::: (\S+)$", pages, re.MULTILINE)) == sorted(names)
 
