@@ -237,10 +237,12 @@ class TestTurnsThatFail:
         [exchange] = load(path)
         assert (exchange.status, exchange.end) == (None, "cut")
 
-    def test_a_request_that_cannot_be_sent_is_not_kept(self, path: Path) -> None:
+    def test_a_request_that_cannot_be_sent_is_not_kept(
+        self, gateway: FakeGateway, path: Path
+    ) -> None:
         """Nothing went out, so nothing was exchanged."""
         with (
-            Client("http://[::1", KEY, max_retries=0) as client,
+            Client(gateway.url, KEY, headers={"X-A": "a\nb"}, max_retries=0) as client,
             record(client, path),
             pytest.raises(ConfigurationError),
         ):
