@@ -31,7 +31,7 @@ _INTERRUPTED = "Interrupted. This is what had arrived."
 
 
 class View(Protocol):
-    """Where a stream is shown."""
+    """The place that shows a stream."""
 
     seconds_between_looks: float
 

@@ -78,7 +78,7 @@ class _Recorder:
         self._failure: OSError | None = None
         self._write(FIRST_LINE)
 
-    def sending(self, request: "Request", lifeline: "SocketHandle") -> "_Watch | None":
+    def sending(self, request: "Request", handle: "SocketHandle") -> "_ExchangeObserver | None":
         """Observe one more exchange. Return None in a forked child, which does not own the file."""
         if os.getpid() != self._process:
             return None
@@ -93,7 +93,7 @@ class _Recorder:
             )
             self._open[exchange.number] = exchange
             self._redactor.learn_headers(request.headers)
-        return _Watch(self, exchange, lifeline)
+        return _ExchangeObserver(self, exchange, handle)
 
     def learn_headers(self, headers: dict[str, str]) -> None:
         """Redact the values of secret headers that were sent."""
@@ -135,15 +135,13 @@ class _Recorder:
             self._failure = self._failure or exc
 
 
-class _Watch:
+class _ExchangeObserver:
     """Records one exchange."""
 
-    def __init__(
-        self, recorder: _Recorder, exchange: RecordedTurn, lifeline: "SocketHandle"
-    ) -> None:
+    def __init__(self, recorder: _Recorder, exchange: RecordedTurn, handle: "SocketHandle") -> None:
         self._recorder = recorder
         self._exchange = exchange
-        self._lifeline = lifeline
+        self._handle = handle
         self._began = time.monotonic()
 
     def failed(self, error: Exception) -> None:
@@ -154,15 +152,15 @@ class _Watch:
         self._end(self._meaning(error))
         self.closed()
 
-    def answered(self, answer: "GatewayResponse") -> None:
+    def answered(self, response: "GatewayResponse") -> None:
         """Record status and headers."""
         exchange = self._exchange
-        self._recorder.learn_headers(answer.sent_headers())
-        exchange.headers = dict(answer.info.headers)
-        exchange.reason = answer.reason
+        self._recorder.learn_headers(response.sent_headers())
+        exchange.headers = dict(response.info.headers)
+        exchange.reason = response.reason
         exchange.answered_at = self._now()
-        exchange.status = answer.info.status
-        if answer.has_no_body:
+        exchange.status = response.info.status
+        if response.has_no_body:
             self._end("complete")
 
     def read(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
@@ -175,7 +173,7 @@ class _Watch:
             self._end(self._meaning(exc))
             raise
         # A cut by this side looks like the end of the body.
-        self._end("left" if self._lifeline.is_cut else "complete")
+        self._end("left" if self._handle.is_cut else "complete")
 
     def closed(self) -> None:
         """Write the exchange. A response that was not read to its end was left."""
@@ -191,7 +189,7 @@ class _Watch:
         self._exchange.ended_at = self._now()
 
     def _meaning(self, error: Exception) -> End:
-        if self._lifeline.is_cut or isinstance(error, StreamTimeoutError):
+        if self._handle.is_cut or isinstance(error, StreamTimeoutError):
             return "left"
         # The exact type: `http.client` has a subclass of it for a missing response.
         return "reset" if type(error.__cause__) is ConnectionResetError else "cut"

@@ -12,7 +12,7 @@ from pathlib import Path
 from playwright.sync_api import Locator, Page
 
 TOKEN = "lab-token"
-_ASK_NOBODY = '{"fetchNews": "false", "checkForUpdates": false}'
+_NO_QUESTIONS = '{"fetchNews": "false", "checkForUpdates": false}'
 _UP = re.compile(r"http://127\.0\.0\.1:\d+/")
 
 
@@ -29,7 +29,7 @@ def running_lab(folder: Path, environment: dict[str, str]) -> Iterator[str]:
     }
     notices = folder / "settings" / "@jupyterlab" / "apputils-extension"
     notices.mkdir(parents=True)
-    (notices / "notification.jupyterlab-settings").write_text(_ASK_NOBODY, encoding="utf-8")
+    (notices / "notification.jupyterlab-settings").write_text(_NO_QUESTIONS, encoding="utf-8")
     arguments = [f"--{name}={value}" for name, value in options.items()]
     with (folder / "lab.log").open("w+", encoding="utf-8") as log:
         lab = subprocess.Popen(

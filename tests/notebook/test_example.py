@@ -1,4 +1,4 @@
-"""The notebook that ships runs from top to bottom."""
+"""The notebook of `examples` runs from top to bottom."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.slow  # starts a kernel
 
 
 def test_it_runs_with_the_gateway_that_it_brings(example: Path, jupyter: dict[str, str]) -> None:
-    """Every cell runs, and each stream and message of it shows itself."""
+    """Every cell runs, and each stream and message is shown."""
     notebook = nbformat.read(example, as_version=4)
     NotebookClient(notebook, timeout=LIMIT).execute(env=jupyter)
     stream, several, message = [cell for cell in notebook.cells if cell.cell_type == "code"][1:]
@@ -37,7 +37,7 @@ def test_it_runs_with_the_gateway_that_it_brings(example: Path, jupyter: dict[st
 def test_it_asks_the_gateway_of_the_environment(
     example: Path, jupyter: dict[str, str], gateway: FakeGateway
 ) -> None:
-    """With a gateway in the environment that is the one it asks."""
+    """With a gateway in the environment the notebook uses it."""
     notebook = nbformat.read(example, as_version=4)
     environment = {**jupyter, "PI_NATIVE_BASE_URL": gateway.url, "PI_NATIVE_API_KEY": "test-key"}
     NotebookClient(notebook, timeout=LIMIT).execute(env=environment)
@@ -45,7 +45,7 @@ def test_it_asks_the_gateway_of_the_environment(
 
 
 def test_it_ships_without_outputs(example: Path) -> None:
-    """What is in the repository was never run: no output, no count, no address of anybody's."""
+    """The notebook in the repository has no outputs and no execution counts."""
     notebook = nbformat.read(example, as_version=4)
     for cell in notebook.cells:
         assert not cell.get("outputs")

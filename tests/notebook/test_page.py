@@ -77,7 +77,7 @@ CANARY = (
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the notebooks."""
+    """Return a folder with the notebooks."""
     path = tmp_path_factory.mktemp("notebooks")
     shutil.copy(ROOT / "examples" / "notebook.ipynb", path)
     hostile = nbformat.read(path / "notebook.ipynb", as_version=4)
@@ -89,14 +89,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def gateway() -> Iterator[FakeGateway]:
-    """The gateway that the notebooks find in their environment."""
+    """Start the gateway in the environment of the notebooks."""
     with FakeGateway() as fake:
         yield fake
 
 
 @pytest.fixture(scope="module")
 def lab(folder: Path, jupyter: dict[str, str], gateway: FakeGateway) -> Iterator[str]:
-    """The address of a JupyterLab."""
+    """Start a JupyterLab, and return its address."""
     environment = {
         **jupyter,
         "PI_NATIVE_BASE_URL": gateway.url,
@@ -108,7 +108,7 @@ def lab(folder: Path, jupyter: dict[str, str], gateway: FakeGateway) -> Iterator
 
 @pytest.fixture(scope="module")
 def browser(jupyter: dict[str, str]) -> Iterator[Browser]:
-    """A headless Chromium."""
+    """Start a headless Chromium."""
     assert not MISSING, f"needs {', '.join(MISSING)}"
     with sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=CHROMIUM, env={**jupyter})
@@ -119,7 +119,7 @@ def browser(jupyter: dict[str, str]) -> Iterator[Browser]:
 
 @pytest.fixture
 def notebook(browser: Browser, lab: str, request: pytest.FixtureRequest) -> Iterator[NotebookPage]:
-    """The notebook that the test asks for, open in a page that is tall enough for all of it."""
+    """Open the notebook of the test in a page that shows all of it."""
     page = browser.new_page(viewport={"width": 1100, "height": 2000})
     page.set_default_timeout(30_000)
     yield NotebookPage(page, lab, request.param)
@@ -127,7 +127,7 @@ def notebook(browser: Browser, lab: str, request: pytest.FixtureRequest) -> Iter
 
 
 def everything(picture: bytes) -> AssistantMessage:
-    """A message with one of each of the usual blocks."""
+    """Return a message with each of the usual blocks."""
     return AssistantMessage(
         [
             ThinkingContent("Hm."),
@@ -142,14 +142,14 @@ def everything(picture: bytes) -> AssistantMessage:
 
 
 def keep_screenshot(notebook: NotebookPage, name: str) -> None:
-    """Keep how the page looks now."""
+    """Save a screenshot of the page."""
     SCREENSHOTS.mkdir(parents=True, exist_ok=True)
     notebook.page.screenshot(path=SCREENSHOTS / f"{name}.png")
 
 
 @pytest.mark.parametrize("notebook", ["notebook.ipynb"], indirect=True)
 def test_a_stream_is_watched_and_stopped(notebook: NotebookPage, gateway: FakeGateway) -> None:
-    """A person sees the answer grow, stops it, keeps what had come, and goes on."""
+    """The page shows the answer while it arrives, and keeps it after the stop button."""
     gateway.reply(WORDS, thinking="Physics, I think.", fault=Stall(after=AS_FAR_AS_BLUE))
     gateway.default = Events(
         [DoneEvent("toolUse", everything(notebook.page.screenshot(clip=CLIP)))]
@@ -190,7 +190,7 @@ def test_a_stream_is_watched_and_stopped(notebook: NotebookPage, gateway: FakeGa
 
 @pytest.mark.parametrize("notebook", ["hostile.ipynb"], indirect=True)
 def test_what_a_model_writes_cannot_act(notebook: NotebookPage, gateway: FakeGateway) -> None:
-    """Nothing in an answer runs in the page, though the page would run what a cell puts out."""
+    """Nothing in an answer runs in the page, although the page runs scripts of outputs."""
     gateway.reply(
         HOSTILE, thinking=MARKUP, tool_calls=[{"name": MARKUP, "arguments": {"a": MARKUP}}]
     )

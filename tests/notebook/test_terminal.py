@@ -1,4 +1,4 @@
-"""Where outputs cannot be replaced, the text is printed while it arrives."""
+"""Terminals, where the text is printed while it arrives."""
 
 from __future__ import annotations
 

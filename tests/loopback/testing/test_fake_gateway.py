@@ -1,4 +1,4 @@
-"""The fake gateway's good behaviour: what it answers, what it turns down, what it records."""
+"""Responses, refusals and records of the fake gateway."""
 
 import json
 import re
@@ -30,7 +30,7 @@ BODY = {
 
 
 def call(gateway: FakeGateway, method: str, path: str, **more: Any) -> requests.Response:
-    """Send one request with the right key, on a connection of its own."""
+    """Send one request with the right key on a new connection."""
     headers = {"Authorization": f"Bearer {gateway.api_key}", **more.pop("headers", {})}
     with requests.Session() as session:
         session.trust_env = False
@@ -38,19 +38,19 @@ def call(gateway: FakeGateway, method: str, path: str, **more: Any) -> requests.
 
 
 def turn(gateway: FakeGateway, **changes: Any) -> requests.Response:
-    """Ask for one turn."""
+    """Request one turn."""
     return call(gateway, "POST", "/v1/pi/stream", json={**BODY, **changes})
 
 
 def events(response: requests.Response) -> list[dict[str, Any]]:
-    """Read the events of an answer, whose frames must be as the real gateway's, to the last."""
+    """Return the events of a response, and check that its frames are those of the real gateway."""
     *frames, done, nothing = response.content.decode().split("\n\n")
     assert (done, nothing) == ("data: [DONE]", "")
     return [json.loads(frame.removeprefix("data: ")) for frame in frames]
 
 
 def shape(events: list[dict[str, Any]]) -> set[tuple[Any, ...]]:
-    """Say which members, in which order, each kind of event has, down to the blocks and usage."""
+    """Return the members of each kind of event, block, message and usage, in order."""
     shapes: set[tuple[Any, ...]] = set()
     for event in events:
         shapes.add((event["type"], *event))
@@ -62,7 +62,7 @@ def shape(events: list[dict[str, Any]]) -> set[tuple[Any, ...]]:
 
 
 class TestReply:
-    """A turn made up from a text."""
+    """Turns that are made from a text."""
 
     def test_streams_a_text_byte_for_byte_as_the_real_gateway_does(self, gateway: FakeGateway):
         """Members, their order and the frames are those of a recorded turn."""
@@ -99,7 +99,7 @@ class TestReply:
 
     @pytest.mark.parametrize("recorded", ["text.sse", "tools.sse"])
     def test_has_the_shape_of_what_a_real_gateway_sent(self, gateway: FakeGateway, recorded: str):
-        """The same members in the same order, in every kind of event, block and message."""
+        """Every kind of event, block and message has the same members in the same order."""
         real = (DATA / recorded).read_bytes().decode().split("\n\n")[:-2]
         if recorded == "text.sse":
             gateway.reply("Hello world")
@@ -111,7 +111,7 @@ class TestReply:
         assert made == shape([json.loads(frame.removeprefix("data: ")) for frame in real])
 
     def test_takes_tool_calls_and_usage_of_pi_native(self, gateway: FakeGateway):
-        """Objects serve as well as wire JSON."""
+        """Objects work like wire JSON."""
         gateway.reply(tool_calls=[ToolCall("c", "read", {"a": 1})], usage=Usage(input=7))
 
         message = events(turn(gateway))[-1]["message"]
@@ -120,7 +120,7 @@ class TestReply:
         assert message["usage"]["input"] == 7
 
     def test_streams_thinking_then_text_then_tool_calls(self, gateway: FakeGateway):
-        """Each kind of block has its start, its deltas and its end, under its own index."""
+        """Each kind of block has its start, deltas and end, with its own index."""
         call = {"id": "call_7", "name": "read", "arguments": {"path": 'a "quoted" name'}}
         gateway.reply("See:", thinking="Let me think", tool_calls=[call])
 
@@ -147,7 +147,7 @@ class TestReply:
     def test_every_snapshot_is_the_last_member_and_holds_what_the_deltas_said(
         self, gateway: FakeGateway
     ):
-        """Deltas that are added up give the block as the snapshot beside them has it."""
+        """The joined deltas are equal to the block in the snapshot beside them."""
         gateway.reply(
             'Ünï\n"codé" 🎉', thinking="a b", tool_calls=[{"name": "f", "arguments": {"x": [1.5]}}]
         )
@@ -160,7 +160,7 @@ class TestReply:
             assert block[grown[block["type"]]] == said
 
     def test_sends_a_list_of_pieces_as_it_is_cut(self, gateway: FakeGateway):
-        """A list gives the deltas, even where one is cut inside a surrogate pair."""
+        """Each item of a list is a delta, also when a surrogate pair is split."""
         gateway.reply(["Hel", "lo ", "\ud83d", "\ude00"])
 
         response = turn(gateway)
@@ -169,7 +169,7 @@ class TestReply:
         assert deltas == ["Hel", "lo ", "\ud83d", "\ude00"]
         assert rb'"delta":"\ud83d"' in response.content
 
-    def test_makes_up_usage_that_adds_up(self, gateway: FakeGateway):
+    def test_invents_usage_that_adds_up(self, gateway: FakeGateway):
         """Tokens and costs are above zero, and the totals are sums."""
         gateway.reply("Hello world")
 
@@ -179,7 +179,7 @@ class TestReply:
         assert usage["cost"]["total"] == usage["cost"]["input"] + usage["cost"]["output"] > 0
 
     def test_ends_in_an_error_event_when_given_an_error_message(self, gateway: FakeGateway):
-        """The provider's failure is a message inside a 200, after what had been said."""
+        """The failure of the provider is a message inside a 200, after the text."""
         gateway.reply("Hel", error_message="Overloaded", error_status=529)
 
         response = turn(gateway)
@@ -193,7 +193,7 @@ class TestReply:
 
     @pytest.mark.parametrize("reason", ["stop", "length", "toolUse", "error", "aborted"])
     def test_ends_for_the_reason_that_it_is_given(self, gateway: FakeGateway, reason: str):
-        """`stop_reason` decides on the last event, too."""
+        """`stop_reason` also selects the last event."""
         gateway.reply("Hello", stop_reason=reason)
 
         last = events(turn(gateway))[-1]
@@ -211,15 +211,15 @@ class TestReply:
         assert answer["message"]["content"] == [{"type": "text", "text": "Hello world"}]
 
     def test_carries_the_request_id_in_its_headers(self, gateway: FakeGateway):
-        """Both names of the header hold the id that the record knows."""
+        """Both headers have the id of the recorded request."""
         headers = turn(gateway).headers
 
         request = gateway.wait_for_request()
         assert headers["x-request-id"] == headers["request-id"] == request.request_id
         assert headers["Content-Type"] == "text/event-stream; charset=utf-8"
 
-    def test_speaks_of_another_api_when_told_to(self):
-        """A real gateway's messages name the provider's api."""
+    def test_has_another_api_on_request(self):
+        """The `api` argument is the api of each message."""
         with FakeGateway(api="anthropic-messages") as gateway:
             assert events(turn(gateway))[0]["partial"]["api"] == "anthropic-messages"
 
@@ -228,7 +228,7 @@ class TestScript:
     """The order of answers."""
 
     def test_takes_one_entry_a_turn_and_then_the_default(self, gateway: FakeGateway):
-        """Scripting chains; past the end a friendly text says who is speaking."""
+        """Scripts can be chained, and after the last entry the default answers."""
         gateway.reply("one").reply("two")
         assert gateway.pending == 2
 
@@ -239,27 +239,27 @@ class TestScript:
         assert gateway.pending == 0
 
     def test_takes_a_function_of_the_request(self, gateway: FakeGateway):
-        """An entry, or the default, may be made when the request is known."""
+        """An entry, or the default, can be a function of the request."""
         gateway.default = lambda request: Reply(f"You asked {request.model}.")
 
         assert events(turn(gateway))[-2]["content"] == "You asked acme/models/large."
 
     def test_scripts_other_paths_too(self, gateway: FakeGateway):
-        """A page can be made to fail once, and is itself again after that."""
+        """A page can fail once, and works again after that."""
         gateway.add(HTTPError(503, "not now"), path="/v1/models")
 
         assert call(gateway, "GET", "/v1/models").status_code == 503
         assert call(gateway, "GET", "/v1/models").status_code == 200
 
     def test_raises_on_leaving_what_cannot_be_written_as_json(self):
-        """A script that makes no sense fails the test, not a thread."""
+        """A script that is not JSON fails the test, not a thread."""
         gateway = FakeGateway().reply("Hello", usage={"input": float("nan")})
         with pytest.raises(ValueError, match="JSON"), gateway:
             response = turn(gateway)
         assert response.status_code == 500
 
     def test_raises_on_leaving_what_a_function_of_the_script_raised(self):
-        """The client sees the real gateway's 500, the test sees the cause."""
+        """The client gets the real gateway's 500, and the test gets the exception."""
 
         def broken(_request: object) -> Reply:
             raise ZeroDivisionError("a bug in the script")
@@ -272,17 +272,17 @@ class TestScript:
 
 
 class TestOtherAnswers:
-    """Events, bytes and errors, as given."""
+    """Given events, bytes and errors."""
 
     def test_sends_given_events(self, gateway: FakeGateway):
-        """Wire JSON goes out as it is, an unknown member included, and `[DONE]` after it."""
+        """Wire JSON is sent unchanged, unknown members included, and `[DONE]` follows."""
         given = [{"type": "start", "partial": None, "new": 1}, {"type": "inference_admission"}]
         gateway.events(given)
 
         assert events(turn(gateway)) == given
 
     def test_sends_event_objects_as_wire_json(self, gateway: FakeGateway):
-        """The events of `pi_native` serve as well."""
+        """Events of `pi_native` work as well."""
         said = AssistantMessage(content=[TextContent("Hi")], api="a", provider="p", model="m")
         given = [
             StartEvent(partial=said),
@@ -296,8 +296,8 @@ class TestOtherAnswers:
         assert list(delta) == ["type", "contentIndex", "delta", "partial"]
         assert done["message"]["content"] == [{"type": "text", "text": "Hi"}]
 
-    def test_leaves_out_the_last_frame_when_told_to(self, gateway: FakeGateway):
-        """`done=False` ends the body after the last event."""
+    def test_can_leave_out_the_last_frame(self, gateway: FakeGateway):
+        """With `done=False` the body ends after the last event."""
         gateway.add(Events([{"type": "start"}], done=False))
 
         assert turn(gateway).content == b'data: {"type":"start"}\n\n'
@@ -307,7 +307,7 @@ class TestOtherAnswers:
         [("chunked", "Transfer-Encoding"), ("length", "Content-Length"), ("close", None)],
     )
     def test_frames_raw_bytes_in_each_way(self, gateway: FakeGateway, framing: Any, header: Any):
-        """Chunked, with a length, or ended by the close of the connection."""
+        """A body is chunked, has a length, or ends with the connection."""
         gateway.raw([b"data: 1\n", b"", b"\n: more"], framing=framing, headers={"X-A": "b"})
 
         response = turn(gateway)
@@ -319,7 +319,7 @@ class TestOtherAnswers:
         assert response.headers["Connection"] == ("keep-alive" if header else "close")
 
     def test_lets_headers_replace_its_own(self, gateway: FakeGateway):
-        """A name is replaced whatever its case."""
+        """A header replaces the default of the same name in any case."""
         gateway.add(Raw(b"{}", headers={"content-type": "application/json"}))
 
         assert turn(gateway).raw.headers.getlist("Content-Type") == ["application/json"]
@@ -337,7 +337,7 @@ class TestOtherAnswers:
         ],
     )
     def test_says_an_error_as_the_protocol_does(self, gateway: FakeGateway, status: int, kind: str):
-        """The type follows from the status."""
+        """The status selects the type of the error."""
         gateway.error(status, "no", headers={"Retry-After": "7"})
 
         response = turn(gateway)
@@ -356,13 +356,13 @@ class TestOtherAnswers:
         ],
     )
     def test_takes_any_body_for_an_error(self, gateway: FakeGateway, body: Any, text: str):
-        """What a proxy in between would say can be said."""
+        """An error can have any body, such as that of a proxy."""
         gateway.error(502, body=body)
 
         assert turn(gateway).content.decode(errors="replace") == text
 
     def test_names_the_status_when_an_error_has_no_message(self, gateway: FakeGateway):
-        """A type may be given, too."""
+        """The reason phrase is the default message, and the type can be given."""
         gateway.error(503, type="overloaded")
 
         expected = {"type": "overloaded", "message": "Service Unavailable"}
@@ -370,41 +370,41 @@ class TestOtherAnswers:
 
 
 class TestRoutes:
-    """What the real gateway checks and shows."""
+    """The checks and pages of the real gateway."""
 
-    def test_tells_its_health_to_anyone(self):
-        """No key is needed there, and the version is the one that it was given."""
+    def test_health_needs_no_key(self):
+        """`/healthz` needs no key, and has the given version."""
         with FakeGateway(version="1.2.3") as gateway:
             response = call(gateway, "GET", "/healthz", headers={"Authorization": "Bearer x"})
             assert response.json() == {"ok": True, "version": "1.2.3"}
 
     @pytest.mark.parametrize("key", ["Bearer wrong", "Basic dGVzdC1rZXk=", "", "Bearer"])
-    def test_wants_its_bearer_everywhere_else(self, gateway: FakeGateway, key: str):
-        """A wrong key gets the real gateway's 401, before the route is looked at."""
+    def test_other_routes_need_the_key(self, gateway: FakeGateway, key: str):
+        """A wrong key gets the real gateway's 401 before the route is checked."""
         response = call(gateway, "GET", "/nowhere", headers={"Authorization": key})
 
         assert response.status_code == 401
         assert response.content == b'{"error":"unauthorized"}'
 
     def test_reads_the_bearer_as_generously_as_the_real_one(self, gateway: FakeGateway):
-        """The scheme's case and more white space do not matter."""
+        """The case of the scheme and additional white space do not matter."""
         headers = {"Authorization": f"bearer   {gateway.api_key}"}
         assert call(gateway, "GET", "/v1/models", headers=headers).ok
 
-    def test_wants_no_key_when_it_has_none(self):
-        """That is the real one's `--no-auth`."""
+    def test_needs_no_key_without_one(self):
+        """Without a key every request is accepted, as with `--no-auth`."""
         with FakeGateway(api_key=None) as gateway:
             assert turn(gateway).ok
 
     def test_knows_no_other_route(self, gateway: FakeGateway):
-        """The method counts, the query does not."""
+        """The method is part of the route, the query is not."""
         for method, path in [("GET", "/x"), ("PUT", "/v1/pi/stream"), ("GET", "/v1/pi/stream")]:
             response = call(gateway, method, path + "?q=1")
             assert response.status_code == 404
             assert response.json() == {"error": f"No route: {method} {path}"}
 
-    def test_knows_any_model_unless_told_which(self):
-        """With a list, another one is a 404, and takes no entry of the script."""
+    def test_knows_any_model_without_a_list(self):
+        """With a list of models, another one is a 404 and takes no entry of the script."""
         with FakeGateway(models=["acme/small"]).reply("hi") as gateway:
             response = turn(gateway)
             assert response.status_code == 404
@@ -437,10 +437,10 @@ class TestRoutes:
             ),
         ],
     )
-    def test_turns_down_a_body_in_the_real_ones_words(
+    def test_refuses_a_body_in_the_real_words(
         self, gateway: FakeGateway, body: bytes, message: str
     ):
-        """What is no turn takes no entry of the script."""
+        """A body that is not a turn is refused in the real words and takes no entry."""
         gateway.reply("unheard")
 
         response = call(gateway, "POST", "/v1/pi/stream", data=body)
@@ -451,7 +451,7 @@ class TestRoutes:
         assert gateway.pending == 1
 
     def test_lists_the_models_that_it_was_given(self):
-        """An id is enough; a row keeps what it says."""
+        """An id is enough, and a row keeps its members."""
         rows: list[Any] = ["acme/models/large", {"id": "acme/small", "context_length": 5}]
         with FakeGateway(models=rows) as gateway:
             listed = call(gateway, "GET", "/v1/models").json()
@@ -468,7 +468,7 @@ class TestRoutes:
     def test_shows_plausible_data_and_what_it_is_given(
         self, gateway: FakeGateway, path: str, rows: str
     ):
-        """Usage and credentials are lists that a test may replace."""
+        """Usage and credentials are lists that a test can replace."""
         assert call(gateway, "GET", path).json()[rows][0]["provider"] == "fake"
 
         gateway.usage_reports = gateway.credentials = [{"provider": "acme"}]
@@ -479,10 +479,10 @@ class TestRoutes:
 
 
 class TestRecord:
-    """What a test can learn of the requests."""
+    """Requests as a test sees them."""
 
     def test_keeps_each_request(self, gateway: FakeGateway):
-        """Method, path, headers without case, body, and the parts of a turn."""
+        """A request has its method, path, headers, body and the parts of its turn."""
         call(gateway, "POST", "/v1/pi/stream?q=1", json=BODY, headers={"X-Omp-App": "me"})
 
         (request,) = gateway.requests
@@ -496,14 +496,14 @@ class TestRecord:
         assert request.options == {"temperature": 0.5}
 
     def test_reads_a_chunked_request(self, gateway: FakeGateway):
-        """A body that is sent as it is made is read to its end."""
+        """A chunked request body is read to its end."""
         pieces = iter([b'{"modelId":"a/b",', b'"context":{"messages":[]}}'])
 
         assert call(gateway, "POST", "/v1/pi/stream", data=pieces).ok
         assert gateway.requests[0].context == {"messages": []}
 
-    def test_tells_connections_apart(self, gateway: FakeGateway):
-        """Turns on one kept connection bear its number, a new one the next."""
+    def test_numbers_connections(self, gateway: FakeGateway):
+        """Turns on a kept connection have its number, and a new connection has the next one."""
         with requests.Session() as session:
             session.trust_env = False
             for _ in range(2):
@@ -514,7 +514,7 @@ class TestRecord:
         assert gateway.connections == 2
 
     def test_hands_out_requests_in_order_waiting_for_them(self, gateway: FakeGateway):
-        """Each request is handed out once, one that is still to come as well."""
+        """`wait_for_request` returns each request once, and waits for the next."""
         late = threading.Thread(target=lambda: (turn(gateway), turn(gateway, modelId="a/b")))
         late.start()
 
@@ -527,7 +527,7 @@ class TestRecord:
             gateway.wait_for_request(timeout=0.01)
 
     def test_knows_when_an_answer_is_out_and_when_the_client_left(self, gateway: FakeGateway):
-        """Both can be waited for; leaving after the answer is leaving, too."""
+        """A test can wait for the end of a response and for the client's close."""
         turn(gateway)
 
         request = gateway.wait_for_request()

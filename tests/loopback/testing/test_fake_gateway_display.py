@@ -1,4 +1,4 @@
-"""What a test can say about the requests that came in, and what it is told when it is wrong."""
+"""Requests and scripts as failed assertions show them."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ MODEL = "acme/models/large"
 
 
 class TestRequests:
-    """The view of a request."""
+    """Views of a request."""
 
     def test_a_turn_says_what_was_asked_of_whom(self, gateway: FakeGateway, client: Client) -> None:
-        """Model, conversation, options, by the names of the wire; headers without case."""
+        """A request has model, conversation and options by their wire names."""
         client.complete(MODEL, "Hi", system="Be brief.", temperature=0.5, max_tokens=9)
         request = gateway.last_request
         assert request.model == MODEL
@@ -29,7 +29,7 @@ class TestRequests:
         assert repr(request) == f"<POST /v1/pi/stream '{MODEL}', 'Hi'>"
 
     def test_the_last_user_text_is_the_users(self, gateway: FakeGateway, client: Client) -> None:
-        """Whoever spoke after, and in whatever form."""
+        """It is the text of the last user message, in any form, also when others follow."""
         blocks = [TextContent("Look: "), ImageContent("aGk=", "image/png"), TextContent("nice?")]
         history = [UserMessage("First."), UserMessage(blocks), DeveloperMessage("Ask why.")]
         client.complete(MODEL, Context(history))
@@ -42,14 +42,14 @@ class TestRequests:
     def test_a_page_is_a_request_without_a_model(
         self, gateway: FakeGateway, client: Client
     ) -> None:
-        """What it does not have is empty."""
+        """The parts of a turn are empty for a page."""
         client.health()
         request = gateway.last_request
         assert (request.model, request.last_user_text) == ("", None)
         assert repr(request) == "<GET /healthz>"
 
     def test_the_last_request_is_the_newest(self, gateway: FakeGateway, client: Client) -> None:
-        """And none at all is a failed assertion."""
+        """Without a request it is a failed assertion."""
         with pytest.raises(AssertionError, match="no request has come in"):
             _ = gateway.last_request
         client.complete(MODEL, "one")
@@ -58,10 +58,10 @@ class TestRequests:
 
 
 class TestScript:
-    """Whether what was scripted was used."""
+    """Checks of a script."""
 
     def test_a_script_that_was_used_up_is_done(self, gateway: FakeGateway, client: Client) -> None:
-        """As is an empty one, and one past whose end was asked."""
+        """An empty script passes, also after more turns than entries."""
         gateway.assert_done()
         gateway.reply("one")
         client.complete(MODEL, "Hi")
@@ -69,7 +69,7 @@ class TestScript:
         gateway.assert_done()
 
     def test_what_is_left_of_a_script_is_named(self, gateway: FakeGateway, client: Client) -> None:
-        """Beside what did come in."""
+        """The error lists the entries that are left and the requests that came."""
         gateway.reply("one").reply("two").error(503)
         with pytest.raises(AssertionError, match=r"3 answers .*\n(.*\n)+what came in:\n  nothing"):
             gateway.assert_done()
@@ -85,7 +85,7 @@ class TestScript:
     def test_an_answer_for_one_model_waits_for_it(
         self, gateway: FakeGateway, client: Client
     ) -> None:
-        """Threads that race get each its own; what is for any model goes to the first."""
+        """Each of several threads gets the answer for its model."""
         for name in "abcd":
             gateway.add(Reply(f"for {name}"), model=f"x/{name}")
         said: dict[str, str] = {}

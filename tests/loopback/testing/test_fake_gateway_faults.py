@@ -1,4 +1,4 @@
-"""The fake gateway's bad behaviour, seen from a raw socket, and how it ends."""
+"""Faults of the fake gateway, seen from a raw socket, and its end."""
 
 import contextlib
 import gc
@@ -37,7 +37,7 @@ BIG = 64 * 1024 * 1024
 
 
 class Peer:
-    """A client that knows no HTTP: it sends bytes and looks at what comes."""
+    """A client without HTTP: it sends bytes and reads what comes."""
 
     def __init__(self, gateway: FakeGateway, sent: bytes = TURN) -> None:
         self.sock = socket.create_connection(("127.0.0.1", gateway.port), timeout=5)
@@ -51,7 +51,7 @@ class Peer:
         self.sock.close()
 
     def read_until(self, mark: bytes) -> bytes:
-        """Read up to and with the mark, or to the end; what came behind it is kept."""
+        """Read to the end of the mark, or to the end; the rest stays for the next call."""
         while mark not in self._rest and (data := self.sock.recv(65536)):
             self._rest += data
         before, found, self._rest = self._rest.partition(mark)
@@ -62,7 +62,7 @@ class Peer:
         return self._rest + b"".join(iter(lambda: self.sock.recv(65536), b""))
 
     def has_nothing_to_read(self) -> bool:
-        """Look whether anything has come, the end included."""
+        """Return whether nothing has come, not even the end."""
         self.sock.setblocking(False)
         with contextlib.suppress(BlockingIOError):
             self.sock.recv(1)
@@ -73,30 +73,30 @@ class Peer:
 
 @pytest.fixture
 def gateway() -> Iterator[FakeGateway]:
-    """A started gateway with the key that it has by itself."""
+    """Start a gateway with its default key."""
     with FakeGateway() as gateway:
         yield gateway
 
 
 def frames(answer: bytes) -> list[str]:
-    """Name the kinds of the frames in an answer."""
+    """Return the kinds of the frames in a response."""
     data = [line[6:] for line in answer.split(b"\n") if line.startswith(b"data: ")]
     return ["[DONE]" if line == b"[DONE]" else json.loads(line)["type"] for line in data]
 
 
 def wait_until_accepted(gateway: FakeGateway) -> None:
-    """Wait for the first connection; one that the gateway has not seen yet would be reset."""
+    """Wait for the first connection; one that is not accepted yet would be reset."""
     deadline = time.monotonic() + 5
     while not gateway.connections:
         assert time.monotonic() < deadline
 
 
 class TestStall:
-    """Sends so much and no more."""
+    """Responses that stop."""
 
     @pytest.mark.parametrize("after", [0, 1, 3, 6])
     def test_stalls_after_so_many_events_until_released(self, gateway: FakeGateway, after: int):
-        """What was to come comes then, and the connection is as good as new."""
+        """The rest comes after the release, and the connection can be used again."""
         gateway.reply("Hello", fault=Stall(after))
 
         with Peer(gateway) as peer:
@@ -115,7 +115,7 @@ class TestStall:
         assert frames(answer)[-2:] == ["done", "[DONE]"]
 
     def test_stalls_before_any_byte(self, gateway: FakeGateway):
-        """`after=None` holds the headers back."""
+        """`after=None` stops before the headers."""
         gateway.reply("Hello", fault=Stall(after=None))
 
         with Peer(gateway) as peer:
@@ -128,7 +128,7 @@ class TestStall:
     def test_stalls_before_the_end_of_the_body_when_there_are_fewer_events(
         self, gateway: FakeGateway
     ):
-        """A fault never fails to happen."""
+        """A fault past the last event comes before the end of the body."""
         gateway.reply("Hello", fault=Stall(after=1000))
 
         with Peer(gateway) as peer:
@@ -136,8 +136,8 @@ class TestStall:
             assert frames(peer.read_until(b"[DONE]\n\n\r\n"))[-1] == "[DONE]"
             assert peer.has_nothing_to_read()
 
-    def test_goes_on_after_its_time(self, gateway: FakeGateway):
-        """A stall may end by itself."""
+    def test_continues_after_its_time(self, gateway: FakeGateway):
+        """A stall with `seconds` ends by itself."""
         gateway.reply("Hello", fault=Stall(after=1, seconds=0.05))
 
         began = time.monotonic()
@@ -146,7 +146,7 @@ class TestStall:
         assert time.monotonic() - began >= 0.05
 
     def test_does_not_happen_to_a_request_released_already(self, gateway: FakeGateway):
-        """Releasing is not a race: the stall may still be to come."""
+        """A release before the stall prevents it."""
         gateway.reply("Hello", fault=[Slow(0.01), Stall(after=4)])
 
         with Peer(gateway) as peer:
@@ -157,7 +157,7 @@ class TestStall:
     def test_notices_within_a_second_that_the_client_went_away(
         self, gateway: FakeGateway, leave: Callable[[socket.socket], None]
     ):
-        """Closing or half-closing sets the event, and the gateway closes its side."""
+        """A close or half-close sets the event, and the gateway closes its side."""
         gateway.reply("Hello", fault=Stall(after=2))
 
         with Peer(gateway) as peer:
@@ -169,7 +169,7 @@ class TestStall:
         assert not request.answered.is_set()
 
     def test_keeps_a_request_that_came_during_the_stall(self, gateway: FakeGateway):
-        """Bytes that arrive early are no hang-up; they are the next turn's."""
+        """Early bytes belong to the next turn, and are no close."""
         gateway.reply("one", fault=Stall()).reply("two")
 
         with Peer(gateway, TURN + TURN) as peer:
@@ -180,11 +180,11 @@ class TestStall:
 
 
 class TestHangUp:
-    """Cuts the connection."""
+    """Responses that are cut."""
 
     @pytest.mark.parametrize("after", [1, 3])
     def test_ends_between_two_events(self, gateway: FakeGateway, after: int):
-        """Whole chunks, but no last one, then a FIN."""
+        """The chunks are complete, the last one is missing, then comes a FIN."""
         gateway.reply("Hello", fault=HangUp(after))
 
         with Peer(gateway) as peer:
@@ -194,7 +194,7 @@ class TestHangUp:
         assert len(frames(answer)) == after
 
     def test_ends_before_any_byte_or_right_after_the_headers(self, gateway: FakeGateway):
-        """None and 0 are the two sides of the headers."""
+        """None is before the headers, and 0 is after them."""
         gateway.reply(fault=HangUp(None)).reply(fault=HangUp())
 
         with Peer(gateway) as peer:
@@ -205,14 +205,14 @@ class TestHangUp:
             assert answer.endswith(b"\r\n\r\n")
 
     def test_ends_inside_an_event(self, gateway: FakeGateway):
-        """The chunk promises more bytes than come."""
+        """The chunk is longer than the bytes that come."""
         gateway.raw([b"data: {}\n\n", b"data: {}\n\n"], fault=HangUp(after=1, mid_event=True))
 
         with Peer(gateway) as peer:
             assert peer.read_all().endswith(b"\r\n\r\na\r\ndata: {}\n\n\r\na\r\ndata:")
 
     def test_ends_inside_the_headers_or_the_last_chunk(self, gateway: FakeGateway):
-        """The half that is sent is of whatever comes next."""
+        """Half of the next piece is sent, whatever it is."""
         gateway.reply(fault=HangUp(None, mid_event=True)).raw(
             b"data: {}\n\n", fault=HangUp(after=9, mid_event=True)
         )
@@ -225,7 +225,7 @@ class TestHangUp:
             assert peer.read_all().endswith(b"data: {}\n\n\r\n0\r\n")
 
     def test_ends_short_of_a_given_length(self, gateway: FakeGateway):
-        """A content length is cut short in the same way."""
+        """A body with a length is cut in the same way."""
         gateway.raw(b"data: {}\n\n", framing="length", fault=HangUp(mid_event=True))
 
         with Peer(gateway) as peer:
@@ -234,7 +234,7 @@ class TestHangUp:
         assert answer.endswith(b"\r\n\r\ndata:")
 
     def test_resets_the_connection(self, gateway: FakeGateway):
-        """The peer sees an RST, not an end."""
+        """The peer gets an RST."""
         gateway.reply("Hello", fault=[Stall(after=1), HangUp(after=1, reset=True)])
 
         with Peer(gateway) as peer:
@@ -244,7 +244,7 @@ class TestHangUp:
                 peer.read_all()
 
     def test_is_not_the_clients_doing(self, gateway: FakeGateway):
-        """The events tell who left."""
+        """A cut by the gateway does not set `client_gone`."""
         gateway.reply("Hello", fault=HangUp(after=1))
 
         with Peer(gateway) as peer:
@@ -254,7 +254,7 @@ class TestHangUp:
         assert not request.answered.is_set()
 
     def test_leaves_the_next_turn_alone(self, gateway: FakeGateway):
-        """A fault belongs to its entry of the script."""
+        """A fault belongs to one entry of the script."""
         gateway.reply("Hello", fault=HangUp()).reply("again")
 
         with Peer(gateway) as peer:
@@ -264,10 +264,10 @@ class TestHangUp:
 
 
 class TestOtherFaults:
-    """Garbage, slowness, raw responses, and faults together."""
+    """Garbage, delays, raw responses, and several faults."""
 
     def test_puts_garbage_between_two_events(self, gateway: FakeGateway):
-        """The answer goes on behind it."""
+        """The response continues after the garbage."""
         gateway.reply("Hello", fault=[Garbage(after=1), Garbage(after=2, data=b"\xff\x00")])
 
         with Peer(gateway) as peer:
@@ -279,14 +279,14 @@ class TestOtherFaults:
         assert answer.endswith(b"\r\ne\r\ndata: [DONE]\n\n\r\n0\r\n\r\n")
 
     def test_puts_garbage_before_the_response(self, gateway: FakeGateway):
-        """That is no HTTP at all."""
+        """The bytes come before the status line."""
         gateway.reply("Hello", fault=Garbage(None, b"SSH-2.0-OpenSSH\r\n"))
 
         with Peer(gateway) as peer:
             assert peer.read_until(LAST_CHUNK).startswith(b"SSH-2.0-OpenSSH\r\nHTTP/1.1 200 OK\r\n")
 
     def test_waits_before_each_event(self, gateway: FakeGateway):
-        """Six frames and a last one, each a little later."""
+        """Each of the frames is delayed."""
         gateway.reply("Hello", fault=Slow(0.02))
 
         began = time.monotonic()
@@ -294,8 +294,8 @@ class TestOtherFaults:
             peer.read_until(LAST_CHUNK)
         assert time.monotonic() - began >= 6 * 0.02
 
-    def test_notices_while_it_dawdles_that_the_client_went_away(self, gateway: FakeGateway):
-        """No delay is waited out for nobody."""
+    def test_notices_during_a_delay_that_the_client_went_away(self, gateway: FakeGateway):
+        """A delay ends when the client closes the connection."""
         gateway.reply("Hello", fault=Slow(60))
 
         with Peer(gateway):
@@ -303,14 +303,14 @@ class TestOtherFaults:
         assert request.client_gone.wait(1)
 
     def test_sends_a_response_verbatim_and_closes(self, gateway: FakeGateway):
-        """Nothing is added, nothing checked."""
+        """The bytes are sent unchanged."""
         gateway.verbatim([b"HTTP/1.1 2", b"00 \r\nnonsense"])
 
         with Peer(gateway) as peer:
             assert peer.read_all() == b"HTTP/1.1 200 \r\nnonsense"
 
     def test_sends_a_response_verbatim_and_stays(self, gateway: FakeGateway):
-        """The connection can be kept for a response that ends by itself."""
+        """A response with an end of its own can keep the connection."""
         gateway.verbatim(b"HTTP/1.1 204 No Content\r\n\r\n", keep_alive=True)
 
         with Peer(gateway, TURN + TURN) as peer:
@@ -318,7 +318,7 @@ class TestOtherFaults:
         assert answer.startswith(b"HTTP/1.1 204 No Content\r\n\r\nHTTP/1.1 200 OK\r\n")
 
     def test_stalls_in_the_middle_of_a_verbatim_response(self, gateway: FakeGateway):
-        """Pieces are counted as events are."""
+        """Pieces count like events."""
         gateway.verbatim([b"HTTP/1.1 200 OK\r\n", b"\r\n"], fault=Stall(after=1))
 
         with Peer(gateway) as peer:
@@ -327,14 +327,14 @@ class TestOtherFaults:
             assert peer.read_all() == b"HTTP/1.1 200 OK\r\n\r\n"
 
     def test_breaks_off_an_error(self, gateway: FakeGateway):
-        """Errors take faults as well."""
+        """Errors have faults as well."""
         gateway.error(500, "no", fault=HangUp(mid_event=True))
 
         with Peer(gateway) as peer:
             assert peer.read_all().endswith(b'\r\n\r\n{"error":{"type":"upstrea')
 
-    def test_lies_about_the_size_of_a_chunk(self, gateway: FakeGateway):
-        """Of the one that comes next, and of the last one; the data itself is whole."""
+    def test_sends_a_wrong_size_of_a_chunk(self, gateway: FakeGateway):
+        """The sizes of the next chunk and of the last one are wrong, and the data is complete."""
         gateway.raw([b"one", b"two", b"three"], fault=[BadChunk(1), BadChunk(9, size=b"1")])
 
         with Peer(gateway) as peer:
@@ -343,7 +343,7 @@ class TestOtherFaults:
 
     @pytest.mark.parametrize("after", [1, 99])
     def test_never_ends(self, gateway: FakeGateway, after: int):
-        """The same again and again, in the middle or where the end would be."""
+        """The data repeats in the middle, or at the end."""
         gateway.raw([b"one", b"two"], fault=Endless(after, b"more", seconds=0))
 
         with Peer(gateway) as peer:
@@ -352,8 +352,8 @@ class TestOtherFaults:
             assert not request.answered.is_set()
         assert request.client_gone.wait(5)
 
-    def test_ends_when_it_is_let_go(self, gateway: FakeGateway):
-        """The answer goes on where it was."""
+    def test_ends_when_it_is_released(self, gateway: FakeGateway):
+        """The response continues after the release."""
         gateway.raw([b"one", b"two"], fault=Endless(1))
 
         with Peer(gateway) as peer:
@@ -362,7 +362,7 @@ class TestOtherFaults:
             assert peer.read_until(LAST_CHUNK).endswith(b"3\r\ntwo\r\n0\r\n\r\n")
 
     def test_does_not_hold_up_its_closing(self):
-        """A gateway that sends without end, to somebody who does not read, closes."""
+        """A gateway that sends without end to a client that does not read can close."""
         endless = FakeGateway().raw(b"one", fault=Endless(0, b"x" * 65536, seconds=0))
         with endless as gateway, Peer(gateway) as peer:
             peer.read_until(b"xxx")
@@ -372,16 +372,16 @@ class TestOtherFaults:
         "fault", [Stall, HangUp, Garbage, BadChunk, Endless, lambda after: Slow(1, after)]
     )
     def test_must_not_strike_before_the_beginning(self, fault: Callable[[int], Fault]):
-        """A negative `after` is a mistake of the test."""
+        """A negative `after` is a ValueError."""
         with pytest.raises(ValueError, match="negative"):
             fault(-1)
 
 
 class TestConnections:
-    """HTTP/1.1, as far as a test needs it."""
+    """HTTP/1.1 as far as tests need it."""
 
     def test_serves_turn_after_turn_on_one_connection(self, gateway: FakeGateway):
-        """The end of a turn is the beginning of the next."""
+        """A connection is reused after a complete response."""
         with Peer(gateway) as peer:
             peer.read_until(LAST_CHUNK)
             peer.sock.sendall(TURN)
@@ -390,7 +390,7 @@ class TestConnections:
 
     @pytest.mark.parametrize("line", [b"\r\nConnection: close\r\n", b" HTTP/1.0\r\n"])
     def test_closes_when_asked_to(self, gateway: FakeGateway, line: bytes):
-        """By header, or by speaking HTTP/1.0."""
+        """The client asks with a header, or with HTTP/1.0."""
         request = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
         old = b" HTTP/1.1\r\n" if b"1.0" in line else b"\r\n"
         with Peer(gateway, request.replace(old, line, 1)) as peer:
@@ -406,14 +406,14 @@ class TestConnections:
             b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
         ],
     )
-    def test_turns_down_what_is_no_http(self, gateway: FakeGateway, request_head: bytes):
-        """A 400, and the connection is closed."""
+    def test_refuses_what_is_not_http(self, gateway: FakeGateway, request_head: bytes):
+        """The response is a 400, and the connection is closed."""
         with Peer(gateway, request_head) as peer:
             assert peer.read_all().startswith(b"HTTP/1.1 400 Bad Request\r\n")
         assert gateway.requests == []
 
     def test_serves_many_at_once(self, gateway: FakeGateway):
-        """Each connection has its thread, and nobody waits for another."""
+        """Each connection has its own thread."""
         together = threading.Barrier(50)
 
         def meet(_request: object) -> Reply:
@@ -433,7 +433,7 @@ class TestConnections:
         assert {request.connection for request in gateway.requests} == set(range(1, 51))
 
     def test_speaks_tls(self):
-        """With a context the same answers come over https, ended as TLS wants it."""
+        """With a context the same responses come over https, with TLS's own end."""
         authority = trustme.CA()
         server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         authority.issue_cert("127.0.0.1").configure_cert(server)
@@ -454,7 +454,7 @@ class TestConnections:
 
 @contextlib.contextmanager
 def tls_peer(gateway: FakeGateway, context: ssl.SSLContext) -> Iterator[Peer]:
-    """A peer that speaks TLS, to which an end without TLS's own is an error."""
+    """Connect with TLS; a connection that ends without TLS's own end is an error."""
     with Peer(gateway, b"") as peer:
         peer.sock = context.wrap_socket(
             peer.sock, server_hostname="127.0.0.1", suppress_ragged_eofs=False
@@ -464,10 +464,10 @@ def tls_peer(gateway: FakeGateway, context: ssl.SSLContext) -> Iterator[Peer]:
 
 
 class TestLife:
-    """Starting and ending."""
+    """Start and end."""
 
     def test_can_be_started_and_closed_by_hand(self):
-        """Closing twice is fine, starting twice is not."""
+        """Closing twice is possible, starting twice is an error."""
         gateway = FakeGateway()
         assert gateway.start() is gateway
         with pytest.raises(RuntimeError, match="started already"):
@@ -476,23 +476,23 @@ class TestLife:
         gateway.close()
 
     def test_has_no_address_before_it_is_started(self):
-        """The message says what to do."""
+        """The error says what to do."""
         with pytest.raises(RuntimeError, match="use it in a with statement"):
             _ = FakeGateway().url
 
     def test_can_be_closed_unstarted(self):
-        """There is nothing to end."""
+        """Closing a gateway that was not started does nothing."""
         FakeGateway().close()
 
     def test_shows_where_it_is_and_what_it_waits_for(self):
-        """Its repr helps in a failed test, and keeps the key to itself."""
+        """Its repr has address and counts, and no key."""
         gateway = FakeGateway("secret").reply("Hello")
         assert repr(gateway) == "<FakeGateway not started, 0 requests, 1 pending>"
         with gateway:
             assert repr(gateway) == f"<FakeGateway {gateway.url}, 0 requests, 1 pending>"
 
     def test_takes_a_port(self):
-        """The port of a gateway that is gone can be had again at once."""
+        """The port of a closed gateway is free at once."""
         with FakeGateway() as gateway, Peer(gateway) as peer:
             peer.read_until(LAST_CHUNK)
         with FakeGateway(port=gateway.port) as again:
@@ -502,7 +502,7 @@ class TestLife:
         "fault", [Stall(None), Stall(0), Stall(after=2), Slow(60), Stall(seconds=60)]
     )
     def test_closes_at_once_while_an_answer_is_stuck(self, fault: Fault):
-        """The client sees the end; that is not taken for its own leaving."""
+        """The client gets the end, which does not count as its own close."""
         with FakeGateway().reply("Hello", fault=fault) as gateway:
             peer = Peer(gateway)
             request = gateway.wait_for_request()
@@ -525,7 +525,7 @@ class TestLife:
 
     @pytest.mark.parametrize("sent", [b"", b"POST /v1", TURN[:-1]])
     def test_closes_at_once_while_a_request_is_incomplete(self, sent: bytes):
-        """A silent client holds nobody up."""
+        """A client that sends nothing does not delay `close()`."""
         with FakeGateway() as gateway:
             peer = Peer(gateway, sent)
             wait_until_accepted(gateway)
@@ -533,7 +533,7 @@ class TestLife:
             assert peer.read_all() == b""
 
     def test_closes_at_once_while_the_client_does_not_read(self):
-        """An answer larger than all buffers is given up."""
+        """A response that is larger than all buffers is cut."""
         with FakeGateway().raw(b"x" * BIG) as gateway, Peer(gateway) as peer:
             request = gateway.wait_for_request()
             peer.read_until(b"\r\n\r\n")
@@ -543,7 +543,7 @@ class TestLife:
         assert not request.answered.is_set()
 
     def test_closes_at_once_during_a_tls_handshake(self):
-        """A client that never says hello is cut off."""
+        """A client that does not start the handshake is cut."""
         with FakeGateway(tls=ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)) as gateway:
             peer = Peer(gateway, b"")
             wait_until_accepted(gateway)
@@ -551,7 +551,7 @@ class TestLife:
             assert peer.read_all() == b""
 
     def test_leaves_no_thread_and_no_socket(self):
-        """After closing, all is as before, whatever state the connections were in."""
+        """After closing no thread or socket is left, in any state of the connections."""
         threads = set(threading.enumerate())
         with FakeGateway().reply("a").reply("b", fault=Stall()).reply(fault=HangUp()) as gateway:
             peers = [Peer(gateway) for _ in range(4)]
@@ -566,7 +566,7 @@ class TestLife:
         gc.collect()  # an unclosed socket would be a ResourceWarning here, and so a failure
 
     def test_forgets_connections_that_have_ended(self, gateway: FakeGateway):
-        """A gateway that serves for days does not grow with every client."""
+        """A gateway that runs for days does not grow with each client."""
         for _ in range(5):
             with Peer(gateway, b"") as peer:
                 peer.sock.shutdown(socket.SHUT_WR)
@@ -575,7 +575,7 @@ class TestLife:
         assert gateway.open_connections == 0
 
     def test_warns_of_a_thread_that_a_script_holds(self, monkeypatch: Any):
-        """Closing does not wait forever for a function that does not return."""
+        """Closing does not wait without end for a function that does not return."""
         monkeypatch.setattr("pi_native.testing._server._JOIN_TIMEOUT", 0.01)
         held = threading.Event()
 

@@ -1,4 +1,4 @@
-"""What `record` keeps of a client's exchanges, and what it never keeps."""
+"""Recordings of a client's exchanges, and the secrets that are not in them."""
 
 from __future__ import annotations
 
@@ -39,28 +39,28 @@ MODEL = "acme/large"
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """Where the recording goes."""
+    """Return the path of the recording."""
     return tmp_path / "recording.jsonl"
 
 
 def body(exchange: RecordedTurn) -> bytes:
-    """The recorded answer's body."""
+    """Return the recorded body."""
     return b"".join(data for _, data in exchange.pieces)
 
 
 def refused_address() -> str:
-    """An address at which nobody listens."""
+    """Return an address that refuses connections."""
     with FakeGateway() as gone:
         return gone.url
 
 
 class TestWhatIsKept:
-    """Requests, answers, and when."""
+    """Requests, responses and times."""
 
     def test_a_turn_is_kept_with_its_request_and_the_bytes_of_its_answer(
         self, gateway: FakeGateway, client: Client, path: Path
     ) -> None:
-        """Method, path, body; status, headers, the body as it came; and that it was whole."""
+        """The file has method, path, status, headers, both bodies and a complete end."""
         frames = [b'data: {"type":"start","partial":{}}\n\n', ": é\n\n".encode(), b": \xff\n\n"]
         gateway.raw([*frames, b"data: [DONE]\n\n"], status=202, headers={"Via": "me"})
         with record(client, path), client.stream(MODEL, "Hi", temperature=0.5) as stream:
@@ -78,7 +78,7 @@ class TestWhatIsKept:
     def test_what_one_read_brings_is_a_line_with_its_time(
         self, gateway: FakeGateway, client: Client, path: Path
     ) -> None:
-        """Events that are sent apart stand apart, each with its own time, in order."""
+        """Events that are sent separately are separate lines with their own times, in order."""
         gateway.raw([b": 1\n\n", b": 2\n\n", b"data: [DONE]\n\n"], fault=Stall(after=1))
         with record(client, path):
             stream = client.stream(MODEL, "Hi")
@@ -97,7 +97,7 @@ class TestWhatIsKept:
     def test_the_gateways_pages_are_kept(
         self, gateway: FakeGateway, client: Client, path: Path
     ) -> None:
-        """What is asked for in the caller's own thread is an exchange like any other."""
+        """Requests in the thread of the caller are recorded as well."""
         with record(client, path):
             client.health()
             client.models()
@@ -114,7 +114,7 @@ class TestWhatIsKept:
     def test_a_session_of_ones_own_is_recorded(
         self, gateway: FakeGateway, client: Client, path: Path
     ) -> None:
-        """Be it the client's or that of one call."""
+        """A session of the client or of one call is recorded."""
         gateway.reply("one").reply("two")
         with requests.Session() as session, Client(gateway.url, KEY, session=session) as other:
             with record(client, path):
@@ -131,7 +131,7 @@ class TestWhatIsKept:
     def test_a_compressed_body_is_kept_as_it_was_read(
         self, gateway: FakeGateway, client: Client, path: Path
     ) -> None:
-        """What a proxy compressed stands there as text."""
+        """A compressed body is recorded as text."""
         gateway.raw(
             gzip.compress(b'data: {"type":"mystery"}\n\ndata: [DONE]\n\n'),
             headers={"Content-Encoding": "gzip"},
@@ -144,7 +144,7 @@ class TestWhatIsKept:
     def test_threads_do_not_disturb_each_other(
         self, gateway: FakeGateway, client: Client, path: Path
     ) -> None:
-        """Turns at the same time are kept each with its own answer, their lines together."""
+        """Turns in parallel have their own responses, and their lines are together."""
         together = threading.Barrier(8)
 
         def answer(request: Any) -> Reply:
@@ -172,7 +172,7 @@ class TestWhatIsKept:
         assert [number for number, _ in itertools.groupby(numbers)] == list(dict.fromkeys(numbers))
 
     def test_every_attempt_of_a_turn_is_kept(self, gateway: FakeGateway, path: Path) -> None:
-        """A turn that was tried again is two exchanges."""
+        """A retried turn is two exchanges."""
         gateway.error(500, headers={"Retry-After": "0"}).reply("There.")
         with Client(gateway.url, KEY, max_retries=1) as client, record(client, path):
             assert client.complete(MODEL, "Hi").text == "There."
@@ -181,7 +181,7 @@ class TestWhatIsKept:
     def test_a_recording_replaces_the_one_before_and_ends_with_its_block(
         self, client: Client, path: Path
     ) -> None:
-        """What comes after the block is not kept, and a new one starts anew."""
+        """Requests after the block are not recorded, and a new recording replaces the file."""
         with record(client, path):
             client.health()
             client.health()
@@ -193,10 +193,10 @@ class TestWhatIsKept:
 
 
 class TestTurnsThatFail:
-    """What came is kept, and how it ended."""
+    """Turns that fail or are cancelled."""
 
     def test_an_http_error_is_kept(self, gateway: FakeGateway, client: Client, path: Path) -> None:
-        """With its status and its body."""
+        """The file has its status and its body."""
         gateway.error(401, "who are you?")
         with record(client, path), pytest.raises(AuthenticationError):
             client.complete(MODEL, "Hi")
@@ -208,7 +208,7 @@ class TestTurnsThatFail:
     def test_an_answer_that_is_cut_short_is_kept_as_far_as_it_came(
         self, gateway: FakeGateway, client: Client, path: Path, reset: bool, end: str
     ) -> None:
-        """Also whether it was closed or reset."""
+        """The file says whether the connection was closed or reset."""
         gateway.reply("one two three", fault=[Slow(0.01), HangUp(after=3, reset=reset)])
         with record(client, path), pytest.raises(GatewayConnectionError):
             client.complete(MODEL, "Hi")
@@ -227,7 +227,7 @@ class TestTurnsThatFail:
         assert (exchange.status, exchange.pieces, exchange.end) == (None, [], "cut")
 
     def test_a_gateway_that_is_not_there_is_kept_as_such(self, path: Path) -> None:
-        """A refused connection is an exchange without an answer."""
+        """A refused connection is an exchange without a response."""
         with (
             Client(refused_address(), KEY, max_retries=0) as client,
             record(client, path),
@@ -240,7 +240,7 @@ class TestTurnsThatFail:
     def test_a_request_that_cannot_be_sent_is_not_kept(
         self, gateway: FakeGateway, path: Path
     ) -> None:
-        """Nothing went out, so nothing was exchanged."""
+        """A request that was not sent is no exchange."""
         with (
             Client(gateway.url, KEY, headers={"X-A": "a\nb"}, max_retries=0) as client,
             record(client, path),
@@ -252,7 +252,7 @@ class TestTurnsThatFail:
     def test_an_aborted_turn_is_kept_as_far_as_it_came(
         self, gateway: FakeGateway, client: Client, path: Path
     ) -> None:
-        """The client left; that is not the gateway's end."""
+        """The end is "left", because the client closed the connection."""
         gateway.reply("one two three", fault=Stall(after=3))
         with record(client, path), client.stream(MODEL, "Hi") as stream:
             for event in stream:
@@ -280,7 +280,7 @@ class TestTurnsThatFail:
     def test_a_turn_that_times_out_was_left(
         self, gateway: FakeGateway, client: Client, path: Path, own_session: bool
     ) -> None:
-        """A deadline is this side's doing."""
+        """A timeout is an end by the client."""
         gateway.reply("one two", fault=Stall(after=3))
         with requests.Session() as session, record(client, path):
             options = {"session": session} if own_session else {}
@@ -293,7 +293,7 @@ class TestTurnsThatFail:
     def test_of_a_turn_that_runs_on_what_came_by_then_is_kept(
         self, gateway: FakeGateway, client: Client, path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """Leaving the block waits for it no longer than a moment, and it can be read on."""
+        """The block waits for a short time only, and the turn continues."""
         monkeypatch.setattr("pi_native.testing._record._GRACE", 0.05)
         gateway.reply("one two three", fault=Stall(after=3))
         with record(client, path):
@@ -311,12 +311,12 @@ class TestTurnsThatFail:
 
     @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a disk that is full")
     def test_a_full_disk_fails_the_block_and_not_the_turn(self, client: Client) -> None:
-        """The turn goes well, the OSError comes on leaving."""
+        """The turn succeeds, and the end of the block raises OSError."""
         with pytest.raises(OSError, match="No space left"), record(client, "/dev/full"):
             assert client.complete(MODEL, "Hi").text.startswith("Hello!")
 
     def test_one_recording_at_a_time(self, client: Client, path: Path) -> None:
-        """A second one inside of the first is refused, and leaves the first as it was."""
+        """A second recording of the same client is refused, and the first one continues."""
         with record(client, path):
             with pytest.raises(RuntimeError, match="already being recorded"), record(client, path):
                 pass
@@ -325,7 +325,7 @@ class TestTurnsThatFail:
 
     @forks
     def test_a_forked_child_writes_nothing(self, client: Client, path: Path) -> None:
-        """It has its parent's client, not its file; its parent records on."""
+        """The child does not own the file, and the parent continues to record."""
         with record(client, path):
             client.health()
             assert in_child(lambda: len(client.models())) == 1
@@ -334,10 +334,10 @@ class TestTurnsThatFail:
 
 
 class TestSecrets:
-    """What never stands in a recording."""
+    """Secrets that are not recorded."""
 
     def test_the_key_is_nowhere(self, gateway: FakeGateway, client: Client, path: Path) -> None:
-        """Neither as a header nor where prompt, answer and answer's headers repeat it."""
+        """The key is in no header, prompt or answer of the file."""
         gateway.reply(f"Your key is {KEY}, they say")
         gateway.add(HTTPError(403, f"{KEY} may not", headers={"Via": f"Bearer {KEY}"}))
         with record(client, path):
@@ -354,7 +354,7 @@ class TestSecrets:
     def test_a_key_that_two_reads_bring_is_found(
         self, gateway: FakeGateway, client: Client, path: Path
     ) -> None:
-        """It is looked for in the body as a whole, whose pieces keep their lengths."""
+        """The body is searched as a whole, and its pieces keep their lengths."""
         pieces = [b": " + KEY[:9].encode(), KEY[9:].encode() + b"\n\n", b"data: [DONE]\n\n"]
         gateway.raw(pieces, fault=Stall(after=1))
         with record(client, path):
@@ -367,7 +367,7 @@ class TestSecrets:
         assert body(exchange) == b": " + b"*" * len(KEY) + b"\n\ndata: [DONE]\n\n"
 
     def test_the_key_of_one_call_is_a_key(self, gateway: FakeGateway, path: Path) -> None:
-        """So is what a header of the caller's own says in secret."""
+        """The key of a call and the value of a secret header are replaced."""
         gateway.api_key = "another-key"
         gateway.default = lambda _: Reply("another-key, my-private-word, my-public-word")
         with (
@@ -381,7 +381,7 @@ class TestSecrets:
         assert "my-public-word" in written
 
     def test_what_a_session_adds_is_secret_too(self, gateway: FakeGateway, path: Path) -> None:
-        """Its own authorization and its cookies, which the client has never seen."""
+        """Authorization and cookies of a session are replaced."""
         gateway.api_key = None
         gateway.default = lambda _: Reply("session-word, cookie-word, aGFuczpzZWNyZXQ=")
         with requests.Session() as session:
@@ -437,8 +437,8 @@ class TestSecrets:
             assert word not in written
         assert '\\"plan\\":\\"pro\\"' in written
 
-    def test_whoever_stands_in_a_url_is_left_out(self, gateway: FakeGateway, path: Path) -> None:
-        """In the gateway's own address, in an answer's headers, in bodies."""
+    def test_users_in_urls_are_not_recorded(self, gateway: FakeGateway, path: Path) -> None:
+        """Users and passwords are removed from the base URL, headers and bodies."""
         gateway.add(
             Raw(
                 b"see https://anna:pass@example.org/ or https:\\/\\/bert:word@example.org/",
@@ -459,6 +459,6 @@ class TestSecrets:
 
 
 def read(stream: AssistantMessageEventStream) -> None:
-    """Read the stream to its end, whatever that is."""
+    """Read the stream to its end, also if it fails."""
     with contextlib.suppress(PiNativeError):
         list(stream)

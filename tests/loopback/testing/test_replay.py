@@ -1,4 +1,4 @@
-"""What was recorded is played again: the same events, the same ends, the pace one asks for."""
+"""Replays of recordings: the same events and ends, at the requested speed."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ Turn = tuple[list[Any], Any]
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """Where the recording goes."""
+    """Return the path of the recording."""
     return tmp_path / "recording.jsonl"
 
 
 def client_of(gateway: FakeGateway, **settings: Any) -> Client:
-    """A client that tries nothing twice."""
+    """Return a client without retries."""
     return Client(gateway.url, gateway.api_key, **{"max_retries": 0, **settings})
 
 
 def turn(client: Client, model: str = MODEL, **options: Any) -> Turn:
-    """All that a caller sees of a turn: its events, then its message or how it failed."""
+    """Return the events of a turn, and its message or its failure."""
     events = []
     try:
         with client.stream(model, "Hi", **options) as stream:
@@ -61,7 +61,7 @@ def turn_recorded(client: Client, path: Path) -> None:
 
 
 def lasting(data: dict[str, Any]) -> dict[str, Any]:
-    """Without the time of a message that was made on this side."""
+    """Remove the time of a message that the client made."""
     message = data.get("error", data)
     if message.get("model") == MODEL.partition("/")[2]:
         message.pop("timestamp", None)
@@ -69,7 +69,7 @@ def lasting(data: dict[str, Any]) -> dict[str, Any]:
 
 
 def same_again(gateway: FakeGateway, path: Path, ask: Callable[[Client], Any]) -> Any:
-    """Ask a gateway while that is recorded, then the recording; both answers must be the same."""
+    """Check that a replay gives the same result as the recorded gateway, and return it."""
     with gateway, client_of(gateway) as client, record(client, path):
         first = ask(client)
     with FakeGateway.replay(path) as replayed, client_of(replayed) as client:
@@ -82,11 +82,11 @@ def same_again(gateway: FakeGateway, path: Path, ask: Callable[[Client], Any]) -
 
 
 class TestFidelity:
-    """A replay is what was recorded."""
+    """Replays are equal to what was recorded."""
 
     @pytest.mark.parametrize("transcript", sorted(DATA.glob("*.sse")), ids=lambda path: path.stem)
     def test_what_a_real_gateway_sent(self, transcript: Path, path: Path) -> None:
-        """Each of its turns comes again event by event, with the same end, whole or cut off."""
+        """Each turn of a real gateway has the same events and the same end, complete or cut."""
         frames = [frame + b"\n\n" for frame in transcript.read_bytes().split(b"\n\n")]
         frames[-1] = frames[-1].removesuffix(b"\n\n")
         ends = () if transcript.read_bytes().endswith(b"data: [DONE]\n\n") else HangUp(10_000)
@@ -106,7 +106,7 @@ class TestFidelity:
         assert issubclass(end[0], AuthGatewayError)
 
     def test_the_gateways_pages(self, path: Path) -> None:
-        """Each page is the recorded one, not the replaying gateway's own."""
+        """Each page is the recorded one."""
 
         def pages(client: Client) -> list[Any]:
             asked = client.health, client.models, client.usage, client.check_credentials
@@ -134,8 +134,8 @@ class TestFidelity:
         ],
         ids=lambda value: getattr(value, "__name__", None),
     )
-    def test_answers_that_are_none(self, script: Raw, failure: type[Exception], path: Path) -> None:
-        """However the turn failed, it fails again with the same type."""
+    def test_turns_that_failed(self, script: Raw, failure: type[Exception], path: Path) -> None:
+        """A failed turn fails again with the same type."""
         scripted = FakeGateway().add(script)
         with scripted as gateway, client_of(gateway) as client, record(client, path):
             _, first = turn(client)
@@ -148,7 +148,7 @@ class TestFidelity:
     def test_where_the_client_had_left_the_gateway_stalls(
         self, after: int | None, path: Path
     ) -> None:
-        """A deadline that passed then passes again, after the same events."""
+        """A timeout passes again after the same events."""
 
         def ask(client: Client) -> Turn:
             limits = {"stream_first_event_timeout_ms": 60, "stream_idle_timeout_ms": 60}
@@ -159,7 +159,7 @@ class TestFidelity:
         assert (len(events), end[0]) == (after or 0, StreamTimeoutError)
 
     def test_a_refused_attempt_and_the_one_that_went_well(self, path: Path) -> None:
-        """A turn that was tried again is tried again, also when the connection had failed."""
+        """A retried turn is retried again, also after a failed connection."""
 
         def ask(client: Client) -> Turn:
             return turn(client, max_retries=2)
@@ -169,7 +169,7 @@ class TestFidelity:
         assert message["content"][0]["text"] == "found"
 
     def test_a_recording_of_a_replay_is_that_recording(self, path: Path, tmp_path: Path) -> None:
-        """Up to times and to how the reads fell."""
+        """Only times and the pieces of the body differ."""
         same_again(FakeGateway().reply("one two three"), path, turn)
         second = tmp_path / "again.jsonl"
         with FakeGateway.replay(path) as gateway, client_of(gateway) as client:
@@ -183,10 +183,10 @@ class TestFidelity:
 
 
 class TestMatching:
-    """Which request gets which answer."""
+    """Requests and their answers."""
 
     def test_each_model_gets_its_own_answers_in_order(self, path: Path) -> None:
-        """However the turns of several models fall, each has what was recorded of it."""
+        """The turns of several models can come in any order."""
         gateway = FakeGateway()
         gateway.default = None  # type: ignore[assignment]  # every turn is scripted
         gateway.reply("a1").reply("b1").reply("a2")
@@ -197,8 +197,8 @@ class TestMatching:
             said = [client.complete(model, "Hi").text for model in ("x/b", "x/a", "x/a")]
         assert said == ["b1", "a1", "a2"]
 
-    def test_a_turn_for_which_none_is_left_is_told_so(self, path: Path) -> None:
-        """The error names the model, and is not one that is tried again."""
+    def test_a_turn_without_an_answer_is_refused(self, path: Path) -> None:
+        """The error names the model, and is not retried."""
         with FakeGateway() as gateway, client_of(gateway) as client, record(client, path):
             client.complete(MODEL, "Hi")
         with FakeGateway.replay(path) as gateway, client_of(gateway, max_retries=2) as client:
@@ -208,7 +208,7 @@ class TestMatching:
             assert len(gateway.requests) == 2
 
     def test_what_was_not_asked_for_is_named(self, path: Path) -> None:
-        """`assert_done` says which answers are left."""
+        """`assert_done` names the answers that are left."""
         with FakeGateway() as gateway, client_of(gateway) as client, record(client, path):
             client.complete(MODEL, "Hi")
             client.health()
@@ -218,7 +218,7 @@ class TestMatching:
                 gateway.assert_done()
 
     def test_an_address_with_a_path_does_not_matter(self, path: Path) -> None:
-        """The recording holds the gateway's own paths, wherever a proxy had put them."""
+        """The recording has the paths of the gateway, without that of a proxy."""
         with FakeGateway() as gateway:
             gateway.add(gateway.default, path="/deep/down/v1/pi/stream")
             gateway.add(gateway.default, path="/deep/down/healthz")
@@ -228,7 +228,7 @@ class TestMatching:
         assert [exchange.path for exchange in load(path)] == ["/v1/pi/stream"]
 
     def test_settings_are_those_of_any_fake_gateway(self, path: Path) -> None:
-        """The key it wants, for one."""
+        """A replay can have another key."""
         with FakeGateway() as gateway, client_of(gateway) as client, record(client, path):
             client.complete(MODEL, "Hi")
         replayed = FakeGateway.replay(path, api_key="another")
@@ -238,7 +238,7 @@ class TestMatching:
 
 
 class TestPace:
-    """When what comes."""
+    """Times of a replay."""
 
     def slow_turn(self, path: Path) -> None:
         """Record a turn of seven pieces, 20 ms apart."""
@@ -248,7 +248,7 @@ class TestPace:
 
     @pytest.mark.parametrize("speed", [1, 2, 0.5])
     def test_the_recorded_times_are_kept(self, path: Path, speed: float) -> None:
-        """No piece comes before its time, at that speed."""
+        """No piece comes before its recorded time divided by the speed."""
         self.slow_turn(path)
         [exchange] = load(path)
         with FakeGateway.replay(path, speed=speed) as gateway, client_of(gateway) as client:
@@ -263,8 +263,8 @@ class TestPace:
         assert due.keys() == {"text_start", "text_end", "done"}
         assert all(arrived[kind] >= due[kind] for kind in due)
 
-    def test_without_a_speed_nobody_waits(self, path: Path) -> None:
-        """What took an hour is there at once."""
+    def test_without_a_speed_there_are_no_delays(self, path: Path) -> None:
+        """A recording of several hours is replayed at once."""
         self.slow_turn(path)
         lines = [json.loads(line) for line in path.read_bytes().splitlines()]
         for number, line in enumerate(lines[2:], 1):
@@ -274,7 +274,7 @@ class TestPace:
             assert client.complete(MODEL, "Hi").text == "one two three"
 
     def test_a_client_that_leaves_ends_the_wait(self, path: Path) -> None:
-        """A replay that has an hour to go notices it."""
+        """A replay with an hour left ends when the client closes."""
         self.slow_turn(path)
         text = path.read_text("utf-8").splitlines(keepends=True)
         last = json.loads(text[-2])
@@ -286,8 +286,8 @@ class TestPace:
             assert gateway.last_request.client_gone.wait(5)
 
     @pytest.mark.parametrize("speed", [0, -1, float("nan")])
-    def test_a_speed_is_more_than_nothing(self, path: Path, speed: float) -> None:
-        """Anything else is a ValueError."""
+    def test_a_speed_is_above_zero(self, path: Path, speed: float) -> None:
+        """Any other speed is a ValueError."""
         self.slow_turn(path)
         with pytest.raises(ValueError, match="speed must be more than 0"):
             FakeGateway.replay(path, speed=speed)

@@ -70,7 +70,7 @@ PIECES = [
 
 
 class Page(HTMLParser):
-    """What a browser finds in a page."""
+    """The content of a page, as a browser finds it."""
 
     def __init__(self, page: str) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""A recording's file, and what is taken out before it is written."""
+"""The file of a recording, and the redaction of secrets."""
 
 from __future__ import annotations
 
@@ -36,19 +36,19 @@ exchanges = st.builds(
 
 
 def written(path: Path, *parts: bytes) -> Path:
-    """A file of these parts."""
+    """Write a file of these parts, and return its path."""
     path.write_bytes(b"".join(parts))
     return path
 
 
 class TestFile:
-    """JSON Lines, and back."""
+    """Writing and reading a file."""
 
     @given(exchange=exchanges)
     def test_what_is_written_is_read_again(
         self, tmp_path_factory: pytest.TempPathFactory, exchange: RecordedTurn
     ) -> None:
-        """Any bytes, times and headers; a request's JSON as its value."""
+        """Any bytes, times and headers are read unchanged, and a request's JSON as its value."""
         path = written(tmp_path_factory.mktemp("r") / "r.jsonl", FIRST_LINE, lines(exchange))
         [again] = load(path)
         assert attrs.evolve(again, body=exchange.body) == exchange
@@ -56,7 +56,7 @@ class TestFile:
             assert json.loads(again.body) == json.loads(exchange.body)
 
     def test_a_line_can_be_read_by_people(self) -> None:
-        """Text stands there as text, whatever its script; the rest as base64."""
+        """Text is text in any script, and other bytes are base64."""
         exchange = RecordedTurn(
             2, 0.5, "GET", "/p", pieces=[(0.25, "héé\n".encode()), (0.5, b"\xff")]
         )
@@ -70,13 +70,13 @@ class TestFile:
         ]
 
     def test_exchanges_come_in_the_order_in_which_they_began(self, tmp_path: Path) -> None:
-        """Whatever the order in which they ended."""
+        """The order of their ends does not matter."""
         first, second = RecordedTurn(1, 0.0, "GET", "/1"), RecordedTurn(2, 0.1, "GET", "/2")
         path = written(tmp_path / "r.jsonl", FIRST_LINE, lines(second), lines(first))
         assert [exchange.path for exchange in load(path)] == ["/1", "/2"]
 
     def test_a_file_without_its_end_is_read_as_far_as_it_goes(self, tmp_path: Path) -> None:
-        """A recorder that was killed leaves an exchange that the client left."""
+        """The last exchange of a killed recorder ends as "left"."""
         whole = lines(
             RecordedTurn(1, 0.0, "GET", "/1", status=200, pieces=[(2.0, b"x")], end="cut")
         )
@@ -99,19 +99,19 @@ class TestFile:
     def test_what_is_no_recording_is_a_value_error_with_the_place(
         self, tmp_path: Path, content: bytes, place: str
     ) -> None:
-        """The text names the file, and the line where there is one."""
+        """The error names the file, and the line if there is one."""
         with pytest.raises(ValueError, match=rf"r\.jsonl.*{place}"):
             load(written(tmp_path / "r.jsonl", content))
 
 
 class TestSecrets:
-    """What is taken out of an exchange."""
+    """Redaction of an exchange."""
 
     @pytest.mark.parametrize(
         "form", ['k"ey/é+x', 'k\\"ey/é+x', 'k\\"ey/\\u00e9+x', "k%22ey%2F%C3%A9%2Bx"]
     )
     def test_a_key_is_found_however_it_is_written(self, form: str) -> None:
-        """Plain, in JSON with or without escapes, in a URL; lengths stay."""
+        """A key is found as it is, in JSON and in a URL, and lengths stay."""
         redactor = Redactor()
         redactor.learn_key('k"ey/é+x')
         scrubbed = redactor.redact(RecordedTurn(1, 0.0, "POST", "/", body=f"<{form}>".encode()))
@@ -119,7 +119,7 @@ class TestSecrets:
 
     @given(st.lists(st.integers(0, 12), max_size=6))
     def test_however_the_reads_fell(self, cuts: list[int]) -> None:
-        """The pieces keep their lengths and their times, and no part of a key stays."""
+        """The pieces keep their lengths and times, and no part of a key is left."""
         text = b"ab-sesame-cd"
         edges = [0, *sorted(cuts), len(text)]
         pieces = [(float(n), text[a:b]) for n, (a, b) in enumerate(itertools.pairwise(edges))]
@@ -130,20 +130,20 @@ class TestSecrets:
         assert [(at, len(data)) for at, data in scrubbed] == [(at, len(d)) for at, d in pieces]
 
     def test_a_key_of_three_letters_protects_nothing(self) -> None:
-        """Replacing it would only spoil the text."""
+        """A key of three letters is not replaced, because it is part of words."""
         redactor = Redactor()
         redactor.learn_key("the")
         exchange = RecordedTurn(1, 0.0, "GET", "/", body=b"the other")
         assert redactor.redact(exchange) == exchange
 
     def test_without_any_secret_only_people_in_urls_go(self) -> None:
-        """And an @ elsewhere is left alone."""
+        """Only the user part of a URL is replaced."""
         body = b"me@example.org https://x.org/@me https://me:pw@x.org"
         scrubbed = Redactor().redact(RecordedTurn(1, 0.0, "GET", "/", body=body)).body
         assert scrubbed == b"me@example.org https://x.org/@me https://*****@x.org"
 
-    def test_of_two_redactor_the_longer_one_goes_first(self) -> None:
-        """What one begins with does not save the rest of the other."""
+    def test_the_longer_of_two_secrets_goes_first(self) -> None:
+        """A secret that begins with another one is replaced completely."""
         redactor = Redactor()
         redactor.learn_key("abcd")
         redactor.learn_key("abcdefgh")
@@ -212,7 +212,7 @@ def test_a_body_of_a_megabyte_is_redacted_in_time() -> None:
 
 
 def test_a_recorded_answer_shows_itself_in_a_line() -> None:
-    """What an assertion prints has the request and the status, not the body."""
+    """Its repr has the request and the status, and no body."""
     exchange = RecordedTurn(1, 0.0, "POST", "/v1/pi/stream", b'{"modelId":"a/b"}', status=200)
     assert repr(Recorded(exchange)) == "<recorded POST /v1/pi/stream a/b: 200>"
     page = RecordedTurn(2, 0.0, "GET", "/healthz")
