@@ -9,11 +9,12 @@ With pytest, the fixture `pi_native_gateway` is a started one, and `pi_native_en
 environment.
 """
 
-from ._answers import Answer, Events, FailedTurn, HTTPError, Raw, Reply, Verbatim
+from ._answers import Answer, Events, HTTPError, Raw, Verbatim
 from ._faults import BadChunk, Endless, Fault, Garbage, HangUp, Slow, Stall
 from ._gateway import FakeGateway
-from ._record import record
-from ._replay import Recorded
+from ._recording.record import record
+from ._recording.replay import Recorded
+from ._replies import FailedTurn, Reply
 from ._request import RecordedRequest
 
 __all__ = [

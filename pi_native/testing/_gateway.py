@@ -3,31 +3,18 @@
 import os
 import ssl
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from types import TracebackType
-from typing import Any, Literal
+from typing import Any
 from urllib.parse import urlsplit
 
-from pi_native import ToolCall, Usage
-
-from ._answers import (
-    ErrorShape,
-    Events,
-    FailedTurn,
-    HTTPError,
-    Raw,
-    Reply,
-    Scripted,
-    Verbatim,
-    answer_of,
-    check_answer,
-)
-from ._faults import Fault
-from ._replay import recorded
+from ._answers import HTTPError, Scripted, answer_of
+from ._recording.replay import recorded
+from ._replies import Reply
 from ._request import STREAM_PATH, RecordedRequest
-from ._response import Framing, Response
+from ._response import Response
 from ._routes import credential, is_authorized, model_row, now_ms, refusal, usage_report
-from ._script import Script
+from ._script import ScriptWriter
 from ._server import Server
 
 __all__ = ["FakeGateway"]
@@ -38,7 +25,7 @@ _DEFAULT = Reply(
 )
 
 
-class FakeGateway:
+class FakeGateway(ScriptWriter):
     """A gateway on loopback, in this process, with scripted answers.
 
     Use it as a context manager, or call `start()` and `close()`:
@@ -94,10 +81,10 @@ class FakeGateway:
         self.credentials: list[dict[str, Any]] = [credential()]
         #: Answers a turn when the script is empty: an answer, or a function of the request.
         self.default: Scripted = _DEFAULT
+        super().__init__()
         self._port = port
         self._tls = tls
         self._server: Server | None = None
-        self._script = Script()
         self._requests: list[RecordedRequest] = []
         self._handed_out = 0
         self._failures: list[Exception] = []
@@ -179,146 +166,6 @@ class FakeGateway:
         if self._server is None:
             raise RuntimeError("the fake gateway is not started: use it in a with statement")
         return self._server
-
-    # The script
-
-    def reply(
-        self,
-        text: str | Sequence[str] = "",
-        *,
-        thinking: str | Sequence[str] = "",
-        tool_calls: Sequence[ToolCall | Mapping[str, Any]] = (),
-        usage: Usage | Mapping[str, Any] | None = None,
-        stop_reason: str | None = None,
-        error_message: str | None = None,
-        error_status: int | None = None,
-        fault: Fault | Sequence[Fault] = (),
-        times: int = 1,
-    ) -> "FakeGateway":
-        """Script a turn of a model; see `Reply`."""
-        answer = Reply(
-            text,
-            thinking=thinking,
-            tool_calls=tool_calls,
-            usage=usage,
-            stop_reason=stop_reason,
-            error_message=error_message,
-            error_status=error_status,
-            fault=fault,
-        )
-        return self.add(answer, times=times)
-
-    def events(
-        self,
-        events: Sequence[Any],
-        *,
-        done: bool = True,
-        fault: Fault | Sequence[Fault] = (),
-        times: int = 1,
-    ) -> "FakeGateway":
-        """Script a turn of given events, objects or wire JSON; see `Events`."""
-        return self.add(Events(events, done=done, fault=fault), times=times)
-
-    def raw(
-        self,
-        body: bytes | Sequence[bytes],
-        *,
-        framing: Framing = "chunked",
-        status: int = 200,
-        headers: Mapping[str, str] | None = None,
-        fault: Fault | Sequence[Fault] = (),
-        times: int = 1,
-    ) -> "FakeGateway":
-        """Script a turn with a body of given bytes, in pieces or as a whole; see `Raw`."""
-        answer = Raw(body, framing=framing, status=status, headers=headers or {}, fault=fault)
-        return self.add(answer, times=times)
-
-    def verbatim(
-        self,
-        response: bytes | Sequence[bytes],
-        *,
-        keep_alive: bool = False,
-        fault: Fault | Sequence[Fault] = (),
-        times: int = 1,
-    ) -> "FakeGateway":
-        """Script a whole HTTP response, status line included; see `Verbatim`."""
-        return self.add(Verbatim(response, keep_alive=keep_alive, fault=fault), times=times)
-
-    def error(
-        self,
-        status: int,
-        message: str | None = None,
-        *,
-        type: str | None = None,
-        headers: Mapping[str, str] | None = None,
-        body: Any = None,
-        fault: Fault | Sequence[Fault] = (),
-        times: int = 1,
-    ) -> "FakeGateway":
-        """Script an HTTP error; see `HTTPError`. For an `error` event, see `failed_turn`."""
-        answer = HTTPError(
-            status, message, type=type, headers=headers or {}, body=body, fault=fault
-        )
-        return self.add(answer, times=times)
-
-    def failed_turn(
-        self,
-        status: int | None = None,
-        message: str | None = None,
-        *,
-        shape: ErrorShape = "message",
-        text: str | Sequence[str] = "",
-        type: str | None = None,
-        reason: Literal["error", "aborted"] | None = "error",
-        retry_after_ms: int | None = None,
-        fault: Fault | Sequence[Fault] = (),
-        times: int = 1,
-    ) -> "FakeGateway":
-        """Script a turn that ends in an `error` event after `text`; see `FailedTurn`."""
-        answer = FailedTurn(
-            status,
-            message,
-            shape=shape,
-            text=text,
-            type=type,
-            reason=reason,
-            retry_after_ms=retry_after_ms,
-            fault=fault,
-        )
-        return self.add(answer, times=times)
-
-    def add(
-        self,
-        *answers: Scripted,
-        path: str = STREAM_PATH,
-        model: str | None = None,
-        times: int = 1,
-    ) -> "FakeGateway":
-        """Append to the script: answers for turns, or for another path, such as `/v1/models`.
-
-        An entry is an answer, or a function that is called with the request and returns one. With a
-        `model` it is for turns of that model only. `times` repeats each entry, for example for the
-        retries of a client.
-        """
-        if isinstance(times, bool) or not isinstance(times, int) or times < 1:
-            raise ValueError(f"times must be a positive number, not {times!r}")
-        for answer in answers:
-            entry = answer if callable(answer) else check_answer(answer)
-            self._script.add([entry] * times, path, model)
-        return self
-
-    @property
-    def pending(self) -> int:
-        """The number of script entries that no request has taken yet."""
-        return len(self._script)
-
-    def assert_done(self) -> None:
-        """Raise AssertionError, which names them, if script entries are left."""
-        left = self._script.outline()
-        if left:
-            came = [f"  {request!r}" for request in self.requests] or ["  nothing"]
-            parts = [f"{len(left)} answers were not asked for:", *(f"  {line}" for line in left)]
-            raise AssertionError("\n".join([*parts, "what came in:", *came]))
 
     # The requests
 

@@ -176,7 +176,7 @@ def test_types_and_decoding_are_pure(path: Path) -> None:
 @pytest.mark.parametrize("folder", ["_cli", "testing"])
 def test_front_ends_use_the_public_names(folder: str) -> None:
     """The command line and the fake gateway import what any user may, except for the recorder."""
-    allowed = {("testing._record", "_http.observer")}
+    allowed = {("testing._recording.record", "_http.observer")}
     for path in sorted((PACKAGE / folder).glob("*.py")):
         for name in inner_imports(path):
             private = name.startswith("_") and not name.startswith(("_cli", "__version__"))

@@ -10,7 +10,7 @@ import pytest
 
 from pi_native import Client, InvalidRequestError, ProviderError, StartEvent
 from pi_native.testing import FailedTurn, FakeGateway, HangUp, Reply
-from pi_native.testing._answers import ErrorShape
+from pi_native.testing._replies import ErrorShape
 
 from ..calls import KEY
 

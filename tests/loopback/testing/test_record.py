@@ -28,7 +28,7 @@ from pi_native import (
     ToolCall,
 )
 from pi_native.testing import FakeGateway, HangUp, HTTPError, Raw, Reply, Slow, Stall, record
-from pi_native.testing._recording_file import RecordedTurn, load
+from pi_native.testing._recording.file import RecordedTurn, load
 
 from ...conftest import wait_until
 from ...forking import forks, in_child
@@ -294,7 +294,7 @@ class TestTurnsThatFail:
         self, gateway: FakeGateway, client: Client, path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """The block waits for a short time only, and the turn continues."""
-        monkeypatch.setattr("pi_native.testing._record._GRACE", 0.05)
+        monkeypatch.setattr("pi_native.testing._recording.record._GRACE", 0.05)
         gateway.reply("one two three", fault=Stall(after=3))
         with record(client, path):
             stream = client.stream(MODEL, "Hi")

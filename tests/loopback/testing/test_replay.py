@@ -20,7 +20,7 @@ from pi_native import (
     to_wire,
 )
 from pi_native.testing import FakeGateway, HangUp, Raw, Slow, Stall, record
-from pi_native.testing._recording_file import load
+from pi_native.testing._recording.file import load
 
 from ...conftest import wait_until
 

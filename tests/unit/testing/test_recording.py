@@ -11,9 +11,9 @@ import attrs
 import pytest
 from hypothesis import given, strategies as st
 
-from pi_native.testing._recording_file import FIRST_LINE, RecordedTurn, lines, load
-from pi_native.testing._redact import Redactor
-from pi_native.testing._replay import Recorded
+from pi_native.testing._recording.file import FIRST_LINE, RecordedTurn, lines, load
+from pi_native.testing._recording.redact import Redactor
+from pi_native.testing._recording.replay import Recorded
 
 times = st.integers(0, 10**8).map(lambda tenth_ms: tenth_ms / 10_000)
 words = st.text(max_size=20)

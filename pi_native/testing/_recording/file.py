@@ -20,7 +20,7 @@ from typing import Any, Literal
 
 import attrs
 
-from ._frames import dumps
+from .._frames import dumps
 
 __all__ = ["FIRST_LINE", "End", "RecordedTurn", "lines", "load"]
 

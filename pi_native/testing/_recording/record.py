@@ -9,8 +9,8 @@ from typing import IO, TYPE_CHECKING
 
 from pi_native import Client, ConfigurationError, PiNativeError, StreamTimeoutError
 
-from ._recording_file import FIRST_LINE, End, RecordedTurn, lines
-from ._redact import Redactor
+from .file import FIRST_LINE, End, RecordedTurn, lines
+from .redact import Redactor
 
 if TYPE_CHECKING:
     from pi_native._http.connection import SocketHandle

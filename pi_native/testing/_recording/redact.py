@@ -18,8 +18,8 @@ from urllib.parse import quote, unquote
 
 import attrs
 
-from ._frames import dumps
-from ._recording_file import RecordedTurn
+from .._frames import dumps
+from .file import RecordedTurn
 
 __all__ = ["Redactor"]
 

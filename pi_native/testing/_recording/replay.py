@@ -5,10 +5,10 @@ from collections.abc import Iterator
 
 import attrs
 
-from ._faults import Fault, HangUp, Stall
-from ._recording_file import RecordedTurn, load
-from ._request import RecordedRequest, asked_model
-from ._response import Framing, Response
+from .._faults import Fault, HangUp, Stall
+from .._request import RecordedRequest, asked_model
+from .._response import Framing, Response
+from .file import RecordedTurn, load
 
 __all__ = ["Recorded", "recorded"]
 

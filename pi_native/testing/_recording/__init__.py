@@ -1,0 +1,1 @@
+"""Recordings of a client's exchanges with a gateway, and their replay."""
