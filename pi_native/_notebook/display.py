@@ -131,9 +131,14 @@ def _show(stream: AssistantMessageEventStream, view: View) -> AssistantMessage:
         view.end(stream.partial, _remark(exc))
         mark_as_shown(exc)
         raise
-    if message.stop_reason == "error":
+    if message.failed and not _cancelled(stream):
         _raise_failure(message)
     return message
+
+
+def _cancelled(stream: AssistantMessageEventStream) -> bool:
+    producer = stream._producer
+    return producer is not None and producer.cancelled
 
 
 def _raise_failure(message: AssistantMessage) -> None:

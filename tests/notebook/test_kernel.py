@@ -29,6 +29,19 @@ SHOWS = {
         "ask('Why?')"
     ),
 }
+# A thread that prints as soon as the main thread waits for the turn.
+REPORT_WAITING = """
+import sys, time, traceback
+
+def report():
+    main = threading.main_thread().ident
+    while not any(
+        frame.f_code.co_filename.endswith("channel.py")
+        for frame, _ in traceback.walk_stack(sys._current_frames()[main])
+    ):
+        time.sleep(0.01)
+    print("waiting", flush=True)
+"""
 every_way = pytest.mark.parametrize("source", SHOWS.values(), ids=SHOWS)
 
 
@@ -127,6 +140,48 @@ def test_the_stop_button_ends_a_stream(kernel: Kernel, gateway: FakeGateway, sou
     assert_nothing_runs(kernel)
     cell = kernel.run("print(stream.partial.text, stream.result().stop_reason)")
     assert printed_by(cell) == "The sky is **blue**, aborted\n"
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "for text in client.stream('a/b', 'Why?').text_stream:\n    print(text)",
+        "s = client.stream('a/b', 'Why?')\nfor text in s.text_stream:\n    print(text)",
+        "for event in client.stream('a/b', 'Why?'):\n    print(event.type)",
+        "s = client.stream('a/b', 'Why?')\nfor event in s:\n    print(event.type)",
+        "with client.stream('a/b', 'Why?') as s:\n    for event in s:\n        print(event.type)",
+        "s = client.stream('a/b', 'Why?')\nwhile True:\n    print(next(s).type)",
+        "print(list(client.stream('a/b', 'Why?')))",
+        "print(''.join(client.stream('a/b', 'Why?').text_stream))",
+        "client.stream('a/b', 'Why?').result()",
+        "client.stream('a/b', 'Why?').get_final_message()",
+        "s = client.stream('a/b', 'Why?')\ns.result()",
+        "s = client.stream('a/b', 'Why?')\ns.result(30)",
+        "client.complete('a/b', 'Why?')",
+        "chat = Conversation(client, 'a/b')\nchat.ask('Why?')",
+        "for event in Conversation(client, 'a/b').stream('Why?'):\n    print(event.type)",
+        "def ask():\n    s = client.stream('a/b', 'Why?')\n    return [e for e in s]\nask()",
+    ],
+)
+def test_the_stop_button_ends_a_turn_in_every_shape(
+    kernel: Kernel, gateway: FakeGateway, source: str
+) -> None:
+    """However a cell waits for a turn, the interrupt ends the turn, and the gateway sees it."""
+    gateway.reply(WORDS, fault=Stall())
+    kernel.run(REPORT_WAITING)
+
+    def stop() -> None:
+        assert gateway.wait_for_request().stalled.wait(5)
+        kernel.press_stop()
+
+    source = (
+        f"from pi_native import Conversation\nthreading.Thread(target=report).start()\n{source}"
+    )
+    cell = kernel.run(source, once_shown="waiting", do=stop, fails_with="KeyboardInterrupt")
+    [error] = errors_of(cell)
+    assert "During handling" not in "\n".join(error.traceback)
+    assert gateway.requests[0].client_gone.wait(5), "\n".join(error.traceback)
+    assert_nothing_runs(kernel)
 
 
 def test_the_stop_button_ends_the_wait_for_a_response(kernel: Kernel, gateway: FakeGateway) -> None:

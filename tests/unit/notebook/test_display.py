@@ -40,6 +40,15 @@ def test_a_failed_turn_is_printed_and_raised(capsys: pytest.CaptureFixture[str])
     assert capsys.readouterr().out == "So far\nFailed: Overloaded\n"
 
 
+def test_a_turn_that_the_provider_aborts_is_a_failure(capsys: pytest.CaptureFixture[str]) -> None:
+    """Only a cancel by the caller is no failure."""
+    stream = AssistantMessageEventStream()
+    stream.end(message("So far", stop_reason="aborted"))
+    with pytest.raises(ProviderError):
+        stream.display()
+    assert capsys.readouterr().out == "So far\nCancelled. This is what had arrived.\n"
+
+
 def test_each_part_of_the_text_is_printed_once(capsys: pytest.CaptureFixture[str]) -> None:
     """Only what is new is printed; a snapshot that takes words back starts a new line."""
     view = TerminalView()
