@@ -104,7 +104,9 @@ class Conversation:
         client, model = self._ready()
 
         def keep(answer: AssistantMessage) -> None:
-            self.messages.extend((*said, answer))
+            # Called again if a Ctrl-C interrupts it; one `extend` adds both sides or neither.
+            if not any(message is answer for message in self.messages[-1:]):
+                self.messages.extend((*said, answer))
 
         with self._alone():
             context = attrs.evolve(self.context, messages=[*self.messages, *said])

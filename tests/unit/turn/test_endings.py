@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
 import random
+import sys
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import FrameType
+from typing import Any
 
 import pytest
 
+import pi_native
 from pi_native import (
     AbortController,
     AbortError,
     AssistantMessage,
     AssistantMessageEventStream,
+    Client,
+    Conversation,
     DoneEvent,
     GatewayConnectionError,
     Model,
@@ -31,6 +40,7 @@ from ..endings import CALLERS, LEFT, Race, delta, pairs
 
 ROUNDS = 72  # each pair; 2,016 in all
 EVENTS = 12
+PACKAGE = str(Path(pi_native.__file__).parent)
 MODEL = Model("y", "x")
 DONE = DoneEvent("stop", AssistantMessage([TextContent("all")], stop_reason="stop", timestamp=1))
 NO_LIMITS = Timeouts(None, None, None, None)
@@ -151,3 +161,67 @@ def test_a_ctrl_c_before_the_cut_of_an_abort_still_cuts(monkeypatch: pytest.Monk
 def interrupted(*_: object) -> bool:
     """Stand for a call in which Ctrl-C is pressed."""
     raise KeyboardInterrupt
+
+
+class Ending(Client):
+    """A client whose turns end when the test says so."""
+
+    turns: list[Turn]
+
+    def _start_turn(
+        self,
+        model: Any,  # noqa: ARG002
+        context: Any,  # noqa: ARG002
+        options: Any,  # noqa: ARG002
+        keep: Callable[[AssistantMessage], object] | None = None,
+    ) -> AssistantMessageEventStream:
+        turn = Turn(MODEL, StreamOptions(), keep)
+        self.turns = [turn]
+        return AssistantMessageEventStream(turn.channel, turn)
+
+
+def test_a_ctrl_c_as_a_turn_ends_adds_it_to_the_history_once() -> None:
+    """Interrupted at any line of its end, a turn is in the history before a reader learns of it."""
+    in_history = set()
+    for point in itertools.count(1):
+        client = Ending("http://127.0.0.1:1", "key")
+        chat = Conversation(client, "x/y")
+        stream = chat.stream("hi")
+        outcome = outcome_of(DONE)
+        assert outcome is not None
+        settle = functools.partial(client.turns[0].settle, outcome)
+        interrupted = interrupted_at(point, settle)
+        in_history.add(len(chat.messages))
+        client.turns[0].settle(outcome)
+        assert stream.result(0) is DONE.message
+        assert [message.role for message in chat.messages] == ["user", "assistant"]
+        client.turns[0].finish()
+        if not interrupted:
+            break
+    assert in_history == {0, 2}
+
+
+def interrupted_at(point: int, action: Callable[[], object]) -> bool:
+    """Run an action with a Ctrl-C before its n-th line in this package; return if there is one."""
+    left = point
+
+    def trace(frame: FrameType, event: str, _: object) -> Any:
+        nonlocal left
+        if not frame.f_code.co_filename.startswith(PACKAGE):
+            return None
+        if event == "line":
+            left -= 1
+            if not left:
+                sys.settrace(None)
+                raise KeyboardInterrupt
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        action()
+    except KeyboardInterrupt:
+        return True
+    finally:
+        sys.settrace(before)
+    return False
