@@ -9,6 +9,13 @@ import pytest
 from pi_native._cli import main
 
 
+@pytest.fixture
+def _shtab() -> None:
+    """Skip without shtab, which the extra [cli] brings."""
+    pytest.importorskip("shtab")
+
+
+@pytest.mark.usefixtures("_shtab")
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_every_command_and_option_is_in_the_script(
     shell: str, capsys: pytest.CaptureFixture[str]
@@ -22,6 +29,7 @@ def test_every_command_and_option_is_in_the_script(
     assert "pi-native models --ids" in out
 
 
+@pytest.mark.usefixtures("_shtab")
 def test_zsh_lists_no_models_while_it_loads_the_script(capsys: pytest.CaptureFixture[str]) -> None:
     """The command that asks the gateway is in a function, so a new shell does not wait for it."""
     main(["completion", "zsh"])
