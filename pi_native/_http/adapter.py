@@ -1,6 +1,6 @@
 """The classes under requests that hand every socket to the attempt that uses it.
 
-This is the only file that relies on private names of urllib3, http.client and PySocks. They are
+This is the only file that relies on private names of urllib3, requests and http.client. They are
 checked when it is imported, and setup.cfg has an upper bound for each library.
 """
 
@@ -14,8 +14,7 @@ import platform
 import socket
 import ssl
 import sys
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import requests
@@ -31,63 +30,15 @@ from urllib3.util.ssltransport import SSLTransport
 
 from .._protocol.chunked import Piece
 from .._threads.clock import monotonic, since_boot
-from .connection import (
-    RECHECK_SECONDS,
-    SendProgress,
-    SocketHandle,
-    open_connection,
-    receive_into,
-    send_all,
-)
+from .connection import RECHECK_SECONDS, SocketHandle, open_connection, send_all
 from .response import ChunkedResponse
+from .sending import Sending, current_sending
+from .socks import negotiate
 
 # A router or firewall that forgets an idle connection does not say so. Keep-alive packets find out
 # on a connection in use; one that was idle for longer is not used again.
 MAX_IDLE_SECONDS = 60.0
 _KEEP_ALIVE = {"TCP_KEEPIDLE": 60, "TCP_KEEPALIVE": 60, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
-
-
-class Sending:
-    """One request on its way, and what happened to it so far."""
-
-    def __init__(self, handle: SocketHandle, progress: SendProgress | None = None) -> None:
-        self.handle = handle
-        self.progress = progress
-        self.connected = False
-        self.reused = False
-        self.send_failed = False
-        self.sent_at: float | None = None
-
-    def begin_connecting(self) -> None:
-        """Note that a new connection is about to be opened."""
-        self.connected = False
-        if self.progress is not None:
-            self.progress.connecting()
-
-    def connected_now(self, *, reused: bool) -> None:
-        """Note that the connection can take the request."""
-        self.connected, self.reused = True, reused
-        if self.progress is not None:
-            self.progress.connected()
-
-
-_thread = threading.local()
-
-
-@contextlib.contextmanager
-def in_this_thread(sending: Sending) -> Iterator[None]:
-    """Let connections that this thread uses within the block belong to `sending`."""
-    _thread.sending = sending
-    try:
-        yield
-    finally:
-        _thread.sending = None
-
-
-def current_sending() -> Sending:
-    """Return what this thread sends; outside of `in_this_thread` an object of no consequence."""
-    sending: Sending | None = getattr(_thread, "sending", None)
-    return sending or Sending(SocketHandle())
 
 
 # Connections
@@ -249,53 +200,11 @@ class _SocksConnection(CancellableConnection, HTTPConnection):
         host, port = options["proxy_host"], int(options["proxy_port"] or 1080)
         sock = self._connect_to(host.strip("[]"), port, handle)
         handle.stage = f"waiting for the SOCKS proxy {host}:{port}"
-        return _negotiate(sock, options, (self.host, self.port), handle)
+        return negotiate(sock, options, (self.host, self.port), handle)
 
 
 class _SocksTLSConnection(_SocksConnection, _TLSConnection):
     pass
-
-
-def _negotiate(
-    sock: socket.socket, options: dict[str, Any], target: tuple[str, int], handle: SocketHandle
-) -> socket.socket:
-    """Have the SOCKS proxy behind `sock` connect to the target. PySocks speaks the protocol."""
-    negotiator = _socks_socket_class()(sock.family, sock.type, sock.proto, fileno=sock.detach())
-    try:
-        negotiator.handle = handle
-        negotiator.set_proxy(
-            options["socks_version"],
-            options["proxy_host"],
-            int(options["proxy_port"] or 1080),
-            options["rdns"],
-            options["username"],
-            options["password"],
-        )
-        negotiator.settimeout(RECHECK_SECONDS)
-        negotiator.connect(target)
-        return socket.socket(sock.family, sock.type, sock.proto, fileno=negotiator.detach())
-    except BaseException:
-        negotiator.close()
-        raise
-
-
-@functools.cache
-def _socks_socket_class() -> Any:
-    import socks  # type: ignore[import-untyped]  # the extra requests[socks]
-
-    class Connected(socket.socket):
-        def connect(self, address: Any) -> None:
-            """Do nothing: the socket is connected to the proxy already."""
-
-    class Negotiator(socks.socksocket, Connected):  # type: ignore[misc]
-        """Asks the proxy over a connected socket; a cut ends the wait for its answer."""
-
-        handle: SocketHandle
-
-        def recv_into(self, buffer: Any, *_: Any) -> int:
-            return receive_into(super(), buffer, self.handle)
-
-    return Negotiator
 
 
 # Pools and the adapter

@@ -17,11 +17,12 @@ from requests.auth import AuthBase
 
 from .._threads.clock import monotonic
 from ..errors import GatewayConnectionError, PiNativeError
-from .adapter import CancellableAdapter, Sending, in_this_thread
+from .adapter import CancellableAdapter
 from .connection import RECHECK_SECONDS, SendProgress, SocketHandle
 from .errors import Failure, TimeoutPair, is_dead_connection, map_exception
 from .gateway_response import GatewayResponse
 from .route import Route, find_route, is_loopback, origin, request_settings
+from .sending import Sending, in_this_thread
 
 if TYPE_CHECKING:
     from .._protocol.request import Request

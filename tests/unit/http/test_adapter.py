@@ -16,6 +16,7 @@ from pi_native._http import adapter
 from pi_native._http.adapter import CancellableAdapter, direct_read
 from pi_native._http.connection import SocketHandle
 from pi_native._http.response import ChunkedResponse
+from pi_native._http.sending import Sending, in_this_thread
 from pi_native._http.transport import Transport
 from pi_native._protocol.request import Request
 from pi_native.testing import FakeGateway
@@ -168,9 +169,9 @@ def test_a_tls_peer_that_has_closed_is_a_broken_pipe(
         assert ask(transport, gateway.url) == 200
         with monkeypatch.context() as broken:
             broken.setattr(adapter, "send_all", closed)
-            sending = adapter.Sending(SocketHandle())
+            sending = Sending(SocketHandle())
             connection = adapter._Connection("127.0.0.1", gateway.port)
-            with adapter.in_this_thread(sending), pytest.raises(BrokenPipeError):
+            with in_this_thread(sending), pytest.raises(BrokenPipeError):
                 connection.request("GET", "/healthz")
             assert sending.send_failed
             connection.close()

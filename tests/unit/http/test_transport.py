@@ -19,9 +19,9 @@ import urllib3
 from requests.adapters import BaseAdapter
 
 from pi_native._http import transport as _http
-from pi_native._http.adapter import current_sending
 from pi_native._http.connection import SocketHandle
 from pi_native._http.gateway_response import GatewayResponse
+from pi_native._http.sending import current_sending
 from pi_native._http.transport import Transport, is_loopback, shared_transport
 from pi_native._protocol.request import Request
 from pi_native._threads.clock import monotonic
