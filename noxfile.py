@@ -6,6 +6,7 @@ CI and `.ci/run` call these sessions, so that a check has one definition.
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import nox
@@ -33,13 +34,12 @@ def lint(session: nox.Session) -> None:
 @nox.session(python=MAIN)
 def types(session: nox.Session) -> None:
     """Check the types with mypy and pyright, and that the public names have complete types."""
-    session.install("-e", ".[dev]")
+    # Not editable: pyright looks for py.typed in the installed package.
+    _remove_build()
+    session.install(".[dev]")
     session.run("mypy")
-    session.run("pyright", "--pythonpath", _python(session))
-    session.run(
-        *("pyright", "--pythonpath", _python(session)),
-        *("--verifytypes", "pi_native", "--ignoreexternal"),
-    )
+    session.run("pyright")
+    session.run("pyright", "--verifytypes", "pi_native", "--ignoreexternal")
 
 
 @nox.session(python=PYTHONS)
@@ -111,6 +111,7 @@ def screenshots(session: nox.Session) -> None:
 @nox.session(python=MAIN)
 def package(session: nox.Session) -> None:
     """Build the wheel, install it, and use it outside the checkout."""
+    _remove_build()
     folder = Path(session.create_tmp()).resolve()
     session.run("python", "-m", "pip", "wheel", "-q", "--no-deps", "-w", str(folder), ".")
     session.install("--force-reinstall", *map(str, folder.glob("*.whl")))
@@ -135,8 +136,6 @@ def bench(session: nox.Session) -> None:
     session.run("python", "-m", "benchmarks", *session.posargs)
 
 
-def _python(session: nox.Session) -> str:
-    """Return the path of the session's Python."""
-    return str(
-        session.run("python", "-c", "import sys; print(sys.executable)", silent=True)
-    ).strip()
+def _remove_build() -> None:
+    """Remove the folder of setuptools: it may hold modules that were moved or deleted since."""
+    shutil.rmtree("build", ignore_errors=True)
