@@ -80,7 +80,9 @@ def test_all(session: nox.Session) -> None:
         *session.posargs,
         env={
             "PI_NATIVE_REQUIRE_GATEWAY": "1",
-            "COVERAGE_FILE": str(Path(session.create_tmp(), "coverage")),
+            # Not create_tmp, which sets TMPDIR: below the checkout, the tests that start pytest
+            # would read pyproject.toml.
+            "COVERAGE_FILE": str(Path(session.virtualenv.location, "coverage").resolve()),
         },
     )
 
