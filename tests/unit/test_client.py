@@ -496,10 +496,11 @@ def test_a_page_without_a_key() -> None:
 
 
 def test_a_page_that_is_refused() -> None:
-    """What a turn's stream would raise is raised by a page too."""
+    """A call about the gateway raises what the stream of a turn would raise."""
     with pytest.raises(AuthenticationError) as caught:
         client_of(Gateway(status=401)).health()
-    assert str(caught.value) == 'auth-gateway 401: {"error":"no"}'
+    assert str(caught.value).startswith('auth-gateway 401: {"error":"no"}; ')
+    assert caught.value.hint
 
 
 # Prompts

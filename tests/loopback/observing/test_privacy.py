@@ -225,16 +225,12 @@ def test_no_pickled_failure_holds_the_key(
     )
 
 
-@pytest.mark.parametrize(
-    ("key", "words"), [("bad\nkey", "api key"), ("b\u00e4d-\u20ac-key", "api key")]
-)
-def test_a_key_that_cannot_be_sent_is_not_shown(key: str, words: str) -> None:
-    """The error about a broken key does not quote it."""
-    with Client("http://127.0.0.1:1", key) as client:
-        exc = fail("", client)
-    assert isinstance(exc, ConfigurationError)
-    assert words in str(exc)
-    assert key not in shown(exc)
+@pytest.mark.parametrize("key", ["bad\nkey", "b\u00e4d-\u20ac-key"])
+def test_a_key_that_cannot_be_sent_is_not_shown(key: str) -> None:
+    """The error about a key that no header can carry names its source and does not quote it."""
+    with pytest.raises(ConfigurationError, match="the key from the argument api_key") as caught:
+        Client("http://127.0.0.1:1", key)
+    assert key not in shown(caught.value)
 
 
 @pytest.mark.parametrize("via", ["own", "session"])

@@ -134,6 +134,9 @@ def in_seconds(seconds: float, **options: Any) -> str:
         ("1.5", 1.5, 1.5),
         ("5, 5", 5, 5),
         ("1, 2.5 ,2", 2.5, 2.5),
+        ("1,", 1, 1),
+        ("1, soon", 1, 1),
+        ("1.", 1, 1),
         (lambda: in_seconds(3600, usegmt=True), 3000, 3600),
         (lambda: in_seconds(3600), 3000, 3600),
         ("Wed, 21 Oct 2015 07:28:00 GMT", 0, 0),
@@ -151,9 +154,7 @@ def test_retry_after_is_told_in_seconds(
     assert least <= failed.retry_after <= most
 
 
-@pytest.mark.parametrize(
-    "value", [None, "soon", "-1", "", "1e3", "\u00b2", "1,", "1, soon", "1.", ".5"]
-)
+@pytest.mark.parametrize("value", [None, "soon", "-1", "", "1e3", "\u00b2", ".5"])
 def test_a_retry_after_that_is_none_is_ignored(gateway: FakeGateway, value: str | None) -> None:
     """A header that says no time, or none at all, leaves None."""
     gateway.error(503, headers={} if value is None else {"Retry-After": value})
