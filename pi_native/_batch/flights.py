@@ -9,7 +9,6 @@ import collections
 import contextlib
 import contextvars
 import queue
-import threading
 from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future
 
 import attrs
@@ -55,8 +54,8 @@ class Flights:
         self._inbox: queue.SimpleQueue[Flight | None] = queue.SimpleQueue()
         self._ended: collections.deque[Flight] = collections.deque()
         self._futures: dict[Flight, Future[Outcome]] = {}
-        self._mutex = threading.Lock()
-        self._unsaved = 0
+        # No lock: `cancel` may run in a signal handler, on top of any of these methods.
+        self._unsaved: set[Flight] = set()
         self._closed = False
 
     def submit(self, entry: Entry, item: Item) -> None:
@@ -70,8 +69,7 @@ class Flights:
             self._controller.signal,
             self._variables.copy(),
         )
-        with self._mutex:
-            self._unsaved += 1
+        self._unsaved.add(flight)
         try:
             assert self._executor is not None
             future = self._executor.submit(run_unit, unit)
@@ -115,8 +113,7 @@ class Flights:
         if self._own is not None:
             self._own.shutdown(wait=wait and not self._futures, cancel_futures=True)
         self._handle.release()
-        with self._mutex:
-            self._closed = True
+        self._closed = True
         self._close_save()
 
     def _take(self, flight: Flight | None) -> None:
@@ -141,8 +138,7 @@ class Flights:
             self._save_answer(flight)
         except Exception as exc:  # noqa: BLE001 - a full disk, most often
             flight.fault = exc
-        with self._mutex:
-            self._unsaved -= 1
+        self._unsaved.discard(flight)
         self._inbox.put(flight)
         self._close_save()
 
@@ -152,7 +148,5 @@ class Flights:
             self._save.add_message(key, flight.entry.index, message)
 
     def _close_save(self) -> None:
-        with self._mutex:
-            if not self._closed or self._unsaved or self._save is None:
-                return
-        self._save.close()
+        if self._closed and not self._unsaved and self._save is not None:
+            self._save.close()

@@ -86,6 +86,19 @@ def test_a_signal_ends_the_iteration_with_its_error(
     assert seen == [0, 1, 2]
 
 
+@pytest.mark.skipif(os.name == "nt", reason="sends a signal to itself")
+def test_stop_may_be_called_by_a_signal_handler(client: Client, gateway: FakeGateway) -> None:
+    """A handler that runs in the middle of the batch's own thread ends the iteration quietly."""
+    batch = client.map(MODEL, PROMPTS, concurrency=4)
+    before = signal.signal(signal.SIGTERM, lambda *_: batch.stop())
+    thread = cancel_when_running(gateway, lambda: os.kill(os.getpid(), signal.SIGTERM))
+    try:
+        assert [result.index for result in batch] == [0, 1, 2]
+    finally:
+        thread.join()
+        signal.signal(signal.SIGTERM, before)
+
+
 def test_a_signal_that_has_aborted_starts_nothing(client: Client, gateway: FakeGateway) -> None:
     """A batch that is cancelled before it starts makes no request."""
     controller = AbortController()
