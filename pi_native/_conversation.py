@@ -29,7 +29,9 @@ from ._types.request import Context, Model, Tool
 from .errors import ConfigurationError, ConversationBusyError
 
 if TYPE_CHECKING:
-    from typing_extensions import Self
+    from typing_extensions import Self, Unpack
+
+    from ._types.options import ConversationOptions as Options
 
 _BUSY = "a turn of this conversation is running: end it, or copy()"
 
@@ -69,7 +71,7 @@ class Conversation:
         system: str | Sequence[str] | None = None,
         tools: Sequence[Tool] | None = None,
         messages: Iterable[Message] = (),
-        **options: Any,
+        **options: Unpack[Options],
     ) -> None:
         if client is not None:
             expect(client, Client, "client")
@@ -80,7 +82,7 @@ class Conversation:
         self.model = model
         self.session_id: str = _new_session_id()
         self.context: Context = context_of(list(messages), system, tools)
-        self.options = options
+        self.options: dict[str, Any] = {**options}
         self._forget_turns()
 
     @property
@@ -92,7 +94,9 @@ class Conversation:
         """Add messages without a turn, such as a tool's results."""
         self.messages.extend(messages_of(messages))
 
-    def stream(self, prompt: Said | None = None, **options: Any) -> AssistantMessageEventStream:
+    def stream(
+        self, prompt: Said | None = None, **options: Unpack[Options]
+    ) -> AssistantMessageEventStream:
         """Start a turn and return its stream at once. A turn that succeeds is added to the history.
 
         `prompt` is a string, a message or several; without one, the history is sent as it is, for
@@ -117,7 +121,7 @@ class Conversation:
             self._streams[os.getpid()] = weakref.ref(stream)  # a dropped stream ends its turn
         return stream
 
-    def ask(self, prompt: Said | None = None, **options: Any) -> AssistantMessage:
+    def ask(self, prompt: Said | None = None, **options: Unpack[Options]) -> AssistantMessage:
         """Make a turn, add it to the history, and return its answer.
 
         Takes the arguments of `stream`. Raises the errors of the stream, and `ProviderError` for a
@@ -126,11 +130,16 @@ class Conversation:
         return self.stream(prompt, **options)._result_alone().raise_for_error()
 
     @overload
-    def extract(self, into: type[T], prompt: Said | None = None, **options: Any) -> T: ...
+    def extract(
+        self, into: type[T], prompt: Said | None = None, **options: Unpack[Options]
+    ) -> T: ...
 
     @overload
     def extract(
-        self, into: Mapping[str, Any], prompt: Said | None = None, **options: Any
+        self,
+        into: Mapping[str, Any],
+        prompt: Said | None = None,
+        **options: Unpack[Options],
     ) -> dict[str, Any]: ...
 
     def extract(
@@ -140,7 +149,7 @@ class Conversation:
         *,
         retries: int = 2,
         force: bool | None = None,
-        **options: Any,
+        **options: Unpack[Options],
     ) -> Any:
         """Make a turn whose answer is a value of the type `into`, and return the value.
 
@@ -197,7 +206,7 @@ class Conversation:
         path: FilePath,
         client: Client | None = None,
         model: str | Model | ModelInfo | None = None,
-        **options: Any,
+        **options: Unpack[Options],
     ) -> Self:
         """Read a file of `save`, without loss, also what this version does not know.
 

@@ -126,11 +126,11 @@ class ImageContent(WireObject):
         *,
         detail: ImageDetail | None = None,
     ) -> Self:
-        """Return the image whose bytes were fetched from `url`, which is sent with them.
+        r"""Return the image whose bytes were fetched from `url`, which is sent with them.
 
         This method fetches nothing. Raises the errors of `from_bytes`.
 
-            >>> data = b"\\xff\\xd8\\xff\\xe0..."  # the body of an answer to a GET
+            >>> data = b"\xff\xd8\xff\xe0..."  # the body of an answer to a GET
             >>> ImageContent.from_url_bytes("https://acme.example/cat.jpg", data).mime_type
             'image/jpeg'
         """

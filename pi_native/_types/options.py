@@ -249,6 +249,12 @@ class TurnOptions(TypedDict, total=False):
     wire_timeout_margin_ms: float
 
 
+class ConversationOptions(TurnOptions, total=False):
+    """The keyword options of a conversation's turns: those of a client's turn, and its signal."""
+
+    signal: AbortSignal | threading.Event | None
+
+
 _TIMEOUTS_SENT = ("streamFirstEventTimeoutMs", "streamIdleTimeoutMs")
 
 

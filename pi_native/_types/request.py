@@ -102,12 +102,14 @@ def _not_a_string(_: object, attribute: Attribute[Any], value: object) -> None:
 class Context(WireObject):
     """The conversation so far, the instructions before it, and the tools that may be called.
 
-    >>> context = Context.from_openai([
-    ...     {"role": "system", "content": "Be brief."},
-    ...     {"role": "user", "content": "Why is the sky blue?"},
-    ... ])
-    >>> context.system_prompt, len(context.messages)
-    (['Be brief.'], 1)
+    `from_openai` converts messages in the form of OpenAI's chat API.
+
+        >>> context = Context.from_openai([
+        ...     {"role": "system", "content": "Be brief."},
+        ...     {"role": "user", "content": "Why is the sky blue?"},
+        ... ])
+        >>> context.system_prompt, len(context.messages)
+        (['Be brief.'], 1)
     """
 
     messages: list[Message] = field(validator=_only_messages)

@@ -35,7 +35,7 @@ CALLERS = ("deadline", "abort", "close", "drop")
 
 
 class Race:
-    """Readers of one turn, and those who end it, let go by one barrier.
+    """Readers of one turn and threads that end it, started by one barrier.
 
     A dropped stream has no reader that holds it; so there the readers read its channel.
     """
@@ -73,7 +73,7 @@ class Race:
         thread.start()
 
     def end(self, how: str) -> None:
-        """End the turn, as whoever holds the stream or a clock can."""
+        """End the turn, as a caller or a timeout can."""
         if how == "deadline":
             self.turn._clock.enter("idle", 0.0)
         elif how == "abort":
@@ -96,9 +96,9 @@ class Race:
         assert outcome is not None
         how = name_of(outcome)
         assert how in endings, (how, endings)
-        told = outcome.failure or outcome.result
-        assert [*self.results, result_of(self.turn)] == [told] * 2
-        assert all(result is told for result in self.results)
+        outcome_of_all = outcome.failure or outcome.result
+        assert [*self.results, result_of(self.turn)] == [outcome_of_all] * 2
+        assert all(result is outcome_of_all for result in self.results)
         expected = outcome.failure or STOPPED
         assert len(self.ends) == ITERATORS
         assert all(end is expected for end in self.ends), self.ends
@@ -147,7 +147,7 @@ def _jostle(frame: FrameType, event: str, _: Any) -> Any:
     """Let another thread go first, now and then, between any two lines of the package's.
 
     The interpreter's lock would let each of these short functions run through nearly every time.
-    The sleep waits for nothing: it lets go of that lock.
+    The sleep waits for nothing: it releases that lock.
     """
     if event == "call":
         return _jostle if frame.f_code.co_filename.startswith(_PACKAGE) else None
@@ -157,12 +157,12 @@ def _jostle(frame: FrameType, event: str, _: Any) -> Any:
 
 
 def delta(number: int) -> AssistantMessageEvent:
-    """An event that can be told from the others."""
+    """Return an event that differs from all others."""
     return TextDeltaEvent(number, "x")
 
 
 def result_of(turn: Turn) -> object:
-    """The result or the failure."""
+    """Return the result or the failure."""
     try:
         return turn.channel.result(LEFT)
     except Exception as exc:  # noqa: BLE001 - compared with what the others got
@@ -170,7 +170,7 @@ def result_of(turn: Turn) -> object:
 
 
 def name_of(outcome: Outcome[Any, Any]) -> str:
-    """Who ended the turn; a `close` is an `abort` without a reason."""
+    """Return the action that ended the turn; a `close` is an `abort` without a reason."""
     failure, message = outcome.failure, outcome.result
     if isinstance(failure, StreamTimeoutError):
         return "deadline"

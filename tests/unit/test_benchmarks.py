@@ -19,7 +19,7 @@ def _parsed(events: list[bytes]) -> list[dict[str, Any]]:
 
 
 def _replayed(path: str) -> tuple[list[bytes], bytes]:
-    """What the server writes, and the body in it."""
+    """Return the bytes that the server writes, and the body in them."""
     written: list[bytes] = []
     assert server.replay(path, written.append)
     dechunker = Dechunker()
@@ -112,7 +112,7 @@ def test_targets_are_judged_both_ways() -> None:
 
 
 def test_a_page_gets_its_figures_replaced(tmp_path: Path) -> None:
-    """What stands around the figures stays."""
+    """The text around the figures is unchanged."""
     page = tmp_path / "page.md"
     page.write_text("before\n<!-- figures -->\nold\n<!-- end of figures -->\nafter\n")
     table = Table("Title", ("a", "b"), [("1", "long")], ["note"])

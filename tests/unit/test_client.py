@@ -75,7 +75,7 @@ class Gateway(BaseAdapter):
 
     @property
     def body(self) -> Any:
-        """What the last request said."""
+        """Return the body of the last request."""
         body = self.sent[-1].body
         assert body is not None
         return json.loads(body)
@@ -87,14 +87,14 @@ class Gateway(BaseAdapter):
 
 
 def client_of(gateway: Gateway, api_key: str | None = KEY, **settings: Any) -> Client:
-    """A client whose session goes to this gateway."""
+    """Return a client whose session goes to this gateway."""
     session = requests.Session()
     session.mount("http://", gateway)
     return Client(URL, api_key, session=session, **{"max_retries": 0, **settings})
 
 
-def told(client: Client) -> dict[str, tuple[str | float | None, str]]:
-    """The client's settings by name, with their origins."""
+def settings_of(client: Client) -> dict[str, tuple[str | float | None, str]]:
+    """Return the client's settings by name, with their origins."""
     return {setting.name: (setting.value, setting.origin) for setting in client.settings}
 
 
@@ -116,7 +116,7 @@ def test_nothing_needs_to_be_given() -> None:
 
 
 def test_everything_can_be_given() -> None:
-    """Arguments are told as such, times in seconds, and the key only as being there."""
+    """Arguments have the origin "argument", times are in seconds, and the key is only "set"."""
     client = Client(
         f"{URL}//",
         KEY,
@@ -125,7 +125,7 @@ def test_everything_can_be_given() -> None:
         idle_timeout=0,
         total_timeout=60,
     )
-    assert told(client) == {
+    assert settings_of(client) == {
         "base_url": (URL, "argument"),
         "api_key": ("set", "argument"),
         "connect_timeout": (1.0, "argument"),
@@ -140,7 +140,7 @@ def test_the_environment_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PI_NATIVE_BASE_URL", f"{URL}/")
     monkeypatch.setenv("PI_NATIVE_API_KEY", KEY)
     monkeypatch.setenv("PI_STREAM_IDLE_TIMEOUT_MS", "1500")
-    found = told(Client())
+    found = settings_of(Client())
     assert found["base_url"] == (URL, "PI_NATIVE_BASE_URL")
     assert found["api_key"] == ("set", "PI_NATIVE_API_KEY")
     assert found["idle_timeout"] == (1.5, "PI_STREAM_IDLE_TIMEOUT_MS")
@@ -150,8 +150,8 @@ def test_the_local_token_is_found(tmp_path: Path) -> None:
     """The file of a gateway on this machine has the key, and is named."""
     (tmp_path / ".omp").mkdir()
     (tmp_path / ".omp" / "auth-gateway.token").write_text(KEY)
-    assert told(Client())["api_key"] == ("set", "~/.omp/auth-gateway.token")
-    assert told(Client(URL))["api_key"] == (None, "default")
+    assert settings_of(Client())["api_key"] == ("set", "~/.omp/auth-gateway.token")
+    assert settings_of(Client(URL))["api_key"] == (None, "default")
 
 
 @pytest.mark.parametrize("name", ["connect_timeout", "idle_timeout", "total_timeout"])
@@ -196,9 +196,9 @@ def test_a_pickle_has_no_key_and_takes_the_other_sides(monkeypatch: pytest.Monke
     pickled = pickle.dumps(Client(URL, KEY, headers={"x-a": "b", "AUTHORIZATION": KEY}))
     assert KEY.encode() not in pickled
     without = pickle.loads(pickled)
-    assert told(without)["api_key"] == (None, "default")
+    assert settings_of(without)["api_key"] == (None, "default")
     monkeypatch.setenv("PI_NATIVE_API_KEY", "theirs")
-    assert told(pickle.loads(pickled))["api_key"] == ("set", "PI_NATIVE_API_KEY")
+    assert settings_of(pickle.loads(pickled))["api_key"] == ("set", "PI_NATIVE_API_KEY")
 
 
 @pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy])
@@ -206,7 +206,7 @@ def test_a_copy_keeps_the_key(copied: Callable[[Client], Client]) -> None:
     """It stays in the process, so it is the same client, with connections of its own."""
     client = Client(URL, KEY, headers={"authorization": KEY}, idle_timeout=5)
     twin = copied(client)
-    assert told(twin) == told(client)
+    assert settings_of(twin) == settings_of(client)
     assert pickle.dumps(twin) == pickle.dumps(client)
     assert (twin._api_key, twin._headers) == (client._api_key, client._headers)
     assert twin._transport is not client._transport
@@ -216,7 +216,7 @@ def test_a_pickle_may_have_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
     """Asked for it, the key comes along, and the environment's is not taken."""
     monkeypatch.setenv("PI_NATIVE_API_KEY", "theirs")
     back = pickle.loads(pickle.dumps(Client(URL, KEY, pickle_key=True)))
-    assert told(back)["api_key"] == ("set", "argument")
+    assert settings_of(back)["api_key"] == ("set", "argument")
     assert KEY.encode() in pickle.dumps(back)
     assert repr(back) == f"Client({URL!r})"
     assert KEY not in repr(vars(back))
@@ -234,7 +234,7 @@ def test_a_pickle_has_everything_else() -> None:
 def test_a_pickle_of_any_protocol(protocol: int) -> None:
     """Each protocol that knows slots and states will do."""
     back = pickle.loads(pickle.dumps(Client(URL, idle_timeout=5), protocol))
-    assert told(back)["idle_timeout"] == (5.0, "argument")
+    assert settings_of(back)["idle_timeout"] == (5.0, "argument")
 
 
 def test_pickling_leaves_the_client_as_it_is() -> None:
@@ -279,7 +279,7 @@ def test_closing_twice_is_closing_once() -> None:
 
 
 def test_a_closed_client_can_be_used() -> None:
-    """What was closed are connections; the next call makes new ones."""
+    """A closed client opens new connections for its next call."""
     gateway = Gateway()
     client = client_of(gateway)
     client.close()
@@ -288,7 +288,7 @@ def test_a_closed_client_can_be_used() -> None:
 
 
 def test_the_callers_session_is_not_closed() -> None:
-    """Whoever gave the session closes it."""
+    """The client does not close a session that the caller gave it."""
     gateway = Gateway()
     with client_of(gateway) as client:
         client.health()
@@ -350,7 +350,7 @@ def test_headers_by_their_strength() -> None:
     ids=["default", "none", "beyond ascii", "all"],
 )
 def test_whose_tokens_are_spent(settings: dict[str, Any], sent: dict[str, str]) -> None:
-    """What is given is told, in characters that a header can carry; nothing else is."""
+    """The attribution headers hold the arguments, in characters that a header can carry."""
     gateway = Gateway()
     client_of(gateway, **settings).complete("x/y", "hi")
     assert {k: v for k, v in gateway.headers.items() if k.startswith("x-omp")} == sent
@@ -551,7 +551,7 @@ def test_a_prompt_that_is_none(prompt: Any) -> None:
     ],
 )
 def test_a_prompt_that_is_nearly_one(prompt: Any, hint: str) -> None:
-    """What was probably meant is told."""
+    """The error names the likely intention."""
     with pytest.raises(TypeError, match=re.escape(hint)):
         messages_of(prompt)
 

@@ -17,7 +17,7 @@ FILE = "~/.omp/auth-gateway.token"
 
 @pytest.fixture
 def token_file(tmp_path: Path) -> Path:
-    """The local gateway's token file, in the home directory that each test has to itself."""
+    """Return the local gateway's token file, in the home directory that each test has to itself."""
     path = tmp_path / ".omp" / "auth-gateway.token"
     path.parent.mkdir()
     path.write_text("token-of-the-file\n", encoding="utf-8")
@@ -76,7 +76,7 @@ def test_the_token_file_is_for_this_machine(base_url: str, environ: dict[str, st
     [URL, "http://127.0.0.1@gateway.invalid", "http://localhost.gateway.invalid", "localhost", ""],
 )
 def test_the_token_file_is_for_no_other_machine(base_url: str) -> None:
-    """The local token is not told to anybody else."""
+    """The local token is not sent to another machine."""
     assert find_api_key(None, base_url, {}) == (None, "default")
 
 
@@ -88,7 +88,7 @@ def test_a_token_file_without_a_token(token_file: Path, content: bytes) -> None:
 
 
 def test_a_token_file_that_is_a_directory(token_file: Path) -> None:
-    """What cannot be read is no key and no fault."""
+    """A token file that cannot be read is no key, and no error is raised."""
     token_file.unlink()
     token_file.mkdir()
     assert find_api_key(None, LOCAL, {}) == (None, "default")
@@ -100,7 +100,7 @@ def test_no_token_file() -> None:
 
 
 def test_a_machine_without_a_home(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where nobody knows the home directory there is no key, and no fault."""
+    """A process without a home directory has no key, and no error is raised."""
 
     def nowhere(_: Path) -> Path:
         raise RuntimeError("Could not determine home directory.")
@@ -109,7 +109,7 @@ def test_a_machine_without_a_home(monkeypatch: pytest.MonkeyPatch) -> None:
     assert find_api_key(None, LOCAL, {}) == (None, "default")
 
 
-def test_a_token_is_read_anew(token_file: Path) -> None:
+def test_a_token_is_read_again(token_file: Path) -> None:
     """A gateway that was given a new token is answered with that."""
     assert find_api_key(None, LOCAL, {})[0] == "token-of-the-file"
     token_file.write_text("  newer \r\n", encoding="utf-8")

@@ -74,7 +74,7 @@ def test_messages_are_added_without_a_turn() -> None:
     ids=["no client", "no model"],
 )
 def test_a_turn_needs_a_client_and_a_model(chat: Conversation, words: str) -> None:
-    """What is missing is told before anything is sent."""
+    """A missing client, model or prompt is an error before anything is sent."""
     with pytest.raises(ConfigurationError, match=words):
         chat.stream("hi")
 
@@ -138,7 +138,7 @@ def test_answers_without_usage_count_nothing() -> None:
 # Forks, copies and pickles.
 
 
-def test_a_fork_goes_on_by_itself() -> None:
+def test_a_copy_is_independent() -> None:
     """Neither list, message nor option of one is the other's."""
     client = Client("http://localhost:1")
     chat = Conversation(client, "x/y", system="Be brief.", messages=[ANSWER], temperature=1)
@@ -158,7 +158,7 @@ def _rest(message: AssistantMessage) -> dict[str, Any]:
 
 
 def test_a_fork_has_the_key_and_a_pickle_has_not() -> None:
-    """What a pickle is sent to finds a key of its own, as with clients."""
+    """The process that reads a pickle finds its own key, as with clients."""
     client = Client("http://localhost:1", "clients-key")
     chat = Conversation(client, "x/y", api_key="options-key", temperature=1, messages=[ANSWER])
     assert chat.copy().options == {"api_key": "options-key", "temperature": 1}
@@ -172,7 +172,7 @@ def test_a_fork_has_the_key_and_a_pickle_has_not() -> None:
 
 
 def test_a_repr_shows_neither_words_nor_keys() -> None:
-    """Where it goes, which model, and how long it is."""
+    """A repr shows the client, the model, and the number of messages."""
     model = Model("y", "x", headers={"Authorization": "Bearer secret"})
     client = Client("http://localhost:1", "secret")
     chat = Conversation(client, model, api_key="secret", system="secret")
@@ -185,7 +185,7 @@ def test_a_repr_shows_neither_words_nor_keys() -> None:
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
-    """Where a conversation may be saved."""
+    """Return a path for a saved conversation."""
     return tmp_path / "chat.jsonl"
 
 
@@ -199,7 +199,7 @@ def test_a_line_of_the_file_is_a_message_on_the_wire(file: Path) -> None:
 
 
 def test_everything_comes_back(file: Path) -> None:
-    """Whatever stands in the messages, unknown ones included, and what goes out before them."""
+    """Messages, unknown ones included, system prompt and tools are in the file."""
     messages: list[Message] = [
         UserMessage([TextContent("half \ud83d, line \u2028, nul \0"), ImageContent("AA==", "a/b")]),
         DeveloperMessage("\ufeff", extra={"new": None, "number": 1.0}),
@@ -280,13 +280,13 @@ def test_a_broken_line_is_named(file: Path, line: bytes, words: str) -> None:
 
 
 def test_a_missing_file_is_the_systems_own_error(file: Path) -> None:
-    """So whoever begins a conversation can tell it from a broken one."""
+    """A file that is missing differs from one that is broken."""
     with pytest.raises(FileNotFoundError):
         Conversation.load(file)
 
 
 def test_a_file_that_cannot_be_written_is_left_as_it_was(file: Path) -> None:
-    """A message that JSON cannot hold is told before the file is touched."""
+    """A message that JSON cannot hold is an error, and the file is unchanged."""
     chat = Conversation(messages=[UserMessage("hi")])
     chat.save(file)
     before = file.read_bytes()

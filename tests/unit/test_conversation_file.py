@@ -22,7 +22,7 @@ def chat(*texts: str) -> Conversation:
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
-    """A saved conversation."""
+    """Return a saved conversation."""
     path = tmp_path / "chat.jsonl"
     chat("first").save(path)
     return path
@@ -72,7 +72,7 @@ def test_the_owner_stays(file: Path) -> None:
 
 
 def test_an_owner_that_cannot_be_kept(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where the owner of a new file cannot be set, the file is written in place."""
+    """A file whose owner cannot be given to a new file is written in place."""
     inode = file.stat().st_ino
     monkeypatch.setattr("pi_native._conversation_file._keep_owner_and_mode", lambda *_: False)
     chat("second").save(file)

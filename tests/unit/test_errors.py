@@ -52,7 +52,7 @@ NO_ANSWER: dict[str, Any] = {
     "request_id": None,
     "retry_after": None,
 }
-# Each class, all that it can be told, and what it knows when it was told nothing.
+# Each class, all its arguments, and its attributes without arguments.
 KNOWS: list[tuple[type[PiNativeError], dict[str, Any], dict[str, Any]]] = [
     (PiNativeError, {}, {}),
     (ConfigurationError, {}, {}),
@@ -88,7 +88,7 @@ KNOWS: list[tuple[type[PiNativeError], dict[str, Any], dict[str, Any]]] = [
 ]
 CLASSES = [cls for cls, _, _ in KNOWS]
 every_class = pytest.mark.parametrize("cls", CLASSES)
-told = pytest.mark.parametrize(
+each_class = pytest.mark.parametrize(
     ("cls", "knows", "default"), KNOWS, ids=[c.__name__ for c in CLASSES]
 )
 
@@ -134,11 +134,11 @@ def test_the_family(cls: type[PiNativeError], bases: tuple[type, ...]) -> None:
     assert cls.__bases__ == bases
 
 
-@told
+@each_class
 def test_what_an_error_knows(
     cls: type[PiNativeError], knows: dict[str, Any], default: dict[str, Any]
 ) -> None:
-    """An error says its message, has what it was told, and a default for what it was not."""
+    """An error has its text, its arguments as attributes, and defaults for the others."""
     full, bare = cls("it failed", **knows), cls("it failed")
     assert str(full) == str(bare) == "it failed"
     assert repr(full) == repr(bare) == f"{cls.__name__}('it failed')"
@@ -146,7 +146,7 @@ def test_what_an_error_knows(
     assert {name: getattr(bare, name) for name in default} == default
 
 
-@told
+@each_class
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
 def test_an_error_survives_a_pickle(
     cls: type[PiNativeError], knows: dict[str, Any], default: dict[str, Any], protocol: int
@@ -166,7 +166,7 @@ def test_an_error_survives_a_pickle(
     assert (back.hint, back.request_id) == ("try again", "r-9")
 
 
-@told
+@each_class
 def test_an_error_survives_a_copy(
     cls: type[PiNativeError], knows: dict[str, Any], default: dict[str, Any]
 ) -> None:
@@ -214,7 +214,7 @@ def test_errors_share_no_headers() -> None:
 
 
 def test_an_abort_without_a_reason() -> None:
-    """A cancel that nobody explained says that it was one."""
+    """A cancel without a reason has a text of its own."""
     error = AbortError()
     assert (str(error), error.reason) == ("aborted", None)
 
@@ -228,7 +228,7 @@ def test_problems_cannot_be_changed() -> None:
 
 
 def test_a_providers_failure_holds_its_message_as_partial_too() -> None:
-    """What the provider had said before it failed is the failed message itself."""
+    """The failed message is the `partial` of the error."""
     error = ProviderError("overloaded", message=MESSAGE)
     assert error.message is error.partial is MESSAGE
 

@@ -55,11 +55,8 @@ UNCONVERTED: set[str] = {
     "tests/loopback/observing",
     "tests/loopback/timeouts",
     "tests/loopback/turn",
-    "tests/unit",
-    "tests/unit/protocol",
     "tests/unit/threads",
     "tests/unit/turn",
-    "tests/unit/types",
 }
 
 

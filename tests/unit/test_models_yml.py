@@ -30,24 +30,24 @@ providers:
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
-    """Where omp keeps the file; the folder is there."""
+    """Return the path of the file; its folder exists."""
     file = tmp_path / ".omp" / "agent" / "models.yml"
     file.parent.mkdir(parents=True)
     return file
 
 
 def key_of(client: Client) -> str | None:
-    """What would be sent as the bearer token."""
+    """Return the bearer token of a client."""
     return None if client._api_key is None else str(client._api_key)
 
 
 def origins(client: Client) -> dict[str, str]:
-    """Where each setting came from."""
+    """Return the origin of each setting."""
     return {setting.name: setting.origin for setting in client.settings}
 
 
 def complaint(*arguments: Any) -> str:
-    """What a file that is of no use is told about."""
+    """Return the error text for a file that cannot be used."""
     with pytest.raises(ConfigurationError) as caught:
         Client.from_models_yml(*arguments)
     return str(caught.value)
@@ -95,7 +95,7 @@ class TestProvider:
     def test_the_environment_names_another_folder(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """Where the other spelling of the name will do as well, and a path says it all."""
+        """models.yaml is found as well, and a path is used as it is."""
         other = tmp_path / "models.yaml"
         other.write_text(ONE)
         assert Client.from_models_yml(path=str(other)).base_url == GATEWAY
@@ -112,7 +112,7 @@ class TestProvider:
 
 
 class TestRefusals:
-    """What cannot be used says why, and tells no key."""
+    """The error for a file says why it cannot be used, and holds no key."""
 
     def test_a_provider_that_omp_calls_directly(self, file: Path) -> None:
         """Its transport is the reason."""
@@ -122,7 +122,7 @@ class TestRefusals:
         assert "has no transport: omp calls it directly" in said
         assert "sk-" not in said
 
-    def test_a_transport_that_nobody_knows(self, file: Path) -> None:
+    def test_an_unknown_transport(self, file: Path) -> None:
         """Is not guessed at."""
         file.write_text(f"providers: {{p: {{baseUrl: '{GATEWAY}', transport: pigeon}}}}")
         assert "has another transport" in complaint("p")
@@ -146,7 +146,7 @@ class TestRefusals:
         assert "no provider 'acme', but 'anthropic', 'openai'" in complaint("acme")
 
     def test_no_file(self, file: Path) -> None:
-        """Says where it would be; the cause can be told from other mistakes."""
+        """The error names the expected path, and its cause is `FileNotFoundError`."""
         with pytest.raises(ConfigurationError) as caught:
             Client.from_models_yml()
         assert str(file) in str(caught.value)
@@ -193,7 +193,7 @@ class TestRefusals:
 
     def test_a_home_that_is_unknown(self) -> None:
         """Nothing can be in it."""
-        assert "cannot read ~nobody-of-this-name" in complaint(None, "~nobody-of-this-name/m.yml")
+        assert "cannot read ~no-such-user" in complaint(None, "~no-such-user/m.yml")
 
     def test_without_pyyaml_the_extra_is_named(
         self, file: Path, monkeypatch: pytest.MonkeyPatch
@@ -255,7 +255,7 @@ class TestOrigins:
         ]
 
     def test_one_timeout_may_stand_for_another(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """The longer idle timeout serves for the first event too, and is told as its origin."""
+        """The longer idle timeout serves for the first event too, and is named as its origin."""
         monkeypatch.setenv("PI_STREAM_IDLE_TIMEOUT_MS", "400000")
         found = Setting("first_event_timeout", 400.0, "PI_STREAM_IDLE_TIMEOUT_MS")
         assert found in Client().settings
@@ -279,7 +279,7 @@ class TestOrigins:
         file.write_text(ONE.replace("apiKey", "note"))
         assert origins(Client.from_models_yml())["api_key"] == "default"
 
-    def test_a_pickle_finds_its_key_anew(self, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_pickle_finds_its_key(self, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """And says so."""
         file.write_text(ONE)
         data = pickle.dumps(Client.from_models_yml())

@@ -24,7 +24,7 @@ def write(path: Path, *entries: str) -> None:
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
-    """The path of `models.yml`; the home directory is `tmp_path`."""
+    """Return the path of `models.yml`; the home directory is `tmp_path`."""
     return tmp_path / ".omp" / "agent" / "models.yml"
 
 
@@ -71,7 +71,7 @@ def test_several_gateways(file: Path, other: str) -> None:
 def test_a_profile_has_its_own_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], place: str
 ) -> None:
-    """omp's variables name the directory of `models.yml`."""
+    """The variables of omp name the directory of `models.yml`."""
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     write(tmp_path / place / "models.yml", entry("a"))

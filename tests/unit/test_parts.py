@@ -9,7 +9,7 @@ from benchmarks.parts import LIMITS, count
 
 @pytest.fixture(scope="module")
 def found() -> dict[str, set[str]]:
-    """The parts of a turn over a loopback connection."""
+    """Return the parts of a turn over a loopback connection."""
     return count()
 
 

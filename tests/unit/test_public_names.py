@@ -12,7 +12,7 @@ import pi_native
 
 
 def test_every_name_is_there() -> None:
-    """What the package lists can be had, is told by `dir`, and is there for a star."""
+    """Each listed name is an attribute, in `dir`, and imported by a star."""
     assert set(pi_native.__all__) <= set(dir(pi_native))
     starred: dict[str, object] = {}
     exec("from pi_native import *", starred)
@@ -20,7 +20,7 @@ def test_every_name_is_there() -> None:
 
 
 def test_a_name_that_is_not_there() -> None:
-    """A typing error is told as Python tells it."""
+    """A misspelt name is an `AttributeError`."""
     with pytest.raises(AttributeError, match=r"^module 'pi_native' has no attribute 'Cilent'$"):
         pi_native.Cilent  # type: ignore[attr-defined]  # noqa: B018
 

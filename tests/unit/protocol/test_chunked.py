@@ -11,13 +11,13 @@ from pi_native._protocol.chunked import Dechunker
 
 
 def framed(pieces: list[bytes], trailer: bytes = b"") -> bytes:
-    """The pieces as chunks, and the end."""
+    """Return the pieces as chunks, and the end."""
     chunks = [b"%x;ext=1\r\n%s\r\n" % (len(piece), piece) for piece in pieces if piece]
     return b"".join(chunks) + b"0\r\n" + trailer + b"\r\n"
 
 
 def split_at(data: bytes, cuts: list[int]) -> list[bytes]:
-    """The data in pieces."""
+    """Return the data in pieces."""
     edges = [0, *sorted(cut % (len(data) + 1) for cut in cuts), len(data)]
     return [data[a:b] for a, b in itertools.pairwise(edges)]
 
@@ -99,7 +99,7 @@ def test_what_follows_the_end_is_left_alone() -> None:
 
 
 def test_large_chunks_are_left_where_they_stand() -> None:
-    """Large chunks are told by where they are, small ones put together; either is the body."""
+    """Large chunks are spans, small ones are joined; both are the body."""
     small, large = framed([b"a", b"b"]), framed([b"a" * 9_000, b"b" * 9_000])
     together = Dechunker().feed(small)
     assert (together.data, together.spans) == (b"ab", [(0, 2)])

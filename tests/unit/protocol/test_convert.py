@@ -37,14 +37,14 @@ from pi_native.errors import DecodeError
 
 
 def problems(data: object, cls: Any) -> tuple[str, ...]:
-    """The faults that reading finds."""
+    """Return the faults that reading finds."""
     with pytest.raises(DecodeError) as caught:
         from_wire(data, cls)
     return caught.value.problems
 
 
 def nested(depth: int) -> Any:
-    """An array in an array in an array."""
+    """Return an array in an array in an array."""
     value: list[Any] = []
     for _ in range(depth):
         value = [value]
@@ -73,7 +73,7 @@ DELTA = {"type": "text_delta", "contentIndex": 0, "delta": "x", "partial": ASSIS
 
 
 def test_members_become_fields() -> None:
-    """camelCase becomes snake_case, objects their classes, and the unknown goes to `extra`."""
+    """Members are fields in snake_case, objects have classes, unknown members are in `extra`."""
     message = from_wire(ASSISTANT, AssistantMessage)
     thinking, call = message.content
     assert thinking == ThinkingContent("hm", thinking_signature="s")
@@ -302,7 +302,7 @@ def test_a_lack_of_stack_is_a_decode_error() -> None:
 
 
 def test_fields_become_members() -> None:
-    """What is absent is not written; what is typed gets its wire name, kind first."""
+    """Absent members are not written; others have their wire names, the kind first."""
     context = Context(
         [UserMessage([TextContent("hi")], timestamp=5)],
         system_prompt=["Be brief"],
@@ -354,7 +354,7 @@ def test_plain_json_among_objects_is_written_as_it_is() -> None:
 
 
 def test_changing_what_was_written_changes_no_object() -> None:
-    """Lists and objects that the protocol describes are made anew."""
+    """Lists and objects that the protocol describes are new ones."""
     message = from_wire(copy.deepcopy(ASSISTANT), AssistantMessage)
     unknown = UnknownContent({"type": "video"})
     before = copy.deepcopy(message)
@@ -421,7 +421,7 @@ def test_a_snapshot_is_not_read_before_it_is_asked_for(more: dict[str, Any]) -> 
 
 
 def test_a_snapshot_that_was_read_is_written_as_it_is_now() -> None:
-    """Whoever changes a snapshot finds the change in what is written."""
+    """A change of a snapshot is in the written event."""
     event = decode_event(DELTA)
     assert event.partial is not None
     event.partial.api = "changed"
@@ -461,13 +461,13 @@ def test_events_can_be_pickled_with_their_snapshots_unread() -> None:
     ],
 )
 def test_faulty_events_are_refused_at_once(data: object) -> None:
-    """The streaming path is no less strict than any other, but for what is in the snapshot."""
+    """The streaming path is as strict as any other, except for the content of the snapshot."""
     with pytest.raises(DecodeError, match="not a valid event"):
         decode_event(data)
 
 
 def test_a_snapshot_can_be_given_apart() -> None:
-    """What was taken out of the JSON before takes the place of `partial`."""
+    """A snapshot that was removed from the JSON is the `partial`."""
     head = {"type": "text_delta", "contentIndex": 0, "delta": "x"}
     message = from_wire(ASSISTANT, AssistantMessage)
     for data in (head, {**head, "new": 1}, {**head, "contentIndex": 0.0}):

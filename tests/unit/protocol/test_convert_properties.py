@@ -1,4 +1,4 @@
-"""What must hold for any JSON: reading and writing loses nothing, and only `DecodeError` comes out.
+"""For any JSON: reading and writing loses nothing, and only `DecodeError` comes out.
 
 The tables below say again, apart from the code, which members each object has.
 """
@@ -40,7 +40,7 @@ Members = dict[str, st.SearchStrategy[Any]]
 
 
 def same(one: object, other: object) -> bool:
-    """Whether two JSON values are the same text, so that 0 is not 0.0 and 1 is not True."""
+    """Return True for the same JSON text: 0 is not 0.0, and 1 is not True."""
     return json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
 
 
@@ -50,7 +50,7 @@ def parsed(value: Any) -> Any:
 
 
 def an_object(fixed: Members, members: Members) -> st.SearchStrategy[Json]:
-    """An object with any of the members, some of them null, and others that nobody knows."""
+    """Return an object with any of the members, some of them null, and unknown others."""
     taken = {*fixed, *members}
     return st.builds(
         lambda known, unknown: {**known, **{k: v for k, v in unknown.items() if k not in taken}},
@@ -60,7 +60,7 @@ def an_object(fixed: Members, members: Members) -> st.SearchStrategy[Json]:
 
 
 def tagged(name: str, value: str, members: Members) -> st.SearchStrategy[Json]:
-    """An object of a known kind."""
+    """Return an object of a known kind."""
     return an_object({name: st.just(value)}, members)
 
 
@@ -146,7 +146,7 @@ MESSAGE = st.one_of(
 
 
 def progress(kind: str, **members: st.SearchStrategy[Any]) -> st.SearchStrategy[Json]:
-    """An event with a snapshot; mostly as plain as they come, so that the short cut is taken."""
+    """Return an event with a snapshot, mostly in the plain form of the streaming path."""
     plain = {"contentIndex": st.integers(0, 9), **members}
     with_all = {"type": st.just(kind), **plain, "partial": ASSISTANT}
     return st.fixed_dictionaries(with_all) | tagged("type", kind, {**plain, "partial": ASSISTANT})

@@ -61,7 +61,7 @@ class SafeReader(EventDecoder):
 def read(
     reader: EventDecoder, pieces: list[bytes]
 ) -> tuple[list[AssistantMessageEvent], PiNativeError | None]:
-    """The events, and what ended them if that was a failure."""
+    """Return the events, and what ended them if that was a failure."""
     events: list[AssistantMessageEvent] = []
     try:
         for piece in pieces:
@@ -73,12 +73,12 @@ def read(
 
 
 def exact(event: AssistantMessageEvent) -> str:
-    """An event with its snapshot as text, so that 0 and 0.0, or 1 and True, differ."""
+    """Return an event with its snapshot as text, so that 0 and 0.0, or 1 and True, differ."""
     try:
         text = json.dumps(to_wire(event), sort_keys=True)
     except PiNativeError as exc:
         return repr(exc)
-    # A message that stands in for one that never came says when it was made.
+    # A synthetic message has the time of its creation.
     return re.sub(r'("timestamp": )\d+', r"\1?", text) if event.type == "error" else text
 
 
@@ -86,7 +86,7 @@ class ChunkedReader(EventDecoder):
     """Is given each piece as two chunks of HTTP, which stay where they are; LF ends their lines."""
 
     def feed(self, data: bytes) -> Iterator[AssistantMessageEvent]:
-        """The events that `data` completes."""
+        """Return the events that `data` completes."""
         middle = (len(data) + 1) // 2
         chunks = [part for part in (data[:middle], data[middle:]) if part]
         framed = b"".join(b"%x\n%b\n" % (len(part), part) for part in chunks)
@@ -108,7 +108,7 @@ def check_both(pieces: list[bytes]) -> list[AssistantMessageEvent]:
 
 
 def split_at(data: bytes, cuts: list[int]) -> list[bytes]:
-    """The data in pieces."""
+    """Return the data in pieces."""
     edges = [0, *sorted(cut % (len(data) + 1) for cut in cuts), len(data)]
     return [data[a:b] for a, b in itertools.pairwise(edges)]
 
@@ -121,7 +121,7 @@ ENDS = st.sampled_from([b"\n", b"\r\n", b"\r"])
 @settings(max_examples=20)
 @given(cuts=CUTS, end=ENDS)
 def test_both_ways_agree_on_every_transcript(path: Path, cuts: list[int], end: bytes) -> None:
-    """What the real gateway sent gives the same events, whatever its line ends and splits."""
+    """A recorded stream gives the same events with any line ends and splits."""
     events = check_both(split_at(path.read_bytes().replace(b"\n", end), cuts))
     assert events or path.stem == "empty"
 
@@ -135,7 +135,7 @@ KINDS = ("text", "thinking", "toolcall")
 
 @st.composite
 def streams(draw: st.DrawFn) -> bytes:
-    """A stream of deltas that mostly goes on as the gateway's would, and sometimes does not."""
+    """Return a stream of deltas, mostly in the form of the gateway, sometimes malformed."""
     frames: list[bytes] = []
     content: list[dict[str, Any]] = []
     usage = {"input": 0}
@@ -158,7 +158,7 @@ def streams(draw: st.DrawFn) -> bytes:
 
 
 def draw_block(draw: st.DrawFn, kind: str) -> dict[str, Any]:
-    """An empty block; a tool call's members come in either order."""
+    """Return an empty block; a tool call's members come in either order."""
     if kind != "toolcall":
         return {"type": kind, kind: ""}
     block = {"type": "toolCall", "id": "1", "name": "n", "arguments": {"a": ""}, "partialArgs": ""}
@@ -174,7 +174,7 @@ def grow(draw: st.DrawFn, block: dict[str, Any], kind: str, delta: str) -> None:
 
 
 def draw_frame(draw: st.DrawFn, event: dict[str, Any]) -> bytes:
-    """An event as the gateway writes it, or with one of many things changed."""
+    """Return an event as the gateway writes it, or with one of many things changed."""
     change = draw(st.integers(0, 30))
     ascii_only = change == 1
     if change == 2:
@@ -203,9 +203,7 @@ def draw_frame(draw: st.DrawFn, event: dict[str, Any]) -> bytes:
 @pytest.mark.slow
 @settings(max_examples=300)
 @given(stream=streams(), cuts=CUTS, end=ENDS)
-def test_both_ways_agree_on_streams_that_go_astray(
-    stream: bytes, cuts: list[int], end: bytes
-) -> None:
+def test_both_ways_agree_on_malformed_streams(stream: bytes, cuts: list[int], end: bytes) -> None:
     """Same events, same snapshots, same failure at the same point, for any deltas and splits."""
     check_both(split_at(stream.replace(b"\n", end), cuts))
 
@@ -231,7 +229,7 @@ every_wire = pytest.mark.parametrize("wire", WIRES.values(), ids=WIRES.keys())
 
 
 def events_of(wire: Iterator[bytes]) -> Iterator[AssistantMessageEvent]:
-    """The events of a turn."""
+    """Return the events of a turn."""
     yield from EventDecoder(MODEL, 10**9).feed(b"".join(wire))
 
 
@@ -275,7 +273,7 @@ class Work:
 
 @every_wire
 def test_twice_as_many_deltas_cost_twice_the_work(wire: WireObject) -> None:
-    """What is copied and parsed grows with the message, not with the wire.
+    """The bytes that are copied and parsed grow with the message, not with the wire.
 
     And no delta goes to sseclient.
     """
@@ -346,7 +344,7 @@ def test_an_observed_stream_sees_every_frame_and_costs_no_more_memory() -> None:
     assert json.loads(seen[20].data) == to_wire(events[20])
 
 
-def test_events_behind_the_end_are_observed_and_ignored() -> None:
+def test_events_after_the_end_are_observed_and_ignored() -> None:
     """Neither a second message nor nonsense counts behind [DONE]."""
     seen: list[SseEvent] = []
     reader = EventDecoder(MODEL, 10**9, seen.append)
@@ -356,7 +354,7 @@ def test_events_behind_the_end_are_observed_and_ignored() -> None:
     assert len(seen) == 3
 
 
-def test_nothing_behind_the_end_is_parsed_for_nobody() -> None:
+def test_nothing_after_the_end_is_parsed_without_an_observer() -> None:
     """Without an observer, what follows [DONE] costs no more than finding its line ends."""
     work = Work()
     reader = EventDecoder(MODEL, 10**9)
@@ -400,7 +398,7 @@ def test_two_strings_that_grow_are_a_trail() -> None:
 
 
 def test_a_snapshot_that_is_not_the_last_member_is_not_set_aside() -> None:
-    """A block that goes on behind its snapshot is left to the safe way."""
+    """A block with members after its snapshot is read in the safe way."""
     reader = SnapshotTracker()
     block = b'{"role":"assistant"},"delta":"other"}\n\n'
     assert reader.read(block, 0, 99, b"x") is None
@@ -414,14 +412,14 @@ SNAPSHOT = '{"content":[{"type":"toolCall","arguments":{"a":"%s"},"partialArgs":
 
 
 def tool_frame(delta: str, arguments: str, text: str) -> bytes:
-    """A tool call's delta, its parts as they stand on the wire."""
+    """Return a tool call's delta, its parts as they stand on the wire."""
     return f"data: {EVENT % delta}{SNAPSHOT % (arguments, text)}\n\n".encode()
 
 
 @pytest.mark.parametrize(
-    "astray",
+    "malformed",
     [
-        # Each of these goes on from where the trail is, and then somewhere else.
+        # Each of these continues the buffer, and then differs.
         tool_frame("d", 'abc"}}],"x":[{"y":{"z":"', "abcd"),
         tool_frame("d", 'abc"},"partialArgs":"abcd"}]},"delta":"q","z":[[{"y":{"b":"', "abcd"),
         tool_frame("ddddddd", "abcd", 'abc","b":"'),
@@ -431,10 +429,10 @@ def tool_frame(delta: str, arguments: str, text: str) -> bytes:
         tool_frame("d", "abcd", "abcd")[:-3] + b"]\n\n",
     ],
 )
-def test_a_snapshot_that_only_looks_like_going_on_is_read_the_safe_way(astray: bytes) -> None:
+def test_a_snapshot_that_only_seems_to_continue_is_read_the_safe_way(malformed: bytes) -> None:
     """Quotes, escapes and members in what was added are not taken for more of a string."""
     trail = tool_frame("b", "ab", "ab") + tool_frame("c", "abc", "abc")
-    events = check_both([tool_frame("a", "a", "a") + trail + astray])
+    events = check_both([tool_frame("a", "a", "a") + trail + malformed])
     assert isinstance(events[2]._partial, (Snapshot, AssistantMessage))
 
 

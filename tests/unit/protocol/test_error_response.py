@@ -1,4 +1,4 @@
-"""Refusals: what is made of an answer outside of 2xx, whoever wrote it."""
+"""Responses outside of 2xx as errors, from the gateway or from a proxy."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ REFUSED = [name for name, answer in CALLS.items() if answer["status"] >= 300]
 
 
 def refused(content: bytes | str, status: int = 500, reason: str = "Oops") -> AuthGatewayError:
-    """The error for an answer with this body."""
+    """Return the error for an answer with this body."""
     data = content.encode() if isinstance(content, str) else content
     return refusal(status, reason, {}, data)
 
@@ -43,7 +43,7 @@ def refused(content: bytes | str, status: int = 500, reason: str = "Oops") -> Au
         ('{"error":{"message":["it broke"]}}', "auth-gateway 500", None),
         ('{"error":{}}', "auth-gateway 500", None),
         ('{"error":[]}', "auth-gateway 500", None),
-        # The server around them, and whatever stands before it.
+        # The server around them, and proxies before it.
         ('{"error":"unauthorized"}', 'auth-gateway 500: {"error":"unauthorized"}', None),
         ('{ "error" : "no" }', 'auth-gateway 500: {"error":"no"}', None),
         ('{"error":null}', 'auth-gateway 500: {"error":null}', None),
@@ -148,7 +148,7 @@ def test_half_a_character_can_be_quoted() -> None:
 
 @given(st.binary(max_size=60) | st.text(max_size=60).map(str.encode))
 def test_any_body_makes_an_error(content: bytes) -> None:
-    """No body, however broken, keeps a refusal from being told."""
+    """Any body, also a broken one, gives an error."""
     error = refused(content, 503)
     assert type(error) is GatewayServerError
     assert isinstance(str(error), str)
@@ -159,7 +159,7 @@ VALUES = st.recursive(st.none() | st.booleans() | st.integers(), st.lists, max_l
 
 @given(VALUES, st.sampled_from([None, 1]))
 def test_json_that_is_no_envelope_is_quoted_compactly(body: Any, indent: int | None) -> None:
-    """What is not the gateway's form is written back as JSON, without the spaces it came with."""
+    """Another form is written back as JSON without its spaces."""
     error = refused(json.dumps(body, indent=indent))
     assert error.body == body
     assert str(error) == "auth-gateway 500: " + json.dumps(body).replace(" ", "")
@@ -167,7 +167,7 @@ def test_json_that_is_no_envelope_is_quoted_compactly(body: Any, indent: int | N
 
 @pytest.mark.parametrize("name", REFUSED)
 def test_what_a_real_gateway_refused(name: str) -> None:
-    """The refusals that were recorded are told in the gateway's own words."""
+    """Recorded refusals have the gateway's own words."""
     answer = CALLS[name]
     body = json.loads(answer["body"])
     error = refusal(answer["status"], "", answer["headers"], answer["body"].encode())
@@ -195,7 +195,7 @@ def test_a_real_gateway_refused_in_both_forms() -> None:
         ("<h1>Proxy Error</h1>", ""),
     ],
 )
-def test_an_html_page_is_told_in_one_line(page: str, title: str) -> None:
+def test_an_html_page_is_one_line(page: str, title: str) -> None:
     """A proxy's page is one line in the message, a hint says so, and the body has all of it."""
     error = refused(page)
     assert error.args == (f"auth-gateway 500: an HTML page{title} instead of JSON",)

@@ -35,7 +35,7 @@ PROTOCOL_HEADERS = {
 def request(
     model: Model | None = None, context: Context = CONTEXT, **options: Any
 ) -> tuple[Request, Any]:
-    """A turn's request, and its body as an object."""
+    """Return a turn's request, and its body as an object."""
     made = turn_request(
         model or Model("y", "x", base_url=URL),
         context,
@@ -130,7 +130,7 @@ def test_what_is_no_json_cannot_be_sent(value: object) -> None:
 
 
 def test_what_holds_itself_cannot_be_sent() -> None:
-    """A list that is its own member is told as such, and does not hang."""
+    """A list that contains itself is an error, and does not hang."""
     endless: list[Any] = []
     endless.append(endless)
     with pytest.raises(ConfigurationError, match="the request cannot be written as JSON"):
@@ -141,7 +141,7 @@ def test_what_holds_itself_cannot_be_sent() -> None:
 
 
 def test_the_headers_of_the_protocol() -> None:
-    """Three headers and the key are sent, when nobody adds any."""
+    """Three headers and the key are sent, without others."""
     made, _ = request()
     assert made.headers == {**PROTOCOL_HEADERS, "Authorization": f"Bearer {KEY}"}
 
@@ -173,7 +173,7 @@ def test_without_a_key_there_is_no_authorization(key: str | None) -> None:
 
 
 def test_a_models_headers_are_left_alone() -> None:
-    """What was added to the request is not in the model."""
+    """Headers that are added to the request are not in the model."""
     headers = {"x-a": "b"}
     made, _ = request(Model("y", "x", base_url=URL, headers=headers))
     made.headers["x-c"] = "d"
@@ -200,7 +200,7 @@ def test_a_value_that_no_header_can_carry(value: Any) -> None:
 
 @pytest.mark.parametrize("name", ["", "a b", "a:", "a\n", "é", "a\r\nb: c", "(", None, 7, b"a"])
 def test_a_name_that_no_header_can_have(name: Any) -> None:
-    """What is no token is refused, and named."""
+    """A name that is no token is refused, and shown."""
     with pytest.raises(ConfigurationError) as caught:
         merge_headers({name: "x"})
     assert str(caught.value) == f"{name!r} is not a header's name"

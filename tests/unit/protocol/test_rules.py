@@ -36,13 +36,13 @@ NOW = 1_700_000_000_123
 
 @pytest.fixture(autouse=True)
 def stopped_clock(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is always the same time."""
+    """Stop the clock."""
     clock = types.SimpleNamespace(time_ns=lambda: NOW * 1_000_000 + 456_789)
     monkeypatch.setattr(_messages, "time", clock)
 
 
 def read(data: object, *, trailing: bool = False) -> AssistantMessageEvent | None:
-    """The event in some data; what is no text is written as JSON."""
+    """Return the event in some data; what is no text is written as JSON."""
     text = data if isinstance(data, str) else json.dumps(data)
     return read_event(text, trailing=trailing, model=MODEL)
 
@@ -86,7 +86,7 @@ def test_every_cut_off_event_is_dropped_at_the_end() -> None:
 
 @pytest.mark.parametrize("data", ["[1,", " {", "\t[", '{"a": tru', "["])
 def test_a_cut_off_array_is_dropped_too(data: str) -> None:
-    """What begins as an object or an array is dropped when it is cut off, spaces before or not."""
+    """An object or an array that is cut off is dropped, with spaces before it or not."""
     assert read(data, trailing=True) is None
 
 
@@ -179,7 +179,7 @@ def test_an_event_that_does_not_fit_names_every_fault() -> None:
 
 @pytest.mark.parametrize("missing", [True, False])
 def test_the_gateways_own_failure_gets_a_message(missing: bool) -> None:
-    """An error without a message is one with a message that stands in, and says what was said."""
+    """An error without a message has a synthetic one with its error text."""
     data: dict[str, Any] = {"type": "error", "reason": "error", "errorMessage": "it broke"}
     event = read(data if missing else {**data, "error": None})
     assert isinstance(event, ErrorEvent)
@@ -377,7 +377,7 @@ def test_an_early_end_may_be_an_error() -> None:
     assert str(outcome.failure) == "stream closed without terminal event"
 
 
-def test_a_message_that_stands_in() -> None:
+def test_a_synthetic_message() -> None:
     """It is empty, costs nothing, is stamped now, and names the model that was asked."""
     message = stand_in(MODEL, stop_reason="stop")
     assert message.usage == Usage()

@@ -19,13 +19,13 @@ BOM = b"\xef\xbb\xbf"
 
 
 def cut(cutter: BlockCutter, data: bytes) -> Iterator[bytes]:
-    """The blocks that `data` completes."""
+    """Return the blocks that `data` completes."""
     cutter.feed(data)
     return iter(cutter.next, None)
 
 
 def read(chunks: Iterable[bytes], max_event_bytes: int = PLENTY) -> Iterator[tuple[SseEvent, bool]]:
-    """The events with data, each with whether the stream ended before its blank line."""
+    """Return the events with data, each with whether the stream ended before its blank line."""
     cutter = BlockCutter(max_event_bytes)
     for chunk in chunks:
         for block in cut(cutter, chunk):
@@ -39,12 +39,12 @@ def read(chunks: Iterable[bytes], max_event_bytes: int = PLENTY) -> Iterator[tup
 
 
 def data_of(*chunks: bytes) -> list[str]:
-    """The data of the events that are not cut off."""
+    """Return the data of the events that are not cut off."""
     return [event.data for event, trailing in read(chunks) if not trailing]
 
 
 def split(stream: bytes, cuts: Iterable[int]) -> list[bytes]:
-    """The stream in pieces."""
+    """Return the stream in pieces."""
     marks = [0, *sorted(min(cut, len(stream)) for cut in cuts), len(stream)]
     return [stream[start:end] for start, end in itertools.pairwise(marks)]
 
@@ -53,7 +53,7 @@ def split(stream: bytes, cuts: Iterable[int]) -> list[bytes]:
 
 
 def reference(stream: bytes) -> list[tuple[SseEvent, bool]]:
-    """What section 9.2.6 of the HTML standard makes of the stream; the last may be cut off.
+    """Return the events by section 9.2.6 of the HTML standard; the last may be cut off.
 
     Different from there, `id` and `retry` are those that stand in the event itself.
     """
@@ -137,7 +137,7 @@ WELL_FORMED = st.lists(st.tuples(st.sampled_from(LINES + [b""] * 8), ENDS), max_
 @example(b"data: x\n\r\ndata: y\r\r", [8])
 @example(b"\xef\xbb", [])
 @example(b"\n", [])
-def test_any_stream_in_any_pieces_is_read_by_the_book(stream: bytes, cuts: list[int]) -> None:
+def test_any_stream_in_any_pieces_is_read_as_specified(stream: bytes, cuts: list[int]) -> None:
     """Any bytes at all, in any pieces, give the events of the specification and no others."""
     assert list(read(split(stream, cuts))) == reference(stream)
 
@@ -145,7 +145,7 @@ def test_any_stream_in_any_pieces_is_read_by_the_book(stream: bytes, cuts: list[
 @pytest.mark.slow
 @settings(max_examples=300)
 @given(STREAMS | WELL_FORMED)
-def test_any_stream_byte_by_byte_is_read_by_the_book(stream: bytes) -> None:
+def test_any_stream_byte_by_byte_is_read_as_specified(stream: bytes) -> None:
     """A stream that arrives one byte at a time gives the same events."""
     assert list(read(split(stream, range(len(stream))))) == reference(stream)
 
@@ -218,7 +218,7 @@ def test_events_without_data_are_skipped(block: bytes) -> None:
     assert list(read([block, b"data: x\n\n"])) == [(SseEvent("message", "x"), False)]
 
 
-def test_the_other_fields_are_told() -> None:
+def test_the_other_fields_are_passed() -> None:
     """event, id and retry are given as they came, and belong to their own event alone."""
     first, second = (
         event for event, _ in read([b"id: 7\nretry: 1\nevent: e\ndata: x\n\ndata: y\n\n"])
@@ -237,7 +237,7 @@ def test_an_empty_event_name_is_the_default() -> None:
     [b"data: y", b"data: y\n", b"data: y\r\n", b"data: y\r", b"\ndata: y", b"data: y\n: comment"],
 )
 def test_an_event_without_its_blank_line_is_trailing(rest: bytes) -> None:
-    """What the end of the stream cuts off is given too, and said to be cut off."""
+    """An event that the end of the stream cuts off is returned, and marked."""
     assert list(read([b"data: x\n\n", rest])) == [
         (SseEvent("message", "x"), False),
         (SseEvent("message", "y"), True),
@@ -299,9 +299,7 @@ def test_blocks_are_plain() -> None:
 
 @given(st.lists(st.integers(0, 60), max_size=5), st.sampled_from([b"", BOM]))
 def test_the_bound_of_an_event_is_exact(cuts: list[int], bom: bytes) -> None:
-    """An event of as many bytes as allowed is read, and one with a byte more is not, however the
-    bytes are split.
-    """
+    """An event of the allowed size is read and a larger one is not, in any pieces."""
     events = [b"data: short\n\n", b"data: " + b"x" * 22 + b"\n\n", b"data: again\n\n"]
     stream = bom + b"".join(events)
     assert [len(event.data) for event, _ in read(split(stream, cuts), 30)] == [5, 22, 5]

@@ -81,7 +81,7 @@ def test_wrong_messages_of_a_context(messages: Any, words: str) -> None:
 
 @pytest.mark.parametrize("role", ["user", "developer", "assistant", "toolResult"])
 def test_a_message_of_the_wire_may_lack_its_content(role: str) -> None:
-    """What a message lacks on the wire is None, and absent when it is written."""
+    """A member that is missing on the wire is None, and absent when it is written."""
     message: Any = from_wire({"role": role}, Message)
     assert message.content is None
     assert str(message) == ""

@@ -49,17 +49,18 @@ class Counting:
         self.made = 0
 
     def __call__(self) -> AssistantMessage | None:
+        """Return the snapshot, and count it."""
         self.made += 1
         return self.message
 
 
 def make_message() -> AssistantMessage:
-    """A snapshot that can be pickled."""
+    """Return a snapshot that can be pickled."""
     return AssistantMessage(timestamp=1)
 
 
 def fail() -> AssistantMessage:
-    """A snapshot of what is no message."""
+    """Return a snapshot of what is no message."""
     raise DecodeError("no message")
 
 
@@ -143,14 +144,14 @@ def test_other_events_settle_nothing() -> None:
 
 
 def test_an_unknown_event_has_a_partial_if_it_holds_a_message() -> None:
-    """A member called `partial` in an event that nobody knows need not be a message."""
+    """A member `partial` of an unknown event need not be a message."""
     assert ev.UnknownEvent({"type": "a"}, make_message).partial == MESSAGE
     assert ev.UnknownEvent({"type": "a"}, fail).partial is None
     assert ev.UnknownEvent({"type": "a"}).partial is None
     assert str(ev.UnknownEvent({"type": "a"}).type) == "a"
 
 
-def test_events_are_told_apart_by_class() -> None:
+def test_events_are_matched_by_class() -> None:
     """A match statement takes an event apart by position, without its snapshot."""
     match ev.ToolCallEndEvent(1, CALL, fail):
         case ev.ToolCallEndEvent(index, call):
@@ -161,7 +162,7 @@ def test_events_are_told_apart_by_class() -> None:
     assert ev.DoneEvent.__match_args__ == ("reason", "message")
 
 
-def test_a_bare_delta_is_the_same_but_for_its_weight() -> None:
+def test_a_bare_delta_is_smaller_and_equal() -> None:
     """Made without its `extra`, a delta compares, shows, copies and pickles as any other."""
     usual = ev.TextDeltaEvent(0, "x", MESSAGE)
     for use in (repr, pickle.dumps, copy.deepcopy, attrs.evolve, attrs.asdict, to_wire):

@@ -25,20 +25,20 @@ OTHERS = [b"", b"%PDF-1.7", b"RIFF\x01\x02\x03\x04WAVEfmt ", b"<svg/>", PNG[1:]]
 
 
 def data_of(image: ImageContent) -> bytes:
-    """The bytes that an image's base64 stands for."""
+    """Return the bytes of an image's base64."""
     return base64.b64decode(image.data, validate=True)
 
 
 @pytest.mark.parametrize(("data", "kind"), KINDS)
 def test_a_kind_is_known_by_its_first_bytes(data: bytes, kind: str) -> None:
-    """The type is told right, and the bytes are all there."""
+    """The type is right, and the bytes are complete."""
     image = ImageContent.from_bytes(data)
     assert image.mime_type == kind
     assert data_of(image) == data
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "GIF", "WEBP"])
-def test_what_is_drawn_by_others_is_known(kind: str) -> None:
+def test_images_of_other_libraries_are_known(kind: str) -> None:
     """Not only bytes that were made up here."""
     file = io.BytesIO()
     Image.new("RGB", (2, 2)).save(file, format=kind)
@@ -46,7 +46,7 @@ def test_what_is_drawn_by_others_is_known(kind: str) -> None:
 
 
 @pytest.mark.parametrize("data", OTHERS)
-def test_what_is_no_image_is_told(data: bytes) -> None:
+def test_bytes_of_no_image_are_refused(data: bytes) -> None:
     """The error is a ValueError that names the kinds, and what there is instead."""
     with pytest.raises(ConfigurationError, match=r"PNG, JPEG, GIF or WebP\); it (is empty|begins)"):
         ImageContent.from_bytes(data)
@@ -107,13 +107,13 @@ def test_what_came_from_a_url_keeps_it() -> None:
 
 @pytest.mark.parametrize("form", ["png", "jpeg", "webp"])
 @pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "RGBA", "CMYK", "YCbCr", "HSV", "F"])
-def test_a_pil_image_of_any_mode_is_drawn(mode: str, form: Any) -> None:
-    """What the form has no pixels for is converted; the size stays."""
+def test_a_pil_image_of_any_mode_is_encoded(mode: str, form: Any) -> None:
+    """Pixels that a format does not have are converted; the size is unchanged."""
     image = ImageContent.from_image(Image.new(mode, (5, 3)), form)
     assert image.mime_type == f"image/{form}"
-    drawn = Image.open(io.BytesIO(data_of(image)))
-    assert drawn.size == (5, 3)
-    assert drawn.format == form.upper()
+    encoded = Image.open(io.BytesIO(data_of(image)))
+    assert encoded.size == (5, 3)
+    assert encoded.format == form.upper()
 
 
 def test_a_pil_image_keeps_its_pixels() -> None:
@@ -126,7 +126,7 @@ def test_a_pil_image_keeps_its_pixels() -> None:
 
 @pytest.fixture
 def figure() -> Any:
-    """A figure of matplotlib's, or what stands in for one where that is not installed."""
+    """Return a figure of matplotlib, or a stand-in without matplotlib."""
     try:
         from matplotlib.figure import Figure
     except ImportError:
@@ -140,7 +140,7 @@ class _Figure:
 
 
 @pytest.mark.slow
-def test_a_figure_is_drawn(figure: Any) -> None:
+def test_a_figure_is_encoded(figure: Any) -> None:
     """A plot becomes a PNG of its size."""
     image = ImageContent.from_image(figure, detail="high")
     assert (image.mime_type, image.detail) == ("image/png", "high")
@@ -149,13 +149,13 @@ def test_a_figure_is_drawn(figure: Any) -> None:
 
 @pytest.mark.parametrize("form", ["jpg", "gif", "PNG", None])
 def test_another_form_is_refused(form: Any) -> None:
-    """Before anything is drawn; the ones there are are named."""
+    """The error names the formats that exist."""
     with pytest.raises(ConfigurationError, match="expected png, jpeg or webp"):
         ImageContent.from_image(Image.new("RGB", (1, 1)), form)
 
 
 @pytest.mark.parametrize("other", [PNG, "picture.png", io.BytesIO(PNG), None])
-def test_nothing_else_is_drawn(other: object) -> None:
+def test_nothing_else_is_encoded(other: object) -> None:
     """The error tells where bytes and paths go."""
     with pytest.raises(TypeError, match="from_bytes for bytes and from_file for a path"):
         ImageContent.from_image(other)

@@ -49,7 +49,7 @@ def test_content_is_positional_and_the_time_is_now(
 
 
 def test_blocks_take_their_essentials_by_position() -> None:
-    """What a block is no use without comes first; all else is absent until given by name."""
+    """Required fields are positional; all others are absent until given by name."""
     assert TextContent("x").text == "x"
     assert TextContent("x").text_signature is None
     assert ThinkingContent("x").thinking == "x"
@@ -78,7 +78,7 @@ def test_a_tool_result_takes_a_text() -> None:
 
 @pytest.mark.parametrize("result", [{"time": 9}, 9.5, b"9", True])
 def test_a_tool_result_of_a_wrong_type(result: Any) -> None:
-    """What tools return is not always a text; the way to make it one is told."""
+    """A result that is no text is an error that says how to make it one."""
     with pytest.raises(TypeError, match=r"a text or a list of blocks, not .*json\.dumps"):
         ToolResultMessage("1", "clock", result)
 
@@ -107,7 +107,7 @@ def test_the_answers_of_the_gateway_can_be_made_by_hand() -> None:
     assert Tool("add", "adds", {}).strict is None
 
 
-def test_they_are_told_apart_by_class() -> None:
+def test_they_are_matched_by_class() -> None:
     """A match statement takes a message apart by position."""
 
     def said(message: Message) -> object:

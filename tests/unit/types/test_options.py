@@ -152,7 +152,7 @@ def test_extra_options_go_by_their_wire_names() -> None:
     ],
 )
 def test_some_names_never_cross_the_wire(name: str) -> None:
-    """What must not be sent is not, even if somebody puts it into `extra`."""
+    """Names that must not be sent are not, also from `extra`."""
     assert wire_options(StreamOptions(extra={name: "secret", "ok": 1})) == {"ok": 1}
     assert name in NEVER_SENT
 
