@@ -107,9 +107,9 @@ SETUPS: dict[str, dict[str, Any]] = {
 """Ways for a turn to fail on this side."""
 
 
-def fail(name: str, client: Client) -> BaseException:
+def fail(name: str, client: Client, total_timeout_ms: int = 300) -> BaseException:
     """The exception of a turn that fails in this way."""
-    setup = {"total_timeout_ms": 300, **SETUPS.get(name, {})}
+    setup = {"total_timeout_ms": total_timeout_ms, **SETUPS.get(name, {})}
     try:
         client.complete("x/y", "hi", **setup)
     except Exception as exc:  # noqa: BLE001 - what hangs on it is what is looked at
@@ -273,7 +273,7 @@ def unreachable(request: pytest.FixtureRequest, server_tls: ssl.SSLContext) -> I
 def test_an_unreachable_gateway_does_not_show_the_key(unreachable: str) -> None:
     """Neither a refused connection, nor an unknown name, nor bad TLS tells it."""
     with Client(unreachable, KEY, max_retries=0) as client:
-        exc = fail("", client)
+        exc = fail("", client, total_timeout_ms=60_000)
     assert isinstance(exc, GatewayConnectionError)
     assert KEY not in shown(exc)
     assert KEY not in shown_with_locals(exc)
@@ -283,7 +283,7 @@ def test_an_unreachable_gateway_does_not_show_the_key(unreachable: str) -> None:
 def test_an_unreachable_gateways_error_does_not_hold_the_key(unreachable: str) -> None:
     """Nothing that hangs on the error, private attributes too, has it."""
     with Client(unreachable, KEY, max_retries=0) as client:
-        assert holders(fail("", client)) == []
+        assert holders(fail("", client, total_timeout_ms=60_000)) == []
 
 
 def test_a_url_with_a_password_does_not_show_it() -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import http.client
+import select
 import socket
 import ssl
+import struct
 from typing import Any
 
 import pytest
@@ -177,3 +180,18 @@ def test_a_tls_peer_that_has_closed_is_a_broken_pipe(
             connection.close()
         transport.close()
     assert wait_until(lambda: gateway.open_connections == 0)
+
+
+def test_a_connection_that_is_reset_before_the_handshake_is_closed() -> None:
+    """TLS over a socket without a peer is refused, and no socket is left open."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        ours = socket.create_connection(listener.getsockname())
+        theirs, _ = listener.accept()
+        theirs.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        theirs.close()  # sends a reset
+        select.select([ours], [], [], 30)
+    context = ssl.create_default_context()
+    context.sslsocket_class = adapter._TLSSocket
+    with pytest.raises(ConnectionResetError, match="before the TLS handshake"):
+        context.wrap_socket(ours, server_hostname="localhost")
+    gc.collect()
