@@ -1,7 +1,7 @@
-"""Cancelling, in every phase, by every means, with and without TLS.
+"""A turn can be cancelled in every phase, in every way, with and without TLS.
 
-Each case waits until the turn is stuck in its phase, cancels, and looks at everybody: the caller is
-free at once, the canceller was not held up, the peer sees the connection close, the worker ends.
+Each case waits until the turn is blocked in its phase, and cancels. Then the caller is released at
+once, the cancelling thread does not block, the peer sees the close, and the worker thread ends.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ ERROR = b"HTTP/1.1 500 Oops\r\nContent-Length: 100\r\n\r\n{"
 STREAMING = ("first_event", "in_event", "between", "in_event_unchunked", "between_unchunked")
 MEANS = ("controller", "event", "abort", "close", "with", "ctrl_c", "drop")
 FREE_WITHIN = {"event": 0.1}
-# A busy machine may be late once; a client that polls or waits for a lock is late every time.
+# A busy machine is late once; a client that polls or waits for a lock is late every time.
 TRIES = 5
 
 
@@ -55,7 +55,7 @@ SCRIPTS: dict[str, Callable[[Connection], object]] = {
 
 @dataclass
 class Case:
-    """A turn stuck in a phase: where to send it, how to see it stuck, what is seen after."""
+    """A turn that is blocked in a phase: its peer, the sign that it is blocked, and its outcome."""
 
     url: str
     is_stuck: Callable[[AssistantMessageEventStream], object]
@@ -64,7 +64,7 @@ class Case:
 
 @contextlib.contextmanager
 def stuck_in(phase: str, tls: ssl.SSLContext | None) -> Iterator[Case]:
-    """A peer that lets a turn come as far as the phase, and no further."""
+    """Return a peer that lets a turn reach the phase, and no later one."""
     if phase == "connect":
         with FullBacklog() as backlog:
             yield Case(backlog.url, lambda _: backlog.has_caller(), lambda: True)
@@ -94,12 +94,12 @@ def _arrived(phase: str, stream: AssistantMessageEventStream) -> bool:
 
 @dataclass
 class Reader:
-    """A thread that is blocked in a stream, and tells when and how it was freed."""
+    """A thread that is blocked in a stream, and records when and how it is released."""
 
     stream: AssistantMessageEventStream
     events: list[object] = field(default_factory=list)
     failure: BaseException | None = None
-    freed_at: float = 0.0
+    released_at: float = 0.0
 
     def __post_init__(self) -> None:
         self._thread = threading.Thread(target=self._read, name="reader", daemon=True)
@@ -109,23 +109,24 @@ class Reader:
         try:
             for event in self.stream:
                 self.events.append(event)
-        except Exception as exc:  # noqa: BLE001 - looked at by the test
+        except Exception as exc:  # noqa: BLE001 - checked by the test
             self.failure = exc
-        self.freed_at = time.monotonic()
+        self.released_at = time.monotonic()
 
     def join(self) -> None:
+        """Wait until the thread ends."""
         self._thread.join(10)
-        assert not self._thread.is_alive(), "the reader was never freed"
+        assert not self._thread.is_alive(), "the reader was never released"
 
 
 def _client(case: Case) -> Client:
-    """A client whose own deadlines are far away: what frees its callers is the cancel."""
+    """Return a client with long timeouts, so that only the cancel releases its callers."""
     far = 60.0
     return Client(case.url, KEY, connect_timeout=far, first_event_timeout=far, idle_timeout=far)
 
 
 def _cancel_from_here(case: Case, means: str) -> tuple[float, object]:
-    """Have another thread blocked in the stream and cancel from this one."""
+    """Cancel from this thread while another thread is blocked in the stream."""
     controller, event = AbortController(), threading.Event()
     chosen = event if means == "event" else controller.signal
     with _client(case) as client:
@@ -142,7 +143,7 @@ def _cancel_from_here(case: Case, means: str) -> tuple[float, object]:
         cancel()
         assert time.monotonic() - start < 0.5, "the canceller was held up"
         reader.join()
-    return reader.freed_at - start, reader.failure or reader.events[-1]
+    return reader.released_at - start, reader.failure or reader.events[-1]
 
 
 def _leave_the_block(case: Case) -> tuple[float, object]:
@@ -155,7 +156,7 @@ def _leave_the_block(case: Case) -> tuple[float, object]:
 
 
 def _interrupt(case: Case) -> tuple[float, object]:
-    """Ctrl-C while the main thread is blocked in the stream, within a `with` block."""
+    """Send SIGINT while the main thread is blocked in the stream, within a `with` block."""
     main = threading.get_ident()
     is_stuck: list[bool] = []
     struck_at: list[float] = []
@@ -163,7 +164,7 @@ def _interrupt(case: Case) -> tuple[float, object]:
     def strike(stream: AssistantMessageEventStream) -> None:
         is_stuck.append(wait_until(lambda: case.is_stuck(stream)))
         struck_at.append(time.monotonic())
-        signal.pthread_kill(main, signal.SIGINT)  # in any case, or nothing would free the reader
+        signal.pthread_kill(main, signal.SIGINT)  # always: nothing else releases the reader
 
     def iterate(stream: AssistantMessageEventStream) -> None:
         with stream:
@@ -186,12 +187,12 @@ def _interrupt(case: Case) -> tuple[float, object]:
 def _outcome(stream: AssistantMessageEventStream) -> object:
     try:
         return stream.result(10)
-    except Exception as exc:  # noqa: BLE001 - looked at by the test
+    except Exception as exc:  # noqa: BLE001 - checked by the test
         return exc
 
 
 def _drop(case: Case) -> tuple[float, object]:
-    """Let go of a stream that nobody has read."""
+    """Drop the last reference to a stream that has no reader."""
     with _client(case) as client:
         held = [client.stream("x/y", "hi")]
         assert wait_until(lambda: case.is_stuck(held[0]))
@@ -233,10 +234,10 @@ CASES = [(*where, means) for where, means in itertools.product(HTTP + HTTPS, MEA
 
 @pytest.mark.usefixtures("trusted")
 @pytest.mark.parametrize(("phase", "scheme", "means"), CASES)
-def test_cancelling_frees_everybody(
+def test_cancelling_releases_the_caller(
     phase: str, scheme: str, means: str, server_tls: ssl.SSLContext
 ) -> None:
-    """Caller free at once, canceller not held up, connection closed, worker gone, right outcome."""
+    """The caller is released, the cancel does not block, and connection and worker end."""
     best = float("inf")
     for _ in range(TRIES):
         with stuck_in(phase, server_tls if scheme == "https" else None) as case:
@@ -253,8 +254,8 @@ def test_cancelling_frees_everybody(
 @pytest.mark.slow
 @pytest.mark.usefixtures("trusted")
 @pytest.mark.parametrize("scheme", ["http", "https"])
-def test_cancelling_again_and_again_leaks_nothing(scheme: str, server_tls: ssl.SSLContext) -> None:
-    """After rounds of cancels in every phase there are as many threads and sockets as before."""
+def test_repeated_cancels_leak_nothing(scheme: str, server_tls: ssl.SSLContext) -> None:
+    """After cancels in every phase there are as many threads and sockets as before."""
     tls = server_tls if scheme == "https" else None
     phases = [phase for phase, of in HTTP + HTTPS if of == scheme]
 
@@ -271,18 +272,18 @@ def test_cancelling_again_and_again_leaks_nothing(scheme: str, server_tls: ssl.S
     assert wait_until(lambda: (len(sockets()), len(threads())) == before)
 
 
-def test_a_cancel_just_before_the_connecting_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A socket that is cut in the instant before it is connected does not go on to connect."""
+def test_a_cancel_just_before_connecting_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A socket that is aborted immediately before it connects does not connect."""
     controller = AbortController()
     adopt = SocketHandle.adopt
 
-    def adopt_and_cancel(lifeline: SocketHandle, descriptor: int) -> None:
-        adopt(lifeline, descriptor)
+    def adopt_and_cancel(handle: SocketHandle, descriptor: int) -> None:
+        adopt(handle, descriptor)
         controller.abort()
 
     monkeypatch.setattr(SocketHandle, "adopt", adopt_and_cancel)
     with FullBacklog() as backlog:
         with pytest.raises(AbortError):
             start(backlog.url, signal=controller.signal).result()
-        assert wait_until(lambda: not workers()), "the worker went on to connect"
+        assert wait_until(lambda: not workers()), "the worker connected after the abort"
         assert wait_until(lambda: not backlog.has_caller())

@@ -1,7 +1,7 @@
-"""A forked child: clients and calls that were warm before go on working there, and in the parent.
+"""Clients and calls that are in use at a fork work in the child and in the parent.
 
-A child inherits sockets, but none of the threads that serve them. It must connect for itself, wake
-its own watchdog, and leave alone what is the parent's.
+A child inherits sockets, but none of the threads that serve them. It must open its own connections,
+start its own timer thread, and leave the parent's resources unchanged.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ Turn = Callable[..., AssistantMessageEventStream]
 
 @pytest.fixture(params=["client", "low-level"])
 def turn(request: pytest.FixtureRequest, gateway: FakeGateway) -> Iterator[Turn]:
-    """Starts a turn, through a client or through the low-level call and its shared connections."""
+    """Start a turn, through a client or through the low-level call and its shared connections."""
     client = Client(gateway.url, KEY, max_retries=0)
 
     def low_level(prompt: str, **options: Any) -> AssistantMessageEventStream:
@@ -64,7 +64,7 @@ def turn(request: pytest.FixtureRequest, gateway: FakeGateway) -> Iterator[Turn]
 
 
 def stall(turn: Turn, **options: Any) -> tuple[str, float]:
-    """What a turn that stalls ends with, and after how many seconds."""
+    """Return the error of a turn that stalls, and the seconds until it is raised."""
     began = time.monotonic()
     try:
         turn("stall", **options).result(LEFT)
@@ -75,13 +75,13 @@ def stall(turn: Turn, **options: Any) -> tuple[str, float]:
 
 
 def echo_or_stall(request: Any) -> Reply:
-    """Say the prompt, or stall if it says so: before the first event, or behind it."""
+    """Return the prompt as the response, or stall where the prompt asks for it."""
     prompt = request.context["messages"][0]["content"]
     return Reply([prompt] * 3, fault=Stall(after=0) if prompt == "stall" else ())
 
 
 def test_a_turn_works_in_a_child_and_in_the_parent(gateway: FakeGateway, turn: Turn) -> None:
-    """Both get their answers; the child on connections of its own, the parent on its old one."""
+    """The child uses new connections, and the parent its kept one."""
     gateway.default = echo_or_stall
     assert turn("a").result(LEFT).text == "aaa"
     assert in_child(lambda: [turn(p).result(LEFT).text for p in "bc"]) == ["bbb", "ccc"]
@@ -91,7 +91,7 @@ def test_a_turn_works_in_a_child_and_in_the_parent(gateway: FakeGateway, turn: T
 
 
 def test_a_child_of_a_child_works_too(gateway: FakeGateway, turn: Turn) -> None:
-    """Each generation connects for itself."""
+    """Each generation opens its own connections."""
     gateway.default = echo_or_stall
     assert turn("a").result(LEFT).text == "aaa"
 
@@ -102,8 +102,8 @@ def test_a_child_of_a_child_works_too(gateway: FakeGateway, turn: Turn) -> None:
     assert [request.connection for request in gateway.requests] == [1, 2, 3]
 
 
-def test_deadlines_pass_in_a_child_and_in_the_parent(gateway: FakeGateway, turn: Turn) -> None:
-    """A stall times out in the child, whose watchdog had been running in the parent, and there."""
+def test_timeouts_pass_in_a_child_and_in_the_parent(gateway: FakeGateway, turn: Turn) -> None:
+    """A stall times out in both, also if the timer thread ran before the fork."""
     gateway.default = echo_or_stall
     limits = {"stream_first_event_timeout_ms": LIMIT * 1000}
     assert turn("a").result(LEFT).text == "aaa"
@@ -117,7 +117,7 @@ def test_deadlines_pass_in_a_child_and_in_the_parent(gateway: FakeGateway, turn:
 
 
 def test_cancelling_works_in_a_child(gateway: FakeGateway, turn: Turn) -> None:
-    """Plain events, signals with a clock and `abort` end a stalled turn in the child."""
+    """Plain events, signals with a timeout and `abort` end a stalled turn in the child."""
     gateway.default = lambda _: Reply("never", fault=Stall(after=None))
     warm = stall(turn, signal=AbortSignal.timeout(LIMIT))
     assert warm[0] == "TimeoutError"
@@ -136,8 +136,8 @@ def test_cancelling_works_in_a_child(gateway: FakeGateway, turn: Turn) -> None:
     assert in_child(child) == ["TimeoutError", "AbortError", "AbortError"]
 
 
-def test_a_deadline_of_before_the_fork_is_the_parents(gateway: FakeGateway, turn: Turn) -> None:
-    """A turn under way at the fork times out in the parent, while the child's own turns go on."""
+def test_a_timeout_from_before_the_fork_is_the_parents(gateway: FakeGateway, turn: Turn) -> None:
+    """A turn that runs at the fork times out in the parent; the child's turns continue."""
     gateway.default = echo_or_stall
     stalled = turn("stall", stream_first_event_timeout_ms=LIMIT * 1000)
     assert gateway.wait_for_request().stalled.wait(5)
@@ -146,8 +146,8 @@ def test_a_deadline_of_before_the_fork_is_the_parents(gateway: FakeGateway, turn
         stalled.result(LEFT)
 
 
-def test_what_a_child_lets_go_of_stays_with_the_parent(gateway: FakeGateway) -> None:
-    """Closing, aborting and dropping in the child harm neither a running turn nor a kept one."""
+def test_what_a_child_releases_stays_with_the_parent(gateway: FakeGateway) -> None:
+    """Close, abort and drop in the child affect no turn or connection of the parent."""
     gateway.reply("kept").reply("one two", fault=Stall(after=3))
     client = Client(gateway.url, KEY, max_retries=0)
     running = [client.stream("x/y", "hi")]
@@ -177,8 +177,8 @@ def test_what_a_child_lets_go_of_stays_with_the_parent(gateway: FakeGateway) -> 
     client.close()
 
 
-def test_the_other_pages_work_in_a_child(gateway: FakeGateway) -> None:
-    """Questions are asked in the child as well, and time out there."""
+def test_gateway_calls_work_in_a_child(gateway: FakeGateway) -> None:
+    """Gateway calls work in the child, and time out there."""
     with Client(gateway.url, KEY, first_event_timeout=LIMIT) as client:
         assert client.health().ok
         assert in_child(lambda: [client.health().ok, len(client.models())]) == [True, 1]
@@ -196,7 +196,7 @@ def test_the_other_pages_work_in_a_child(gateway: FakeGateway) -> None:
 
 
 class Conversations:
-    """Threads that make one turn after the other until they are told that it is enough."""
+    """Threads that make turns until they are stopped."""
 
     def __init__(self, turn: Turn, count: int) -> None:
         self.wrong: list[object] = []
@@ -222,7 +222,7 @@ class Conversations:
             prompt = f"{number}-{self.turns[number]} "
             try:
                 text = self._turn(prompt).result(LEFT).text
-            except Exception as exc:  # noqa: BLE001 - looked at by the test
+            except Exception as exc:  # noqa: BLE001 - checked by the test
                 text = repr(exc)
             if text != prompt * 3:
                 self.wrong.append((prompt, text))
@@ -231,7 +231,7 @@ class Conversations:
 
 @pytest.mark.slow
 def test_forking_while_other_threads_stream(gateway: FakeGateway, turn: Turn) -> None:
-    """Over many forks in the middle of everything, no child hangs and no thread is disturbed."""
+    """Over many forks during streams, no child hangs and no turn of the parent fails."""
     gateway.default = echo_or_stall
     limits = {"stream_first_event_timeout_ms": LIMIT * 1000}
 
@@ -247,7 +247,7 @@ def test_forking_while_other_threads_stream(gateway: FakeGateway, turn: Turn) ->
 
 
 def test_a_conversations_turn_is_the_parents() -> None:
-    """A child can go on at once with the history as it was, and so can the parent with its turn."""
+    """The child can use the history at once, and the parent can finish its turn."""
     with FakeGateway(KEY) as gateway, Client(gateway.url, KEY) as client:
         gateway.reply("One two three", fault=Stall(after=3)).reply("Yes.")
         chat = Conversation(client, "x/y")

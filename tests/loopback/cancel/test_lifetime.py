@@ -1,4 +1,4 @@
-"""What stays of a turn that is over, and of a process that is."""
+"""A finished turn keeps no objects alive, and a running turn does not keep the process alive."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ...programs import run
 
 @pytest.fixture
 def no_collection() -> Iterator[None]:
-    """Has only reference counts free anything."""
+    """Disable the garbage collector, so that only reference counts free objects."""
     gc.collect()
     gc.disable()
     yield
@@ -35,7 +35,7 @@ SIGNALS: dict[str, Callable[[], object]] = {
 @pytest.mark.usefixtures("no_collection")
 @pytest.mark.parametrize("signal", SIGNALS.values(), ids=SIGNALS.keys())
 def test_a_finished_turn_is_freed_with_its_stream(signal: Callable[[], object]) -> None:
-    """Nothing but the stream holds the events of a turn: not the clock, the pool or a signal."""
+    """Only the stream refers to a turn's events: no timer, pool or signal does."""
     with FakeGateway() as gateway, Client(gateway.url, gateway.api_key) as client:
         given = signal()
         stream = client.stream("x/y", "hi", signal=given, total_timeout_ms=60_000)
@@ -58,6 +58,6 @@ print(next(stream).type)
 
 @pytest.mark.slow
 def test_a_program_ends_at_once_although_a_turn_still_streams() -> None:
-    """The interpreter exits without waiting for the worker, and without a word about it."""
+    """The interpreter exits without a wait for the worker thread, and without output."""
     ended = run(SCRIPT, flags=("-X", "dev", "-W", "always"))
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, "start\n", "")

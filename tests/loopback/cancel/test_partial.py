@@ -1,4 +1,4 @@
-"""What there is of a message before its end, or without one: `partial` and `truncated`."""
+"""`partial` and `truncated` describe a message before its end, or without one."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_partial_follows_the_stream(gateway: FakeGateway) -> None:
 
 
 def test_partial_is_read_without_iterating(gateway: FakeGateway) -> None:
-    """`partial` needs no reader: it is there while the gateway stalls and nobody iterates."""
+    """`partial` needs no reader: it is set while the gateway stalls."""
     gateway.reply(["one ", "two"], fault=Stall(after=3))
     with start(gateway.url) as stream:
         assert wait_until(lambda: stream.partial is not None and stream.partial.text == "one ")
@@ -48,20 +48,20 @@ def test_partial_is_read_without_iterating(gateway: FakeGateway) -> None:
 
 @pytest.mark.parametrize("fault", [HangUp(after=3), HangUp(after=3, reset=True), Garbage(after=3)])
 def test_partial_stays_after_a_failure(gateway: FakeGateway, fault: Any) -> None:
-    """What had arrived is on the stream and on the failure."""
+    """The received content is on the stream and on the exception."""
     gateway.reply(["one ", "two"], fault=fault)
     stream = start(gateway.url)
     events, failed = outcome(stream)
     assert isinstance(failed, PiNativeError)
     assert stream.partial is not None
     assert stream.partial == failed.partial
-    if not getattr(fault, "reset", False):  # a reset may overtake what was sent before it
+    if not getattr(fault, "reset", False):  # a reset may discard data that was sent before it
         assert stream.partial.text == "one "
         assert types(events) == ["start", "text_start", "text_delta"]
 
 
 def test_partial_stays_after_an_abort(gateway: FakeGateway) -> None:
-    """An aborted turn's message is empty, but what had arrived is on the stream."""
+    """An aborted turn's message is empty, but the received content is on the stream."""
     gateway.reply(["one ", "two"], fault=Stall(after=3))
     stream = start(gateway.url)
     assert wait_until(lambda: stream.partial is not None and stream.partial.text == "one ")
@@ -76,8 +76,8 @@ def test_partial_stays_after_an_abort(gateway: FakeGateway) -> None:
     assert stream.partial.text == "one "
 
 
-def test_truncated_tells_an_end_without_a_terminal_event(gateway: FakeGateway) -> None:
-    """It is true for a stream that just ended or was cut, and false for one that was finished."""
+def test_truncated_shows_an_end_without_a_terminal_event(gateway: FakeGateway) -> None:
+    """It is true if the response ended without a terminal event, and false otherwise."""
     gateway.reply("whole").events([DELTA]).events([DELTA]).reply("cut", fault=HangUp(after=2))
     gateway.error(500)
     assert [
@@ -93,7 +93,7 @@ def test_truncated_tells_an_end_without_a_terminal_event(gateway: FakeGateway) -
 
 
 def start_and_end(gateway: FakeGateway, **options: Any) -> tuple[type, bool]:
-    """Make a turn; returns what its end was, and whether it was truncated."""
+    """Make a turn; return its outcome, and whether it was truncated."""
     stream = start(gateway.url, **options)
     return type(outcome(stream)[1]), stream.truncated
 

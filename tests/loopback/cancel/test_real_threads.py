@@ -1,4 +1,4 @@
-"""Processes whose threads are green: they are told so at the first call, and do not hang."""
+"""In a process that gevent patches, the first call raises an error instead of a hang."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ for call in (
 
 @pytest.mark.slow
 @pytest.mark.parametrize("how", ["", "queue=False", "thread=False", "thread=False, queue=False"])
-def test_a_process_patched_by_gevent_is_told(how: str) -> None:
-    """Whatever gevent was asked to patch, each call raises and names it, and the process ends."""
+def test_a_process_patched_by_gevent_gets_an_error(how: str) -> None:
+    """Each call raises an error that names gevent, for every way to patch, and the process ends."""
     pytest.importorskip("gevent")
     ran = run(CALL.format(how))
     lines = ran.stdout.splitlines()
@@ -40,8 +40,8 @@ def test_a_process_patched_by_gevent_is_told(how: str) -> None:
         assert "gevent has replaced them" in line
 
 
-def test_green_threads_are_known_by_where_they_come_from(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without gevent at hand: a function of its name in the place of threading's is enough."""
+def test_green_threads_are_detected_by_their_module(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A function from a gevent module in place of threading's is enough."""
 
     def get_ident() -> int:
         return 0
@@ -53,8 +53,8 @@ def test_green_threads_are_known_by_where_they_come_from(monkeypatch: pytest.Mon
 
 
 @pytest.mark.slow
-def test_a_process_that_only_has_gevent_is_served() -> None:
-    """Importing gevent without patching changes nothing."""
+def test_a_process_that_only_imports_gevent_works() -> None:
+    """An import of gevent without a patch changes nothing."""
     pytest.importorskip("gevent")
     with Client("http://127.0.0.1:1", "key") as client:
         stream = client.stream("p/m", "hi", max_retries=0)
