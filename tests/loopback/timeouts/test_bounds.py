@@ -1,7 +1,7 @@
-"""Answers without an end, and answers that grow when they are unpacked: each has its bound.
+"""Responses without an end, and responses that grow when decompressed, have limits.
 
-The peer pours for as long as anybody takes it, up to a gigabyte, and counts. What it gets rid of is
-what was read and what fits into the sockets' buffers.
+The peer sends until the client stops reading, up to a gigabyte, and counts the bytes. The count is
+the number of bytes that were read, plus those in the buffers of the sockets.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ DONE = b'data: {"type":"done","reason":"stop","message":{"role":"assistant","con
 
 
 class Pour:
-    """A script: read the request, send a head, and then the same bytes again and again."""
+    """A script: read the request, send a head, and then repeat the same bytes."""
 
     def __init__(self, head: bytes, again: bytes, total: int = GIGABYTE) -> None:
         self.sent = 0
@@ -46,6 +46,7 @@ class Pour:
         self._total = total
 
     def __call__(self, connection: Connection) -> None:
+        """Read the request, and send until the client stops reading."""
         connection.read_request()
         try:
             connection.send(self._head)
@@ -59,14 +60,14 @@ class Pour:
 def outcome(
     script: Callable[[Connection], object], memory: int, **options: Any
 ) -> AssistantMessage | BaseException:
-    """What a turn with such a peer ends with, in time and in so many bytes of memory."""
+    """Return the outcome of a turn with such a peer; check its duration and its memory."""
     with Peer(script) as peer, Client(peer.url, "key", max_retries=0) as client:
         tracemalloc.start()
         began = time.monotonic()
         try:
             stream = client.stream("x/y", "hi", max_event_bytes=LIMIT, **options)
             return stream.result(SECONDS)
-        except Exception as exc:  # noqa: BLE001 - what it is, is what is tested
+        except Exception as exc:  # noqa: BLE001 - the test checks the type
             return exc.with_traceback(None)
         finally:
             took, peak = time.monotonic() - began, tracemalloc.get_traced_memory()[1]
@@ -78,7 +79,7 @@ def outcome(
 
 @pytest.fixture(scope="module", autouse=True)
 def warm() -> None:
-    """What is imported on first use is imported, so that it is no part of what is measured."""
+    """Import the modules that load on first use, so that the measurement excludes them."""
     with (
         Peer(Pour(CHUNKED + chunk(DONE) + b"0\r\n\r\n", b"x", total=0)) as peer,
         Client(peer.url, "key") as client,
@@ -87,7 +88,7 @@ def warm() -> None:
 
 
 def in_chunks(data: bytes) -> bytes:
-    """As chunks of 32 KiB."""
+    """Return the data as chunks of 32 KiB."""
     return chunk((data * 32768)[:32768])
 
 
@@ -110,8 +111,8 @@ ENDLESS_EVENTS = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("head", "again"), ENDLESS_EVENTS.values(), ids=ENDLESS_EVENTS.keys())
-def test_a_gigabyte_without_an_event_is_refused_at_the_bound(head: bytes, again: bytes) -> None:
-    """It fails after max_event_bytes, with little more than that in memory, and reads no more."""
+def test_a_gigabyte_without_an_event_is_refused_at_the_limit(head: bytes, again: bytes) -> None:
+    """The turn fails after max_event_bytes, and holds and reads little more than that."""
     pour = Pour(head, again)
     failure = outcome(pour, 2 * LIMIT + 4 * MIB)
     assert type(failure) is StreamProtocolError
@@ -134,7 +135,7 @@ ENDLESS_HEADS = {
 
 @pytest.mark.parametrize(("head", "again"), ENDLESS_HEADS.values(), ids=ENDLESS_HEADS.keys())
 def test_framing_without_an_end_is_a_broken_connection(head: bytes, again: bytes) -> None:
-    """Whatever of an answer's framing never ends, reading it does, soon and in a few MiB."""
+    """Framing that never ends fails the turn soon and within a few MiB."""
     pour = Pour(head, again)
     failure = outcome(pour, 4 * MIB)
     assert type(failure) is GatewayConnectionError
@@ -143,8 +144,8 @@ def test_framing_without_an_end_is_a_broken_connection(head: bytes, again: bytes
 
 
 @pytest.mark.slow
-def test_interim_answers_without_an_end_meet_the_deadline() -> None:
-    """`100 Continue` again and again is no response: waiting for one ends in time.
+def test_interim_responses_without_an_end_time_out() -> None:
+    """Repeated `100 Continue` is no response: the wait for one times out.
 
     Newer versions of `http.client` refuse more than 100 of them.
     """
@@ -159,8 +160,8 @@ def test_interim_answers_without_an_end_meet_the_deadline() -> None:
 @pytest.mark.parametrize(
     "again", [b":\n\n", b"\n", b"data\n\n"], ids=["comments", "blank lines", "empty events"]
 )
-def test_keep_alives_without_an_end_meet_the_deadline(again: bytes) -> None:
-    """What is no event postpones nothing, however much of it there is, and none of it is kept."""
+def test_keep_alives_without_an_end_time_out(again: bytes) -> None:
+    """Keep-alives do not postpone a timeout, whatever their number, and are not kept."""
     pour = Pour(UNTIL_CLOSE, again, total=64 * GIGABYTE)
     failure = outcome(pour, 16 * MIB, stream_first_event_timeout_ms=500)
     assert isinstance(failure, StreamTimeoutError)
@@ -170,8 +171,8 @@ def test_keep_alives_without_an_end_meet_the_deadline(again: bytes) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\r"], ids=["LF", "CR LF", "CR"])
-def test_a_million_empty_comment_lines_are_read_over(end: bytes) -> None:
-    """An event with a million comments in front of its data is read like one without, in time."""
+def test_a_million_empty_comment_lines_are_skipped(end: bytes) -> None:
+    """An event after a million comments is parsed in time, as if they were absent."""
     body = (b":" + end) * 1_000_000 + DONE.replace(b"\n", end)
 
     def script(connection: Connection) -> None:
@@ -184,7 +185,7 @@ def test_a_million_empty_comment_lines_are_read_over(end: bytes) -> None:
 
 
 def test_an_error_body_without_an_end_is_read_for_a_megabyte() -> None:
-    """The status is told, with what was read of the body, and no more is read."""
+    """The error has the status and the first megabyte of the body; no more is read."""
     pour = Pour(b"HTTP/1.1 503 Busy\r\nConnection: close\r\n\r\n", b"x")
     failure = outcome(pour, 8 * MIB)
     assert isinstance(failure, GatewayServerError)
@@ -193,8 +194,8 @@ def test_an_error_body_without_an_end_is_read_for_a_megabyte() -> None:
     assert pour.sent < MIB + SOCKETS
 
 
-def test_a_redirects_body_without_an_end_is_not_followed_to_it() -> None:
-    """A redirect is told as what it is, after a megabyte of its body at most."""
+def test_a_redirects_body_without_an_end_is_not_read_to_its_end() -> None:
+    """A redirect is an error of its own, after at most a megabyte of its body."""
     pour = Pour(b"HTTP/1.1 307 Go\r\nLocation: /\r\n\r\n", b"x")
     failure = outcome(pour, 8 * MIB)
     assert isinstance(failure, AuthGatewayError)
@@ -204,7 +205,7 @@ def test_a_redirects_body_without_an_end_is_not_followed_to_it() -> None:
 
 
 def test_what_follows_the_end_is_read_for_a_megabyte() -> None:
-    """The message is told although its answer goes on for ever, which is given up soon."""
+    """The message is returned although its response never ends; the rest is abandoned soon."""
     pour = Pour(UNTIL_CLOSE + DONE, b": x\n\n")
     message = outcome(pour, 8 * MIB)
     assert isinstance(message, AssistantMessage)
@@ -213,7 +214,7 @@ def test_what_follows_the_end_is_read_for_a_megabyte() -> None:
 
 
 def compressed(kind: int) -> bytes:
-    """A gigabyte of zeros as a megabyte of zlib (15) or gzip (31), but for its last bytes."""
+    """Return a gigabyte of zeros as a megabyte of zlib (15) or gzip (31), less the last bytes."""
     packer = zlib.compressobj(9, zlib.DEFLATED, kind)
     beginning = packer.compress(bytes(MIB)) + packer.flush(zlib.Z_FULL_FLUSH)
     # After a full flush the same zeros give the same bytes.
@@ -230,8 +231,8 @@ BOMBS = {
 
 @pytest.mark.parametrize("encoding", BOMBS)
 @pytest.mark.parametrize("status", [200, 500])
-def test_a_compressed_gigabyte_is_unpacked_up_to_the_bound(encoding: str, status: int) -> None:
-    """A body that nobody asked to be compressed is unpacked piece by piece, and not to its end."""
+def test_a_compressed_gigabyte_is_decompressed_up_to_the_limit(encoding: str, status: int) -> None:
+    """A compressed body, which the client did not request, is decompressed up to the limit."""
 
     def script(connection: Connection) -> None:
         connection.read_request()

@@ -1,7 +1,7 @@
-"""Every wait of a turn has its limit: which one it is, what counts as progress, what a cancel does.
+"""Every wait of a turn has a timeout, which only progress postpones.
 
-Timeouts are short and what must not happen is given many times as long, so that a busy machine is
-late without being wrong.
+Timeouts are short, and events that must not happen get many times as long, so that a test on a
+busy machine is slow but does not fail.
 """
 
 from __future__ import annotations
@@ -39,21 +39,21 @@ from ..peer import CHUNKED, UNTIL_CLOSE, Connection, FullBacklog, Peer, answers,
 ADMISSION = {"type": "inference_admission", "position": 1}
 
 LIMIT = 0.25  # seconds
-LATE = 3.0  # so much later than its limit a deadline may be noticed on a busy machine
+LATE = 3.0  # seconds by which a timeout may be late on a busy machine
 FIRST_EVENT = "pi-native stream timed out while waiting for the first event"
 IDLE = "pi-native stream stalled while waiting for the next event"
 _never = threading.Event()
 
 
 def ms(seconds: float) -> float:
-    """As the options count."""
+    """Return the seconds as milliseconds, the unit of the options."""
     return seconds * 1000
 
 
 def expire(
     stream: AssistantMessageEventStream, phase: str, limit: float = LIMIT
 ) -> StreamTimeoutError:
-    """Wait until its deadline passes, neither early nor very late; returns the failure."""
+    """Wait until the timeout passes, neither early nor very late; return the failure."""
     began = time.monotonic()
     _, failure = outcome(stream)
     took = time.monotonic() - began
@@ -64,11 +64,11 @@ def expire(
     return failure
 
 
-# Which deadline it is.
+# Each phase has its timeout.
 
 
 def test_connecting_has_a_limit() -> None:
-    """A SYN that nobody answers ends in a timeout of the phase "connect"."""
+    """A SYN without a reply ends in a timeout of the phase "connect"."""
     with FullBacklog() as backlog:
         began = time.monotonic()
         stream = start(backlog.url, connect_timeout_ms=ms(LIMIT))
@@ -82,7 +82,7 @@ def test_connecting_has_a_limit() -> None:
 
 
 def test_a_tls_handshake_belongs_to_connecting() -> None:
-    """A peer that accepts and then never says hello ends in the same timeout."""
+    """A peer that accepts and sends no TLS hello causes the same timeout."""
     with Peer(lambda connection: connection.sock.recv(1)) as peer:
         url = peer.url.replace("http:", "https:")
         failure = expire(start(url, connect_timeout_ms=ms(LIMIT)), "connect")
@@ -91,7 +91,7 @@ def test_a_tls_handshake_belongs_to_connecting() -> None:
 
 
 def test_connecting_is_not_bounded_by_the_first_event() -> None:
-    """The first-event limit does not run yet while TCP and TLS are under way."""
+    """The first-event timeout does not run during TCP connect and TLS handshake."""
     with FullBacklog() as backlog:
         stream = start(
             backlog.url, connect_timeout_ms=ms(3 * LIMIT), stream_first_event_timeout_ms=ms(LIMIT)
@@ -100,7 +100,7 @@ def test_connecting_is_not_bounded_by_the_first_event() -> None:
 
 
 def test_the_headers_have_a_limit() -> None:
-    """A peer that takes the request and says nothing ends in a timeout of the phase "headers"."""
+    """A peer that reads the request and sends nothing causes a timeout of the phase "headers"."""
     with Peer(answers()) as peer:
         began = time.monotonic()
         failure = expire(start(peer.url, stream_first_event_timeout_ms=ms(LIMIT)), "headers")
@@ -111,7 +111,7 @@ def test_the_headers_have_a_limit() -> None:
 
 
 def test_half_the_headers_are_no_headers() -> None:
-    """A head that dribbles in, a byte at a time, is bounded as a whole."""
+    """Headers that arrive one byte at a time are limited as a whole."""
 
     def dribble(connection: Connection) -> None:
         connection.read_request()
@@ -126,7 +126,7 @@ def test_half_the_headers_are_no_headers() -> None:
 
 @pytest.mark.parametrize("head", [CHUNKED, UNTIL_CLOSE], ids=["chunked", "until close"])
 def test_the_first_event_has_a_limit(head: bytes) -> None:
-    """An answer without any event ends in a timeout with the protocol's words."""
+    """A response without any event ends in a timeout with the protocol's message."""
     with Peer(answers(head)) as peer:
         stream = start(peer.url, stream_first_event_timeout_ms=ms(LIMIT))
         failure = expire(stream, "first_event")
@@ -137,7 +137,7 @@ def test_the_first_event_has_a_limit(head: bytes) -> None:
 
 
 def test_the_next_event_has_a_limit() -> None:
-    """An answer that stops ends in a timeout with the protocol's words and what had arrived."""
+    """A stalled response ends in a timeout with the protocol's message and the partial."""
     with Peer(answers(CHUNKED, chunk(frame(START) + frame(DELTA)))) as peer:
         stream = start(peer.url, stream_idle_timeout_ms=ms(LIMIT))
         events, failure = outcome(stream)
@@ -157,9 +157,9 @@ def test_the_next_event_has_a_limit() -> None:
 
 @pytest.mark.slow
 def test_the_whole_turn_has_a_limit(gateway: FakeGateway) -> None:
-    """An answer that makes progress all the time is ended by the total timeout."""
+    """A response with steady progress is ended by the total timeout."""
     gateway.reply(["word "] * 1000, fault=Slow(LIMIT / 10))
-    total, idle = 6 * LIMIT, 4 * LIMIT  # a word comes forty times as often
+    total, idle = 6 * LIMIT, 4 * LIMIT  # an event arrives forty times as often
     stream = start(gateway.url, total_timeout_ms=ms(total), stream_idle_timeout_ms=ms(idle))
     failure = expire(stream, "total", total)
     assert gateway.wait_for_request().client_gone.wait(2)
@@ -180,9 +180,9 @@ for event in stream_pi_native(Model("y", "x", base_url=url), Context([UserMessag
 @pytest.mark.slow
 @pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="needs job control")
 def test_what_came_while_the_process_was_stopped_is_no_stall(gateway: FakeGateway) -> None:
-    """Stopped as by Ctrl-Z for longer than the limit, a program that goes on reads what came."""
+    """A process that resumes after SIGSTOP reads the events that arrived meanwhile."""
     gateway.reply("one two", fault=Stall(after=2))
-    limit = 6 * LIMIT  # the program is to be stopped before that
+    limit = 6 * LIMIT  # the process is stopped before that
     arguments = (gateway.url, gateway.api_key, str(ms(limit)))
     command = [sys.executable, "-c", READ_SLOWLY, *arguments]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as program:
@@ -202,7 +202,7 @@ def test_what_came_while_the_process_was_stopped_is_no_stall(gateway: FakeGatewa
 
 @pytest.mark.parametrize("phase", ["connect", "headers", "first_event", "idle"])
 def test_the_total_timeout_ends_every_phase(phase: str) -> None:
-    """Whatever the turn waits for, the total timeout ends it when it is the first to pass."""
+    """In any phase, the total timeout ends the turn if it is the first to pass."""
     sent = {
         "connect": [],
         "headers": [],
@@ -218,7 +218,7 @@ def test_the_total_timeout_ends_every_phase(phase: str) -> None:
 
 
 def test_the_total_timeout_ends_a_refusal_that_stalls() -> None:
-    """An error whose body never ends is bounded by the total timeout too."""
+    """An error response whose body never ends is limited by the total timeout too."""
     head = b"HTTP/1.1 500 Oops\r\nContent-Length: 100\r\n\r\n{"
     with Peer(answers(head)) as peer:
         expire(start(peer.url, total_timeout_ms=ms(LIMIT)), "total")
@@ -226,14 +226,14 @@ def test_the_total_timeout_ends_a_refusal_that_stalls() -> None:
 
 
 def test_the_shorter_limit_comes_first() -> None:
-    """A total timeout that is longer than the idle one leaves the idle one its words."""
+    """If the total timeout is longer than the idle timeout, the idle timeout is raised."""
     with Peer(answers(CHUNKED, chunk(frame(DELTA)))) as peer:
         stream = start(peer.url, total_timeout_ms=ms(4 * LIMIT), stream_idle_timeout_ms=ms(LIMIT))
         expire(stream, "idle")
 
 
-def test_a_finished_turn_has_no_deadline(gateway: FakeGateway) -> None:
-    """Once a turn has ended, none of its limits does anything to it or its connection."""
+def test_a_finished_turn_has_no_timeout(gateway: FakeGateway) -> None:
+    """After a turn has ended, none of its timeouts affects it or its connection."""
     names = (
         "connect_timeout",
         "stream_first_event_timeout",
@@ -250,11 +250,11 @@ def test_a_finished_turn_has_no_deadline(gateway: FakeGateway) -> None:
     assert first.result().text == "one"
 
 
-# What counts as progress.
+# Only some events are progress.
 
 
-def again_and_again(first: list[bytes], then: bytes) -> Callable[[Connection], None]:
-    """A script that sends one thing four times within each limit, until the client has gone."""
+def repeated(first: list[bytes], then: bytes) -> Callable[[Connection], None]:
+    """Return a script that repeats one item four times per timeout until the client closes."""
 
     def script(connection: Connection) -> None:
         connection.read_request()
@@ -281,8 +281,8 @@ NO_PROGRESS = {
 
 @pytest.mark.parametrize("sent", NO_PROGRESS.values(), ids=NO_PROGRESS.keys())
 def test_what_is_no_progress_does_not_end_the_first_wait(sent: bytes) -> None:
-    """Repeating it for ever does not keep the first-event deadline from passing."""
-    with Peer(again_and_again([], sent)) as peer:
+    """Its repetition does not prevent the first-event timeout."""
+    with Peer(repeated([], sent)) as peer:
         stream = start(peer.url, stream_first_event_timeout_ms=ms(LIMIT))
         failure = expire(stream, "first_event")
         assert peer.closed.wait(2)
@@ -290,9 +290,9 @@ def test_what_is_no_progress_does_not_end_the_first_wait(sent: bytes) -> None:
 
 
 @pytest.mark.parametrize("sent", NO_PROGRESS.values(), ids=NO_PROGRESS.keys())
-def test_what_is_no_progress_does_not_postpone_the_idle_deadline(sent: bytes) -> None:
-    """Repeating it for ever does not keep the idle deadline from passing."""
-    with Peer(again_and_again([frame(DELTA)], sent)) as peer:
+def test_what_is_no_progress_does_not_postpone_the_idle_timeout(sent: bytes) -> None:
+    """Its repetition does not prevent the idle timeout."""
+    with Peer(repeated([frame(DELTA)], sent)) as peer:
         failure = expire(start(peer.url, stream_idle_timeout_ms=ms(LIMIT)), "idle")
         assert peer.closed.wait(2)
     assert failure.args == (IDLE,)
@@ -300,8 +300,8 @@ def test_what_is_no_progress_does_not_postpone_the_idle_deadline(sent: bytes) ->
     assert failure.partial.text == ("" if sent == frame(START) else "Hello")
 
 
-def test_events_that_are_no_progress_are_handed_on(gateway: FakeGateway) -> None:
-    """A `start` that ends no wait is delivered all the same, before the wait is over."""
+def test_events_that_are_no_progress_are_delivered(gateway: FakeGateway) -> None:
+    """A `start` event that ends no wait is delivered before the wait is over."""
     gateway.events([START, ADMISSION, FINISHED], fault=Stall(after=2))
     stream = start(gateway.url)
     assert [next(stream).type, next(stream).type] == ["start", "inference_admission"]
@@ -310,8 +310,8 @@ def test_events_that_are_no_progress_are_handed_on(gateway: FakeGateway) -> None
     assert isinstance(outcome(stream)[1], AssistantMessage)
 
 
-def test_an_event_that_dribbles_in_is_no_progress() -> None:
-    """A large event of which a little comes now and then is a stall until it is whole."""
+def test_an_event_that_arrives_slowly_is_no_progress() -> None:
+    """A large event that arrives slowly is a stall until it is complete."""
     event = frame({**DELTA, "delta": "x" * 100_000})
 
     def dribble(connection: Connection) -> None:
@@ -328,8 +328,8 @@ def test_an_event_that_dribbles_in_is_no_progress() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("event", [DELTA, {"type": "newer"}], ids=["a delta", "an unknown event"])
-def test_progress_moves_the_idle_deadline(gateway: FakeGateway, event: dict[str, Any]) -> None:
-    """Events that each come in time pass, though all together take three times the limit."""
+def test_progress_postpones_the_idle_timeout(gateway: FakeGateway, event: dict[str, Any]) -> None:
+    """Events in time prevent a timeout, though the turn takes three times the limit."""
     limit, count = 1.0, 30
     gateway.events([event] * count + [FINISHED], fault=Slow(limit / 10))
     began = time.monotonic()
@@ -343,7 +343,7 @@ def test_progress_moves_the_idle_deadline(gateway: FakeGateway, event: dict[str,
 
 
 def test_the_first_event_ends_the_first_wait(gateway: FakeGateway) -> None:
-    """Behind the first event the idle limit counts, and the first-event limit no more."""
+    """After the first event only the idle timeout runs, not the first-event timeout."""
     gateway.reply("one two", fault=Stall(after=3, seconds=4 * LIMIT))
     stream = start(
         gateway.url, stream_first_event_timeout_ms=ms(LIMIT), stream_idle_timeout_ms=ms(60)
@@ -353,7 +353,7 @@ def test_the_first_event_ends_the_first_wait(gateway: FakeGateway) -> None:
 
 @pytest.mark.slow
 def test_before_the_first_event_the_idle_limit_does_not_count(gateway: FakeGateway) -> None:
-    """A model that takes its time to begin is not stalled."""
+    """The idle timeout does not run before the first event."""
     gateway.reply("one", fault=Stall(after=1, seconds=4 * LIMIT))
     stream = start(
         gateway.url, stream_first_event_timeout_ms=ms(60), stream_idle_timeout_ms=ms(LIMIT)
@@ -362,7 +362,7 @@ def test_before_the_first_event_the_idle_limit_does_not_count(gateway: FakeGatew
 
 
 @pytest.mark.slow
-def test_the_first_wait_starts_anew_behind_the_headers(gateway: FakeGateway) -> None:
+def test_the_first_wait_starts_again_after_the_headers(gateway: FakeGateway) -> None:
     """Headers and first event may each take most of the limit."""
     limit = 1.0
     gateway.reply(
@@ -372,7 +372,7 @@ def test_the_first_wait_starts_anew_behind_the_headers(gateway: FakeGateway) -> 
     assert outcome(stream)[1].text == "one"
 
 
-# Where a limit comes from.
+# Limits come from options and the environment.
 
 
 @pytest.mark.parametrize(
@@ -397,15 +397,15 @@ def test_the_first_wait_starts_anew_behind_the_headers(gateway: FakeGateway) -> 
 def test_the_environment_sets_limits(
     monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], sent: list[bytes], phase: str
 ) -> None:
-    """Without an option, the environment's milliseconds count, as they are at the call."""
+    """Without an option, the environment's milliseconds at the time of the call apply."""
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     with Peer(answers(*sent)) as peer:
         expire(start(peer.url), phase)
 
 
-def test_an_option_is_stronger_than_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An option that is set makes the environment's limits count for nothing."""
+def test_an_option_overrides_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An option that is set overrides the limits of the environment."""
     monkeypatch.setenv("PI_STREAM_FIRST_EVENT_TIMEOUT_MS", "1")
     monkeypatch.setenv("PI_STREAM_IDLE_TIMEOUT_MS", "1")
     options = {"stream_first_event_timeout_ms": 60_000, "stream_idle_timeout_ms": ms(LIMIT)}
@@ -423,27 +423,27 @@ def test_an_option_is_stronger_than_the_environment(monkeypatch: pytest.MonkeyPa
     ids=["headers", "first event", "idle"],
 )
 @pytest.mark.parametrize("off", [0, -1, 0.9])
-def test_an_option_of_nothing_turns_a_deadline_off(
+def test_an_option_of_zero_disables_a_timeout(
     monkeypatch: pytest.MonkeyPatch,
     gateway: FakeGateway,
     option: str,
     after: int | None,
     off: float,
 ) -> None:
-    """0 or less waits for as long as it takes, though the environment has a limit."""
+    """A value of 0 or less disables a timeout, also one that the environment sets."""
     monkeypatch.setenv(f"PI_{option.upper()}", "100")
     gateway.reply("one two", fault=Stall(after=after, seconds=0.5))
     assert outcome(start(gateway.url, **{option: off}))[1].text == "one two"
 
 
-def test_a_total_timeout_of_nothing_is_none(gateway: FakeGateway) -> None:
-    """0 leaves the turn all the time it needs."""
+def test_a_total_timeout_of_zero_is_none(gateway: FakeGateway) -> None:
+    """With 0, the turn has no total timeout."""
     gateway.reply("one", fault=Stall(after=1, seconds=0.1))
     assert outcome(start(gateway.url, total_timeout_ms=0, connect_timeout_ms=0))[1].text == "one"
 
 
-def test_the_gateway_is_told_its_own_limits(gateway: FakeGateway) -> None:
-    """The two limits that are options of the wire are sent too, the others are not."""
+def test_the_gateway_gets_its_own_limits(gateway: FakeGateway) -> None:
+    """The request has the two timeouts that the protocol defines, and no others."""
     outcome(
         start(
             gateway.url,
@@ -459,13 +459,13 @@ def test_the_gateway_is_told_its_own_limits(gateway: FakeGateway) -> None:
     }
 
 
-# A cancel and a deadline.
+# A cancel and a timeout at the same time.
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("streaming", [False, True], ids=["headers", "streaming"])
 def test_a_cancel_that_was_first_counts(streaming: bool) -> None:
-    """An event that was set before the deadline passed is a cancel, though it was not seen yet."""
+    """An event that is set before the timeout passes is a cancel, also if it is detected later."""
     sent = [CHUNKED, chunk(frame(DELTA))] if streaming else []
     limit, cancelled = 0.1, 0
     with Peer(answers(*sent)) as peer:
@@ -489,8 +489,8 @@ def test_a_cancel_that_was_first_counts(streaming: bool) -> None:
     assert cancelled, "the deadline was first every time"
 
 
-def test_a_cancel_behind_a_deadline_changes_nothing() -> None:
-    """Once the deadline has passed, aborting leaves the timeout as it is."""
+def test_a_cancel_after_a_timeout_changes_nothing() -> None:
+    """After the timeout has passed, an abort does not change the outcome."""
     controller = AbortController()
     with Peer(answers()) as peer:
         stream = start(peer.url, signal=controller.signal, stream_first_event_timeout_ms=ms(LIMIT))
@@ -502,16 +502,16 @@ def test_a_cancel_behind_a_deadline_changes_nothing() -> None:
     assert caught.value is failure
 
 
-def test_a_signal_with_a_clock_is_a_cancel() -> None:
-    """`AbortSignal.timeout` ends a wait with its own TimeoutError, and not with one of ours."""
+def test_a_signal_with_a_timeout_is_a_cancel() -> None:
+    """`AbortSignal.timeout` ends a wait with its own TimeoutError, not with one of the package."""
     with Peer(answers()) as peer:
         ending = outcome(start(peer.url, signal=AbortSignal.timeout(LIMIT)))[1]
     assert type(ending) is TimeoutError
     assert not isinstance(ending, PiNativeError)
 
 
-def test_a_deadline_disturbs_no_other_turn(gateway: FakeGateway) -> None:
-    """Many turns that time out leave those beside them running."""
+def test_a_timeout_affects_no_other_turn(gateway: FakeGateway) -> None:
+    """Many turns that time out do not affect concurrent turns."""
     gateway.add(*[gateway.default] * 4)
     healthy = [start(gateway.url) for _ in range(4)]
     with Peer(answers(CHUNKED)) as peer:
@@ -521,11 +521,11 @@ def test_a_deadline_disturbs_no_other_turn(gateway: FakeGateway) -> None:
     assert all(isinstance(outcome(stream)[1], AssistantMessage) for stream in healthy)
 
 
-# With the caller's own session, whose sockets are not ours from the start.
+# An injected session, whose sockets the package gets only after the headers.
 
 
 def test_a_session_that_cannot_connect(session: requests.Session) -> None:
-    """Connecting is bounded by the connect timeout, and says so."""
+    """The connect timeout limits the connect, and the error names it."""
     with FullBacklog() as backlog:
         stream = start(backlog.url, session=session, connect_timeout_ms=ms(LIMIT))
         expire(stream, "connect")
@@ -533,7 +533,7 @@ def test_a_session_that_cannot_connect(session: requests.Session) -> None:
 
 
 def test_a_session_that_gets_no_handshake(session: requests.Session) -> None:
-    """A TLS handshake that never ends is bounded by the connect timeout, and belongs to it."""
+    """The connect timeout includes the TLS handshake."""
     with Peer(lambda connection: connection.sock.recv(1)) as peer:
         url = peer.url.replace("http:", "https:")
         stream = start(url, session=session, connect_timeout_ms=ms(LIMIT))
@@ -541,14 +541,14 @@ def test_a_session_that_gets_no_handshake(session: requests.Session) -> None:
         assert peer.closed.wait(2)
 
 
-def test_a_total_timeout_frees_the_caller_of_a_session(session: requests.Session) -> None:
-    """The caller is free when the total timeout passes, whatever the session is still doing."""
+def test_a_total_timeout_releases_the_caller_of_a_session(session: requests.Session) -> None:
+    """The caller is released at the total timeout, whatever state the session is in."""
     with Peer(answers()) as peer:
         expire(start(peer.url, session=session, total_timeout_ms=ms(LIMIT)), "total")
 
 
 def test_a_session_that_gets_no_headers(session: requests.Session) -> None:
-    """The wait for headers ends with a timeout of that phase, and the worker ends."""
+    """The wait for headers ends with a timeout of that phase, and the worker thread ends."""
     with Peer(answers()) as peer:
         began = time.monotonic()
         stream = start(
@@ -573,7 +573,7 @@ def test_a_session_that_gets_no_headers(session: requests.Session) -> None:
 def test_a_session_whose_answer_stalls(
     session: requests.Session, server_tls: ssl.SSLContext, phase: str, tls: bool
 ) -> None:
-    """Behind the headers every deadline cuts the connection of any session."""
+    """After the headers, every timeout closes the connection of any session."""
     sent = [CHUNKED] if phase == "first_event" else [CHUNKED, chunk(frame(DELTA))]
     name = "total_timeout_ms" if phase == "total" else f"stream_{phase}_timeout_ms"
     with Peer(answers(*sent), server_tls if tls else None) as peer:
@@ -587,7 +587,7 @@ def test_a_session_whose_answer_stalls(
 
 @pytest.mark.slow
 def test_a_session_that_makes_progress(session: requests.Session, gateway: FakeGateway) -> None:
-    """Progress moves the idle deadline, and the session has no timeout of its own in the way."""
+    """Progress postpones the idle timeout, and no timeout of the session interferes."""
     limit = 1.0
     gateway.reply(["word "] * 20, fault=Slow(limit / 10))
     stream = start(
@@ -604,7 +604,7 @@ def test_a_session_that_makes_progress(session: requests.Session, gateway: FakeG
 def test_a_session_whose_first_event_is_late(
     session: requests.Session, gateway: FakeGateway
 ) -> None:
-    """Its read timeout does not end a wait that only the idle deadline would forbid."""
+    """Its read timeout does not end a wait that only the idle timeout limits."""
     gateway.reply("one", fault=Stall(after=1, seconds=4 * LIMIT))
     stream = start(
         gateway.url,
@@ -616,7 +616,7 @@ def test_a_session_whose_first_event_is_late(
 
 
 def test_timeouts_say_nothing_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
-    """A deadline that passes is told by the stream alone, not as a broken callback."""
+    """A timeout is raised by the stream, and is not logged as a failed callback."""
     with caplog.at_level(logging.WARNING), Peer(answers(CHUNKED)) as peer:
         expire(start(peer.url, stream_first_event_timeout_ms=ms(LIMIT)), "first_event")
         assert wait_until(lambda: not workers())
