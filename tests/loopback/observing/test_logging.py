@@ -1,4 +1,4 @@
-"""What the log tells of turns, and what it does not."""
+"""The log describes turns without the key and the conversation."""
 
 from __future__ import annotations
 
@@ -33,22 +33,22 @@ ANSWERED = "words-of-the-answer"
 
 @pytest.fixture
 def client(gateway: FakeGateway) -> Iterator[Client]:
-    """A client of it, by an address that holds a password."""
+    """Return a client of the gateway whose base URL has a password."""
     url = gateway.url.replace("//", "//someone:password@")
     with Client(url, KEY, headers={"x-secret": "secret"}) as client:
         yield client
 
 
 def lines(caplog: pytest.LogCaptureFixture) -> list[str]:
-    """What was logged, with N for each number."""
+    """Return the logged messages, with N in place of each number."""
     records = [record for record in caplog.records if record.name == "pi_native"]
     return [re.sub(r"\d[\d.,]*(?<![,.])", "N", record.getMessage()) for record in records]
 
 
-def test_a_turn_is_told_step_by_step(
+def test_each_step_of_a_turn_is_logged(
     gateway: FakeGateway, client: Client, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Sent, answered, begun, ended: all from one thread, and with the figures of `stats`."""
+    """Each step is logged by the worker thread, with the figures of `stats`."""
     caplog.set_level("DEBUG", logger="pi_native")
     gateway.reply(ANSWERED)
     message = client.complete("acme/large", SAID)
@@ -73,6 +73,7 @@ class Broken(logging.Filter):
         self.error = error
 
     def filter(self, _: logging.LogRecord) -> bool:
+        """Raise an error for every record."""
         raise self.error("broken filter")
 
 
@@ -81,7 +82,7 @@ class Broken(logging.Filter):
 def test_a_filter_that_raises_breaks_no_turn(
     what: str, error: type[BaseException], gateway: FakeGateway, logger: logging.Logger
 ) -> None:
-    """With a logging filter that raises, each turn still gets to its result or failure."""
+    """With a logging filter that raises, each turn still has its outcome."""
     logger.setLevel("DEBUG")
     broken = Broken(error)
     logger.addFilter(broken)
@@ -103,16 +104,16 @@ def test_a_filter_that_raises_breaks_no_turn(
         logger.removeFilter(broken)
 
 
-def test_a_retry_and_a_failure_are_told(
+def test_a_retry_and_a_failure_are_logged(
     gateway: FakeGateway, client: Client, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """By their kinds, since a gateway may quote the conversation in its words."""
+    """The log names their kinds only, since a gateway may quote the conversation."""
     caplog.set_level("DEBUG", logger="pi_native")
     gateway.reply("never", fault=HangUp(after=0)).error(400, SAID)
     with pytest.raises(PiNativeError, match=SAID):
         client.complete("acme/large", SAID)
-    told = [line for line in lines(caplog) if "fail" in line]
-    assert told == [
+    failures = [line for line in lines(caplog) if "fail" in line]
+    assert failures == [
         "attempt N failed (GatewayConnectionError), trying again in N s",
         "failed, InvalidRequestError N: N s, N events, N bytes, N attempts",
     ]
@@ -120,10 +121,10 @@ def test_a_retry_and_a_failure_are_told(
 
 
 @pytest.mark.parametrize("means", ["abort", "drop"])
-def test_a_cancel_is_told(
+def test_a_cancel_is_logged(
     gateway: FakeGateway, client: Client, caplog: pytest.LogCaptureFixture, means: str
 ) -> None:
-    """As what it was: the caller's, or that nobody was there any more."""
+    """The log distinguishes a cancel by the caller from a dropped stream."""
     caplog.set_level("DEBUG", logger="pi_native")
     gateway.reply("One two three", fault=Stall(after=3))
     held = [client.stream("acme/large", SAID)]
@@ -133,10 +134,10 @@ def test_a_cancel_is_told(
     assert wait_until(lambda: caplog.messages[-1].startswith(word))
 
 
-def test_neither_key_nor_conversation_is_told(
+def test_neither_key_nor_conversation_is_logged(
     gateway: FakeGateway, client: Client, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Whatever happens to a turn, at the most talkative level."""
+    """No outcome logs the key or the conversation, at level DEBUG."""
     caplog.set_level(1, logger="pi_native")
     gateway.reply(ANSWERED, thinking=ANSWERED).error(500, SAID).error(401, KEY)
     gateway.reply(ANSWERED, error_message=SAID)
@@ -155,10 +156,10 @@ def test_neither_key_nor_conversation_is_told(
 def test_what_is_not_logged_costs_nothing(
     gateway: FakeGateway, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """No line is written, nor made up, while nobody asked for it."""
+    """A message is neither formatted nor logged if its level is disabled."""
 
     def fail(*_: object) -> None:
-        raise AssertionError("a line was made up for nobody")
+        raise AssertionError("a message was formatted although its level is disabled")
 
     monkeypatch.setattr("pi_native._turn.logs._without_secrets", fail)
     monkeypatch.setattr("pi_native._turn.logs._how", fail)
@@ -180,8 +181,8 @@ print(client.complete("acme/large", sys.argv[3], on_sse_event=broken).text)
 """
 
 
-def said_by_a_program(gateway: FakeGateway, level: str | None) -> str:
-    """The stderr of one that sets up no logging, and makes a turn whose observer fails."""
+def stderr_of_a_program(gateway: FakeGateway, level: str | None) -> str:
+    """Return the stderr of a program without a logging setup, whose observer fails."""
     gateway.reply("Hello")
     added = {} if level is None else {"PI_NATIVE_LOG": level}
     done = run(PROGRAM, gateway.url, KEY, SAID, **added)
@@ -190,17 +191,17 @@ def said_by_a_program(gateway: FakeGateway, level: str | None) -> str:
 
 
 @pytest.mark.parametrize("level", [None, "", "error"])
-def test_nothing_is_said_by_default(gateway: FakeGateway, level: str | None) -> None:
-    """A program's stderr is its own; at `error`, what its callbacks raise is told."""
-    said = said_by_a_program(gateway, level)
+def test_nothing_is_logged_by_default(gateway: FakeGateway, level: str | None) -> None:
+    """Stderr is empty by default; at `error`, exceptions of callbacks are logged."""
+    said = stderr_of_a_program(gateway, level)
     assert ("on_sse_event raised" in said) == (level == "error")
     assert "POST" not in said
 
 
 @pytest.mark.parametrize("level", ["debug", "DEBUG"])
 def test_the_environment_turns_it_on(gateway: FakeGateway, level: str) -> None:
-    """On stderr, with the time and the turn's thread; the key is not there, nor what was said."""
-    said = said_by_a_program(gateway, level)
+    """Lines have the time and the thread, and neither the key nor the conversation."""
+    said = stderr_of_a_program(gateway, level)
     assert re.search(r"^\d{4}-\S+ \S+ DEBUG pi-native-1: POST http", said, re.MULTILINE)
     assert "stop reason 'stop'" in said
     assert KEY not in said
@@ -209,7 +210,7 @@ def test_the_environment_turns_it_on(gateway: FakeGateway, level: str) -> None:
 
 @pytest.fixture
 def logger() -> Iterator[logging.Logger]:
-    """The package's logger, which is as it was after the test."""
+    """Yield the package's logger, and restore it after the test."""
     logger = logging.getLogger("pi_native")
     before = list(logger.handlers)
     yield logger
@@ -218,8 +219,8 @@ def logger() -> Iterator[logging.Logger]:
 
 
 @pytest.mark.parametrize(("said", "level"), [("info", "INFO"), (" Error ", "ERROR")])
-def test_a_level_is_a_level(said: str, level: str, logger: logging.Logger) -> None:
-    """However it is spelled, the logger has it, and one handler more, which is on stderr."""
+def test_each_spelling_of_a_level_is_valid(said: str, level: str, logger: logging.Logger) -> None:
+    """Each spelling sets the logger's level and adds one handler for stderr."""
     set_up({"PI_NATIVE_LOG": said})
     assert logging.getLevelName(logger.level) == level
     [handler] = logger.handlers[1:]
@@ -227,14 +228,14 @@ def test_a_level_is_a_level(said: str, level: str, logger: logging.Logger) -> No
     assert handler.stream is sys.stderr
 
 
-def test_a_level_that_is_none_is_told(gateway: FakeGateway) -> None:
-    """It is no reason to stop a program, and none to be silent."""
-    said = said_by_a_program(gateway, "loud")
+def test_an_unknown_level_is_reported(gateway: FakeGateway) -> None:
+    """An unknown level causes a warning, and does not stop the program."""
+    said = stderr_of_a_program(gateway, "loud")
     assert "PI_NATIVE_LOG is one of debug, info, warning, error, not 'loud'" in said
 
 
-def test_the_logger_is_the_programs_to_set_up(logger: logging.Logger) -> None:
-    """It is an ordinary logger, with no level of its own unless the environment gives it one."""
+def test_the_program_configures_the_logger(logger: logging.Logger) -> None:
+    """The logger has no level unless the environment sets one."""
     assert logger.level == logging.NOTSET
     assert logger.propagate
     assert [type(handler) for handler in logger.handlers] == [logging.NullHandler]

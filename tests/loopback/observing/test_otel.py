@@ -1,4 +1,4 @@
-"""Spans and metrics of turns, as OpenTelemetry's own SDK hands them to exporters."""
+"""OpenTelemetry's SDK exports spans and metrics of turns."""
 
 from __future__ import annotations
 
@@ -42,24 +42,24 @@ USAGE = Usage(input=10, output=5, cache_read=20, cache_write=3, reasoning_tokens
 
 
 class Telemetry:
-    """What was exported."""
+    """The exported spans and metrics."""
 
     def __init__(self, exporter: InMemorySpanExporter, reader: InMemoryMetricReader) -> None:
         self._exporter = exporter
         self._reader = reader
 
     def spans(self) -> tuple[ReadableSpan, ...]:
-        """The spans that have ended."""
+        """Return the spans that have ended."""
         return self._exporter.get_finished_spans()
 
     def span(self) -> ReadableSpan:
-        """The one turn's span, once its worker has ended it."""
+        """Return the span of the only turn, after its worker thread has ended it."""
         assert wait_until(self.spans)
         [span] = self.spans()
         return span
 
     def points(self, name: str) -> list[Any]:
-        """What a histogram holds, one point for each set of attributes."""
+        """Return the data of a histogram, one point for each set of attributes."""
         data = self._reader.get_metrics_data()
         return [
             point
@@ -73,17 +73,17 @@ class Telemetry:
 
 @pytest.fixture
 def provider() -> TracerProvider:
-    """Where spans come from."""
+    """Return the provider of the spans."""
     return TracerProvider(shutdown_on_exit=False)
 
 
 @pytest.fixture
 def telemetry(provider: TracerProvider, monkeypatch: pytest.MonkeyPatch) -> Iterator[Telemetry]:
-    """A program's own set-up of OpenTelemetry, for one test."""
+    """Set up OpenTelemetry as a program does, for one test."""
     exporter, reader = InMemorySpanExporter(), InMemoryMetricReader()
     provider.add_span_processor(SimpleSpanProcessor(exporter))
     meters = MeterProvider([reader], shutdown_on_exit=False)
-    # The global ones can be set once a process.
+    # The global providers can be set only once per process.
     monkeypatch.setattr(trace, "get_tracer_provider", lambda: provider)
     monkeypatch.setattr(metrics, "get_meter_provider", lambda: meters)
     yield Telemetry(exporter, reader)
@@ -92,7 +92,7 @@ def telemetry(provider: TracerProvider, monkeypatch: pytest.MonkeyPatch) -> Iter
 
 
 def test_a_turn_is_a_span(gateway: FakeGateway, client: Client, telemetry: Telemetry) -> None:
-    """Its name, its kind and its attributes are those of the conventions."""
+    """Its name, kind and attributes follow the semantic conventions."""
     gateway.reply(ANSWERED, usage=USAGE)
     message = client.complete(
         "google/gemini/large", SAID, temperature=0.5, max_tokens=9, session_id="s-1"
@@ -132,10 +132,10 @@ def test_a_turn_is_a_span(gateway: FakeGateway, client: Client, telemetry: Telem
     assert (span.end_time - span.start_time) / 1e9 == pytest.approx(message.stats.duration)
 
 
-def test_what_the_answer_tells_of_itself(
+def test_the_response_describes_itself(
     gateway: FakeGateway, client: Client, telemetry: Telemetry
 ) -> None:
-    """The provider's own model and id, and its reason in the conventions' words."""
+    """The span has the provider's model and id, and the stop reason of the conventions."""
     call = ToolCall("1", "clock", {})
     done = AssistantMessage(
         [call], model="large", upstream_model="large-0925", response_id="r1", stop_reason="toolUse"
@@ -146,13 +146,13 @@ def test_what_the_answer_tells_of_itself(
     assert attributes["gen_ai.response.model"] == "large-0925"
     assert attributes["gen_ai.response.id"] == "r1"
     assert attributes["gen_ai.response.finish_reasons"] == ("tool_call",)
-    assert "gen_ai.usage.input_tokens" not in attributes  # no tokens were told
+    assert "gen_ai.usage.input_tokens" not in attributes  # no tokens were reported
 
 
-def test_a_message_that_leaves_all_out_is_no_failure(
+def test_a_message_without_optional_values_is_no_failure(
     gateway: FakeGateway, client: Client, telemetry: Telemetry, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Whatever a gateway does not say is not in the span."""
+    """The span omits all values that the gateway does not send."""
     bare = from_wire({"role": "assistant", "content": []}, AssistantMessage)
     gateway.events([DoneEvent("stop", bare)])
     client.complete("acme/large", SAID)
@@ -163,21 +163,21 @@ def test_a_message_that_leaves_all_out_is_no_failure(
 def test_it_is_below_the_callers_span(
     gateway: FakeGateway, client: Client, telemetry: Telemetry, provider: TracerProvider
 ) -> None:
-    """A turn belongs to what its caller is doing, though another thread does the work."""
+    """A turn's span is a child of the caller's span, though a worker thread makes it."""
     gateway.reply("Hello")
     with provider.get_tracer("program").start_as_current_span("outer") as outer:
         stream = client.stream("acme/large", SAID)
-        assert trace.get_current_span() is outer  # the caller's own context is as it was
+        assert trace.get_current_span() is outer  # the caller's context is unchanged
     stream.result()
     assert wait_until(lambda: len(telemetry.spans()) == 2)
     turn = next(span for span in telemetry.spans() if span.name == "chat large")
     assert turn.parent == outer.get_span_context()
 
 
-def test_it_is_current_where_the_work_is_done(
+def test_it_is_current_in_the_worker_thread(
     gateway: FakeGateway, client: Client, telemetry: Telemetry
 ) -> None:
-    """Callbacks find it, and so does whatever instruments the HTTP client."""
+    """Callbacks and an instrumented HTTP client run within the span."""
     seen: list[Any] = []
     gateway.error(503, "busy").reply("Hello")
     client.complete(
@@ -193,7 +193,7 @@ def test_it_is_current_where_the_work_is_done(
 def test_nothing_is_added_to_the_request(
     gateway: FakeGateway, client: Client, telemetry: Telemetry, provider: TracerProvider
 ) -> None:
-    """The caller's trace and baggage stay where they are."""
+    """The request has neither the caller's trace nor its baggage."""
     gateway.reply("Hello").reply("Hello")
     client.complete("acme/large", "hi")
     with provider.get_tracer("program").start_as_current_span("outer"):
@@ -207,7 +207,7 @@ def test_nothing_is_added_to_the_request(
 def test_the_attempts_of_a_turn_are_one_span(
     gateway: FakeGateway, client: Client, telemetry: Telemetry
 ) -> None:
-    """What the caller made is one call; that it went well in the end is what counts."""
+    """A turn is one span, and is successful if its last attempt is."""
     gateway.add(Reply("never", fault=HangUp(after=0)), Reply("Hello"))
     client.complete("acme/large", SAID, max_retries=1)
     assert len(gateway.requests) == 2
@@ -220,10 +220,10 @@ FAILED = AssistantMessage(
 
 
 @pytest.mark.parametrize("way", ["refused", "cut", "failed", "not sent", "no base_url"])
-def test_a_failure_is_told_by_its_kind(
+def test_a_failure_is_recorded_by_its_kind(
     gateway: FakeGateway, client: Client, telemetry: Telemetry, way: str
 ) -> None:
-    """The status is an error without words, since a gateway may quote the conversation."""
+    """The error status has no description, since a gateway may quote the conversation."""
     options: dict[str, Any] = {"extra": {"x": {SAID}}} if way == "not sent" else {}
     if way == "refused":
         gateway.error(429, SAID)
@@ -252,7 +252,7 @@ def test_a_failure_is_told_by_its_kind(
 def test_a_cancelled_turn_ends_its_span(
     gateway: FakeGateway, client: Client, telemetry: Telemetry, means: str
 ) -> None:
-    """With what it was, and without tokens, which nobody has told."""
+    """The span has the kind of the cancel, and no tokens, since none were reported."""
     gateway.reply("One two three", fault=Stall(after=3))
     held = [client.stream("acme/large", SAID)]
     next(held[0].text_stream)
@@ -263,8 +263,10 @@ def test_a_cancelled_turn_ends_its_span(
     assert telemetry.points("gen_ai.client.token.usage") == []
 
 
-def test_neither_key_nor_conversation_is_told(gateway: FakeGateway, telemetry: Telemetry) -> None:
-    """Nothing that was said is in a span or a metric, whatever became of the turn."""
+def test_neither_key_nor_conversation_is_exported(
+    gateway: FakeGateway, telemetry: Telemetry
+) -> None:
+    """No span or metric has the key or the conversation, for any outcome."""
     url = gateway.url.replace("//", "//someone:password@")
     gateway.reply(ANSWERED, thinking=ANSWERED).error(401, SAID)
     gateway.add(Events([{"type": "error", "reason": "error", "error": to_wire(FAILED)}]))
@@ -276,16 +278,16 @@ def test_neither_key_nor_conversation_is_told(gateway: FakeGateway, telemetry: T
                 client.complete("acme/large", SAID, **options)
     assert wait_until(lambda: len(telemetry.spans()) == 3)
     names = [name for name in vars(gen_ai_metrics).values() if isinstance(name, str)]
-    told = "".join(span.to_json() for span in telemetry.spans())
-    told += "".join(str(telemetry.points(name)) for name in names)
+    exported = "".join(span.to_json() for span in telemetry.spans())
+    exported += "".join(str(telemetry.points(name)) for name in names)
     for secret in (KEY, SAID, ANSWERED, "I thi", "secret", "password", "someone"):
-        assert secret not in told
+        assert secret not in exported
 
 
 def test_turns_are_counted_by_model(
     gateway: FakeGateway, client: Client, telemetry: Telemetry
 ) -> None:
-    """Durations of all turns, failed ones apart; tokens in and out apart; the first event."""
+    """Durations, tokens and the time to the first event are recorded, failures apart."""
     gateway.reply("Hello", usage=USAGE).reply("Hello", usage=USAGE).error(500, "broken")
     first = client.complete("acme/large", SAID)
     client.complete("acme/large", SAID)
@@ -317,18 +319,18 @@ def test_turns_are_counted_by_model(
 
 
 def fail(*_: object, **__: object) -> None:
-    """Fail, as what a program sets up may."""
+    """Raise an error, as a component of a program may."""
     raise ValueError("of the program's own")
 
 
 class Broken(SpanProcessor):
-    """A program's own, which fails when it is handed a span."""
+    """A component of a program, which fails when it receives a span."""
 
     on_end = staticmethod(fail)  # type: ignore[assignment]
 
 
 @pytest.mark.parametrize("when", ["start", "current", "end"])
-def test_what_fails_there_is_no_failure_of_the_turn(
+def test_a_failure_of_telemetry_is_no_failure_of_the_turn(
     gateway: FakeGateway,
     client: Client,
     telemetry: Telemetry,
@@ -337,7 +339,7 @@ def test_what_fails_there_is_no_failure_of_the_turn(
     caplog: pytest.LogCaptureFixture,
     when: str,
 ) -> None:
-    """It is logged, and the answer comes all the same."""
+    """The failure is logged, and the turn has its message."""
     broken = {"start": (trace, "get_tracer"), "current": (context, "attach")}
     if when in broken:
         monkeypatch.setattr(*broken[when], fail)
@@ -373,14 +375,14 @@ print(client.complete("acme/large", "hi").text, "opentelemetry" in sys.modules)
 def test_a_program_that_does_not_use_it_pays_nothing(
     gateway: FakeGateway, before: str, printed: str
 ) -> None:
-    """It is neither imported nor missed."""
+    """OpenTelemetry is not imported, and its absence is no error."""
     gateway.reply("Hello")
     done = run(PROGRAM.format(before=before), gateway.url, KEY, flags=("-W", "error"))
     assert (done.returncode, done.stdout, done.stderr) == (0, printed, "")
 
 
-def test_a_program_that_ends_with_its_turn_has_told_of_it(gateway: FakeGateway) -> None:
-    """The span is exported before the result is there, so none is lost at the exit."""
+def test_a_program_that_ends_with_its_turn_has_exported_it(gateway: FakeGateway) -> None:
+    """The span is exported before the result is published, so none is lost at exit."""
     gateway.reply("Hello")
     before = """
 from opentelemetry import trace

@@ -1,7 +1,7 @@
-"""The key shows itself nowhere.
+"""The key is visible in no representation.
 
-Neither in reprs, nor in the log, nor in exceptions with all that hangs on them, nor in tracebacks
-with local variables, nor in pickles. `KEY` is global, so that no local variable of a test holds it.
+It is absent from reprs, the log, exceptions with all objects that they refer to, tracebacks with
+local variables, and pickles. `KEY` is global, so that no local variable of a test has it.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from ..peer import CHUNKED, LAST_CHUNK, OK, Connection, Peer, answers, chunk
 
 
 def test_no_repr_shows_the_key() -> None:
-    """Neither clients, options, models, streams nor what they are made of print it."""
+    """Clients, options, models, streams and their parts do not print it."""
     headers = {"Authorization": f"Bearer {KEY}", "x-secret": KEY}
     with FakeGateway(KEY) as gateway, Client(gateway.url, KEY, headers=headers) as client:
         model = Model("y", "x", base_url=gateway.url, headers=headers)
@@ -57,7 +57,7 @@ def test_no_repr_shows_the_key() -> None:
 
 
 def test_a_clients_own_variables_do_not_show_the_key() -> None:
-    """What a debugger or an error reporter prints of a client's attributes hides it."""
+    """The attributes of a client, as a debugger prints them, hide it."""
     with Client("http://127.0.0.1:1", KEY) as client:
         assert KEY not in repr(vars(client))
 
@@ -66,7 +66,7 @@ BAD_JSON = CHUNKED + chunk(frame("{nonsense")) + LAST_CHUNK
 
 
 def hang_up(connection: Connection) -> None:
-    """Reset the connection instead of answering."""
+    """Reset the connection instead of a response."""
     connection.read_request()
     connection.reset()
 
@@ -108,11 +108,11 @@ SETUPS: dict[str, dict[str, Any]] = {
 
 
 def fail(name: str, client: Client, total_timeout_ms: int = 300) -> BaseException:
-    """The exception of a turn that fails in this way."""
+    """Return the exception of a turn that fails in this way."""
     setup = {"total_timeout_ms": total_timeout_ms, **SETUPS.get(name, {})}
     try:
         client.complete("x/y", "hi", **setup)
-    except Exception as exc:  # noqa: BLE001 - what hangs on it is what is looked at
+    except Exception as exc:  # noqa: BLE001 - the test checks what it refers to
         return exc
     raise AssertionError("the turn did not fail")
 
@@ -121,7 +121,7 @@ def fail(name: str, client: Client, total_timeout_ms: int = 300) -> BaseExceptio
 def failing(
     request: pytest.FixtureRequest, session: requests.Session
 ) -> Callable[[str], BaseException]:
-    """Makes a turn fail, through a client's own connections or an injected session."""
+    """Make a turn fail, through a client's own connections or an injected session."""
     given = session if request.param == "session" else None
 
     def make(name: str) -> BaseException:
@@ -135,7 +135,7 @@ def failing(
 
 
 def chain(exc: BaseException | None, seen: dict[int, BaseException]) -> list[BaseException]:
-    """An exception and all that hangs on it: causes, contexts, and what is in its attributes."""
+    """Return an exception and all that it refers to: causes, contexts and attributes."""
     if exc is None or id(exc) in seen:
         return list(seen.values())
     seen[id(exc)] = exc
@@ -146,7 +146,7 @@ def chain(exc: BaseException | None, seen: dict[int, BaseException]) -> list[Bas
 
 
 def insides(value: object, depth: int = 6) -> Iterator[str]:
-    """All the text within an object, however it hides behind a repr."""
+    """Return all text within an object, including text that its repr hides."""
     if isinstance(value, str):
         yield str.__str__(value)
     elif isinstance(value, (bytes, bytearray)):
@@ -163,7 +163,7 @@ def insides(value: object, depth: int = 6) -> Iterator[str]:
 
 
 def shown(exc: BaseException) -> str:
-    """What printing, logging or reporting an exception may write."""
+    """Return all text that printing, logging or reporting an exception may write."""
     parts = [
         part
         for each in chain(exc, {})
@@ -173,13 +173,13 @@ def shown(exc: BaseException) -> str:
 
 
 def shown_with_locals(exc: BaseException) -> str:
-    """What a reporter writes that prints the local variables of every frame."""
+    """Return the text of a report with the local variables of every frame."""
     report = traceback.TracebackException.from_exception(exc, capture_locals=True)
     return "".join(report.format())
 
 
 def holders(exc: BaseException) -> list[str]:
-    """Of an exception and all that hangs on it, what holds the key, in private attributes too."""
+    """Return the objects with the key among an exception, its causes and private attributes."""
     return [
         f"{type(each).__module__}.{type(each).__name__}"
         for each in chain(exc, {})
@@ -189,7 +189,7 @@ def holders(exc: BaseException) -> list[str]:
 
 @pytest.mark.parametrize("name", [*FAILURES, *SETUPS])
 def test_no_failure_shows_the_key(failing: Callable[[str], BaseException], name: str) -> None:
-    """Nothing that printing, logging or reporting a failure writes has the key in it."""
+    """Printing, logging and reporting a failure write no key."""
     assert KEY not in shown(failing(name))
 
 
@@ -197,13 +197,13 @@ def test_no_failure_shows_the_key(failing: Callable[[str], BaseException], name:
 def test_no_failure_shows_the_key_with_its_locals(
     failing: Callable[[str], BaseException], name: str
 ) -> None:
-    """A reporter that prints the local variables of every frame does not find it."""
+    """A report with the local variables of every frame has no key."""
     assert KEY not in shown_with_locals(failing(name))
 
 
 @pytest.mark.parametrize("name", [*FAILURES, *SETUPS])
 def test_no_failure_holds_the_key(failing: Callable[[str], BaseException], name: str) -> None:
-    """Walking through causes, contexts and attributes, private ones too, does not find it."""
+    """Causes, contexts and attributes, also private ones, have no key."""
     assert holders(failing(name)) == []
 
 
@@ -211,7 +211,7 @@ def test_no_failure_holds_the_key(failing: Callable[[str], BaseException], name:
 def test_no_pickled_failure_holds_the_key(
     failing: Callable[[str], BaseException], name: str
 ) -> None:
-    """A failure can be pickled, means the same on the other side, and the pickle has no key."""
+    """A failure survives a pickle round trip, and its pickle has no key."""
     exc = failing(name)
     pickled = pickle.dumps(exc)
     assert KEY.encode() not in pickled
@@ -227,7 +227,7 @@ def test_no_pickled_failure_holds_the_key(
 
 @pytest.mark.parametrize("key", ["bad\nkey", "b\u00e4d-\u20ac-key"])
 def test_a_key_that_cannot_be_sent_is_not_shown(key: str) -> None:
-    """The error about a key that no header can carry names its source and does not quote it."""
+    """The error about an invalid key names its source and does not quote it."""
     with pytest.raises(ConfigurationError, match="the key from the argument api_key") as caught:
         Client("http://127.0.0.1:1", key)
     assert key not in shown(caught.value)
@@ -237,7 +237,7 @@ def test_a_key_that_cannot_be_sent_is_not_shown(key: str) -> None:
 def test_a_failure_while_sending_does_not_show_the_key(
     monkeypatch: pytest.MonkeyPatch, session: requests.Session, via: str
 ) -> None:
-    """When the very write of the headers fails, in whose frames the key stands, none is shown."""
+    """If the write of the headers fails, the error and its frames show no key."""
     name = "sendall" if via == "session" else "send"
     original = getattr(socket.socket, name)
 
@@ -258,7 +258,7 @@ def test_a_failure_while_sending_does_not_show_the_key(
 
 @pytest.fixture(params=["refused", "unknown", "untrusted"])
 def unreachable(request: pytest.FixtureRequest, server_tls: ssl.SSLContext) -> Iterator[str]:
-    """An address where nobody listens, one of no host, and one with a bad certificate."""
+    """Yield the URL of a closed port, an unknown host, or a server with an invalid certificate."""
     if request.param == "refused":
         with Peer(lambda _: None) as gone:
             pass
@@ -271,7 +271,7 @@ def unreachable(request: pytest.FixtureRequest, server_tls: ssl.SSLContext) -> I
 
 
 def test_an_unreachable_gateway_does_not_show_the_key(unreachable: str) -> None:
-    """Neither a refused connection, nor an unknown name, nor bad TLS tells it."""
+    """Neither a refused connection, an unknown name nor a TLS error shows it."""
     with Client(unreachable, KEY, max_retries=0) as client:
         exc = fail("", client, total_timeout_ms=60_000)
     assert isinstance(exc, GatewayConnectionError)
@@ -281,13 +281,13 @@ def test_an_unreachable_gateway_does_not_show_the_key(unreachable: str) -> None:
 
 
 def test_an_unreachable_gateways_error_does_not_hold_the_key(unreachable: str) -> None:
-    """Nothing that hangs on the error, private attributes too, has it."""
+    """No object that the error refers to has it, also in private attributes."""
     with Client(unreachable, KEY, max_retries=0) as client:
         assert holders(fail("", client, total_timeout_ms=60_000)) == []
 
 
 def test_a_url_with_a_password_does_not_show_it() -> None:
-    """Credentials within the base URL are left out of the errors about it."""
+    """Errors about the base URL omit its credentials."""
     with Peer(lambda _: None) as gone:
         url = gone.url.replace("http://", f"http://user:{KEY}@")
     with Client(url, max_retries=0) as client:
@@ -300,7 +300,7 @@ def test_a_url_with_a_password_does_not_show_it() -> None:
 def test_no_log_line_shows_the_key(
     caplog: pytest.LogCaptureFixture, session: requests.Session, via: str
 ) -> None:
-    """With every logger at DEBUG, urllib3's too, good and bad turns alike write no key."""
+    """With every logger at DEBUG, urllib3's too, no turn logs the key."""
     faults = [HangUp(after=3), HangUp(after=None), Garbage(after=2), Stall(after=2, seconds=0.01)]
     with caplog.at_level(logging.DEBUG), FakeGateway(KEY) as gateway:
         given = session if via == "session" else None
@@ -323,12 +323,12 @@ def test_no_log_line_shows_the_key(
     assert any(record.name == "pi_native" for record in caplog.records)
     assert [line for line in lines if KEY in line] == []
     assert KEY not in caplog.text
-    # A record with a traceback keeps its frames, and these keep the pool of the session open.
+    # A record with a traceback refers to frames, which keep the pool of the session open.
     caplog.clear()
 
 
 def test_a_pickled_client_has_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The key stays behind, in whatever form it was given, unless it was asked to come along."""
+    """The pickle omits the key in every form, unless the caller asks to include it."""
     monkeypatch.setenv("PI_NATIVE_API_KEY", "theirs")
     headers = {"Authorization": f"Bearer {KEY}"}
     with FakeGateway("theirs") as gateway, Client(gateway.url, KEY, headers=headers) as client:

@@ -1,4 +1,4 @@
-"""What a stream tells about a turn that went over a real socket."""
+"""`stats` of a stream describes a turn over a real socket."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from ..peer import CHUNKED, Connection, Peer, chunk
 
 
 def test_a_turn_is_measured(gateway: FakeGateway, client: Client) -> None:
-    """Its times are in order and within what the caller sees; its events are those that came."""
+    """The times are in order and within the caller's measurement; all events are counted."""
     gateway.reply("One two three", fault=Slow(0.01), usage=Usage(output=50))
     began = time.monotonic()
     stream = client.stream("x/y", "Count.")
@@ -38,12 +38,12 @@ def test_a_turn_is_measured(gateway: FakeGateway, client: Client) -> None:
     assert stats.events == count
     assert stats.tokens_per_second is not None
     assert 50 / stats.duration < stats.tokens_per_second
-    assert stream.stats == stats  # and stays so
+    assert stream.stats == stats  # and remains final
     assert stream.result().stats == stats
 
 
 def test_bytes_are_those_of_the_body() -> None:
-    """Without HTTP's chunks and headers, and without what follows the end."""
+    """The count excludes chunk framing, headers, and data after the terminal event."""
     body = frame(DELTA), frame(FINISHED)
 
     def script(connection: Connection) -> None:
@@ -55,12 +55,12 @@ def test_bytes_are_those_of_the_body() -> None:
         stats = client.complete("x/y", "hi").stats
     assert stats is not None
     whole = sum(map(len, body))
-    assert stats.bytes in (whole, whole + len(b"data: [DONE]\n\n"))  # the last read may bring both
+    assert stats.bytes in (whole, whole + len(b"data: [DONE]\n\n"))  # the last read may return both
     assert stats.events == 2
 
 
 def test_they_are_there_while_the_turn_runs(gateway: FakeGateway, client: Client) -> None:
-    """The duration grows, and what came is counted; after a cancel they are final."""
+    """Duration and counts grow during the turn; after a cancel they are final."""
     gateway.reply("One two three", fault=Stall(after=3))
     with client.stream("x/y", "Count.") as stream:
         next(stream.text_stream)
@@ -75,7 +75,7 @@ def test_they_are_there_while_the_turn_runs(gateway: FakeGateway, client: Client
 
 @pytest.mark.usefixtures("quick_retries")
 def test_a_retrys_wait_is_in_the_times(gateway: FakeGateway, client: Client) -> None:
-    """The caller has waited for both attempts; only the last one's events are counted."""
+    """The times include both attempts; only the last one's events are counted."""
     gateway.reply("never", fault=HangUp(after=1)).error(503, "busy").reply("Hello")
     stream = client.stream("x/y", "hi", max_retries=2)
     count = len(list(stream))
@@ -88,7 +88,7 @@ def test_a_retrys_wait_is_in_the_times(gateway: FakeGateway, client: Client) -> 
 
 
 def test_a_failed_turn_is_measured_up_to_its_failure(gateway: FakeGateway, client: Client) -> None:
-    """Refused before it began, or cut off in the middle."""
+    """A refused and an interrupted turn have figures up to the failure."""
     gateway.error(401, "who are you?").reply("Hello world", fault=HangUp(after=3))
     refused = client.stream("x/y", "hi")
     with pytest.raises(AuthenticationError):
@@ -104,7 +104,7 @@ def test_a_failed_turn_is_measured_up_to_its_failure(gateway: FakeGateway, clien
 
 
 def test_a_turn_that_was_never_sent(client: Client) -> None:
-    """Has no attempt, and ended at once."""
+    """It has no attempt, and its figures are final."""
     controller = AbortController()
     controller.abort()
     stream = client.stream("x/y", "hi", signal=controller.signal)
@@ -115,5 +115,5 @@ def test_a_turn_that_was_never_sent(client: Client) -> None:
 
 
 def test_a_message_of_ones_own_has_none() -> None:
-    """Only what a turn gave was measured."""
+    """Only a message that a turn returned has stats."""
     assert AssistantMessage([]).stats is None
