@@ -1,8 +1,8 @@
 """The log of a turn: numbers and names, never the conversation, and never the key.
 
-The logger is `pi_native`. It is silent unless the program sets up logging, or unless the
-environment says `PI_NATIVE_LOG=debug`. Of a failure only the kind is logged, as a gateway may quote
-the conversation in its text.
+The logger is `pi_native`. It is silent unless the program sets up logging, or the environment has
+`PI_NATIVE_LOG=debug`. Only the class of a failure is logged, because its text may quote the
+conversation.
 """
 
 from __future__ import annotations
@@ -66,18 +66,18 @@ class TurnLog:
             _log.debug("%s %s: %s, %d bytes, attempt %d", request.method, url, model, size, attempt)
 
     def responded(self, response: ResponseInfo, stats: Callable[[], StreamStats]) -> None:
-        """Log that the response headers have come."""
+        """Log that the response headers have arrived."""
         if _log.isEnabledFor(logging.DEBUG):
             seconds, request = stats().time_to_headers, response.request_id
             _log.debug("status %d after %.3f s, request id %r", response.status, seconds, request)
 
     def first_event(self, stats: Callable[[], StreamStats]) -> None:
-        """Log that the first event has come."""
+        """Log that the first event has arrived."""
         if _log.isEnabledFor(logging.DEBUG):
             _log.debug("first event after %.3f s", stats().time_to_first_event)
 
     def retrying(self, retry: RetryInfo) -> None:
-        """Log that another attempt is going to be made, without the text of the failure."""
+        """Log that another attempt follows, without the text of the failure."""
         failure = type(retry.failure).__name__
         words = "attempt %d failed (%s), trying again in %.1f s"
         _log.info(words, retry.attempt, failure, retry.delay)
@@ -94,7 +94,7 @@ _TURN_LOG = TurnLog()
 
 
 def _how(outcome: Outcome[Any, AssistantMessage] | None) -> str:
-    """Return how the turn ended, in a few words without any content."""
+    """Return a short description of the turn's end, without any content."""
     if outcome is None:
         return "dropped"
     if outcome.result is not None:

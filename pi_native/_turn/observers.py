@@ -1,6 +1,6 @@
-"""What an observer of a turn is: the log and the telemetry are two.
+"""The protocol of a turn's observers, which the log and the telemetry implement.
 
-`Turn` calls them, in one place; what one of them raises is logged, and breaks no turn.
+`Turn` calls them in one place. An exception of an observer is logged and does not break the turn.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Moment = Literal["started", "sending", "responded", "first_event", "retrying", "
 
 
 class TurnObserver(Protocol):
-    """What is called at the moments of a turn, in its worker thread."""
+    """An object that is called at each stage of a turn, mostly in the worker thread."""
 
     def started(self) -> None:
         """Note that the worker thread has started."""
@@ -28,13 +28,13 @@ class TurnObserver(Protocol):
         """Note that a request is about to be sent."""
 
     def responded(self, response: ResponseInfo, stats: Callable[[], StreamStats]) -> None:
-        """Note that the response headers have come."""
+        """Note that the response headers have arrived."""
 
     def first_event(self, stats: Callable[[], StreamStats]) -> None:
-        """Note that the first event of an attempt has come."""
+        """Note that the first event of an attempt has arrived."""
 
     def retrying(self, retry: RetryInfo) -> None:
-        """Note that an attempt has failed and another one is going to be made."""
+        """Note that an attempt has failed and another one follows."""
 
     def ended(
         self, outcome: Outcome[Any, AssistantMessage] | None, stats: Callable[[], StreamStats]

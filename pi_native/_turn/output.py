@@ -36,9 +36,9 @@ def _without_surrogates(text: str) -> str:
 def frames_of(
     turn: AbstractContextManager[Any], channel: Channel[Any, Any], heartbeat: float | None
 ) -> Iterator[bytes]:
-    """Return the server-sent events of a turn; closing the iterator leaves the turn's context."""
+    """Return the server-sent events of a turn; closing the iterator exits the turn's context."""
     frames = _frames(turn, channel, heartbeat)
-    next(frames)  # enters the context, so that closing an unread iterator leaves it
+    next(frames)  # enters the context, so that closing an unread iterator exits it
     return frames
 
 
@@ -55,7 +55,7 @@ def _frames(
                 frame = _frame(to_wire(channel.next()))
             except StopIteration:
                 break
-            except Exception as exc:  # noqa: BLE001 - the browser is to see how the turn failed
+            except Exception as exc:  # noqa: BLE001 - the browser must receive the failure
                 yield _frame(_failure(exc))
                 break
             yield frame

@@ -1,7 +1,7 @@
-"""Whether to try a turn again, and how long to wait before: pure rules, without a clock.
+"""The rules for a retry: which failures permit one, and the delay before it. No clock is used.
 
-Content is billed, so only a turn that failed before any content is tried again; the caller of
-these rules checks that.
+Content is billed, so only a turn that failed before any content is retried. The caller of these
+rules checks that.
 """
 
 from __future__ import annotations
@@ -12,20 +12,20 @@ from ..errors import AuthGatewayError, GatewayConnectionError, ProviderError
 
 _BASE_SECONDS = 0.5
 _MAX_SECONDS = 8.0
-_JITTER = 0.2  # 20 turns that were refused at once came back within 0.08 s of each other without
-# A gateway that asks for a longer wait is believed, and the error is raised at once.
+_JITTER = 0.2  # without it, 20 turns refused at once were retried within 0.08 s
+# If the gateway asks for a longer wait, the error is raised at once.
 _MAX_RETRY_AFTER = 60.0
-# The model has been thinking for so long, and that is billed.
+# After a longer wait the model may have been thinking, and that is billed.
 MAX_HEADERS_SECONDS = 30.0
 
 
 def retry_delay(failure: BaseException, attempt: int, provider_failures: int = 0) -> float | None:
-    """Return the seconds to wait before another attempt; None if there should be none.
+    """Return the seconds to wait before another attempt; None if no retry is permitted.
 
-    `attempt` is the number of the one that failed, from 1. The wait grows exponentially, and is
-    never shorter than what the response or the provider asks for; up to 20 % come on top of it.
-    The gateway itself has tried a provider ten times when it reports a failure, so of failures by
-    the provider (`provider_failures` before this one) only the first is tried again.
+    `attempt` is the number of the failed attempt, from 1. The wait grows exponentially, and is
+    never shorter than the response or the provider asks for. Jitter adds up to 20 %.
+    The gateway itself has tried a provider ten times when it reports a failure, so only the
+    first failure of the provider is retried (`provider_failures` counts those before this one).
     """
     asked = 0.0
     if isinstance(failure, (AuthGatewayError, ProviderError)):

@@ -1,13 +1,13 @@
-"""One turn, as the caller, its worker thread and the timer thread share it.
+"""The state of one turn, shared by the caller, its worker thread and the timer thread.
 
-A cancel, a timeout, a failure and a dropped stream all do the same two things, in the thread in
-which they happen: they settle the channel, so that the caller is free whatever the worker waits
-for, and they cut the connection of the current attempt. The worker wakes up, sees that the turn is
-over before it believes any exception, closes its own response, and ends. No other thread closes
-anything: closing from another thread waits for the lock of the reader.
+A cancel, a timeout, a failure and a dropped stream all do two things in the thread in which they
+happen: they settle the channel, so that the caller never waits for the worker, and they cut the
+connection of the current attempt. The worker wakes up, checks whether the turn is over before it
+handles any exception, closes its own response, and ends. No other thread closes anything: closing
+from another thread waits for the lock of the reader.
 
-"The turn is over" and "this connection is given up" are two facts: each attempt has a handle of its
-own, and to cut one does not touch the next.
+"The turn is over" and "this connection is given up" are two facts: each attempt has its
+own handle, and cutting one does not affect the next.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def _has_news(events: Sequence[AssistantMessageEvent]) -> bool:
 
 
 class OverError(Exception):
-    """The turn ended while the worker was busy; the worker has nothing left to do."""
+    """The turn has ended, so the worker must stop."""
 
 
 class Turn:
@@ -85,7 +85,7 @@ class Turn:
         self._on_response = options.on_response
         self._handle = SocketHandle()
         self._held_back: list[AssistantMessageEvent] | None = None
-        self._streaming = False  # whether the body of a good response is read
+        self._streaming = False  # true while the body of a good response is read
         self._progressed_at: float | None = None
         self._tries = 0
         self._provider_failures = 0
@@ -93,12 +93,12 @@ class Turn:
         self._headers_at: float | None = None
         self._cancel: TurnOutcome | None = None
         self._dropped = False
-        self._told_end = False
+        self._end_noted = False
         if keep is not None:
             self._keep = keep
             self.channel.before_end = self._keep_answer
 
-    # What the stream asks.
+    # Used by the stream.
 
     @property
     def attempts(self) -> int:
@@ -107,7 +107,7 @@ class Turn:
 
     @property
     def stats(self) -> StreamStats:
-        """What was measured so far."""
+        """The statistics so far."""
         return self._stats.stats()
 
     def abort(self, reason: object) -> None:
@@ -119,13 +119,13 @@ class Turn:
             self._handle.cut()
 
     def drop(self) -> None:
-        """End only the worker: there is no reader left. Runs in a finaliser, so takes no lock."""
+        """End only the worker: no reader is left. Runs in a finaliser, so it takes no lock."""
         self._dropped = True
         self._handle.cut()
 
     @property
     def cancelled(self) -> bool:
-        """Whether the turn ended because the caller cancelled it."""
+        """True if the turn ended because the caller cancelled it."""
         return self._cancel is not None and self._cancel is self.channel.outcome
 
     def join(self, timeout: float) -> None:
@@ -133,7 +133,7 @@ class Turn:
         if self.worker is not None and self.worker is not threading.current_thread():
             self.worker.join(timeout)
 
-    # What the worker says.
+    # Used by the worker.
 
     def begin(self, limits: Timeouts) -> None:
         """Listen to the caller's signal, and start the clock of the whole turn."""
@@ -148,22 +148,22 @@ class Turn:
 
     def started(self) -> None:
         """Note that the worker thread has started."""
-        self._tell("started")
+        self._notify("started")
 
     def begin_attempt(self, request: Request, *, may_retry: bool) -> SocketHandle:
         """Note that a request is about to be sent, and return the handle of its connection.
 
-        With `may_retry`, events without content are held back until content comes.
+        With `may_retry`, events without content are held back until content arrives.
         """
         self._tries += 1
         self._stats.begin_attempt()
         self._held_back = [] if may_retry else None
         self._progressed_at = self._sent_at = self._headers_at = None
         model = f"{self.model.provider}/{self.model.id}"
-        self._tell("sending", request, model, self.attempts)
+        self._notify("sending", request, model, self.attempts)
         self._handle = SocketHandle()
         self.connecting()
-        self.check()  # a cancel before this moment has cut the handle of the attempt before
+        self.check()  # an earlier cancel has cut the handle of the previous attempt
         return self._handle
 
     def connecting(self) -> None:
@@ -171,7 +171,7 @@ class Turn:
         self._clock.enter("connect", self._limits.connect)
 
     def connected(self) -> None:
-        """Note that the connection can take the request."""
+        """Note that the connection is ready for the request."""
         self._sent_at = monotonic()
         self._clock.enter("headers", self._limits.first_event)
 
@@ -185,11 +185,11 @@ class Turn:
         self._clock.enter("headers", limit)
 
     def responded(self, response: ResponseInfo) -> None:
-        """Note that the response headers have come."""
+        """Note that the response headers have arrived."""
         self.response = response
         self._headers_at = monotonic()
         self._stats.headers_in()
-        self._tell("responded", response, self._stats.stats)
+        self._notify("responded", response, self._stats.stats)
         self.check()
 
     def refused(self) -> None:
@@ -211,10 +211,10 @@ class Turn:
     def progress(
         self, events: Sequence[AssistantMessageEvent], *, at_end: bool
     ) -> TurnOutcome | None:
-        """Hand over the events of one read; `channel.wake` must follow before anything blocks.
+        """Deliver the events of one read; `channel.wake` must follow before anything blocks.
 
         At the end of the events, return the outcome if the last one is terminal. That event is not
-        handed over: it comes with the outcome.
+        delivered: it is part of the outcome.
         """
         outcome = outcome_of(events[-1]) if at_end else None
         self._measure(events, _has_news(events))
@@ -226,9 +226,9 @@ class Turn:
         return outcome
 
     def retry_delay(self, failure: PiNativeError) -> float | None:
-        """Return the seconds to wait before another attempt; None if there is to be none.
+        """Return the seconds to wait before another attempt; None if no retry is permitted.
 
-        There is none once content was handed over, or once the model may have been thinking.
+        No retry is permitted once content was delivered, or once the model may have been thinking.
         """
         if self._held_back is None or self._waited_for_headers > MAX_HEADERS_SECONDS:
             return None
@@ -237,7 +237,7 @@ class Turn:
         return delay
 
     def give_up_retrying(self) -> None:
-        """Hand over the events that were held back: there is no other attempt."""
+        """Deliver the events that were held back: no other attempt follows."""
         if self._held_back is not None:
             events, self._held_back = self._held_back, None
             self.channel.push_all(events)
@@ -250,10 +250,10 @@ class Turn:
         return (self._headers_at or monotonic()) - self._sent_at
 
     def retrying(self, retry: RetryInfo) -> None:
-        """Tell that another attempt is going to be made, unless the turn is over."""
+        """Notify the observers and `on_retry` that another attempt follows."""
         self.check()
         self._streaming = False
-        self._tell("retrying", retry)
+        self._notify("retrying", retry)
         if self.options.on_retry is not None:
             try:
                 self.options.on_retry(retry)
@@ -270,22 +270,22 @@ class Turn:
             self.check()
 
     def end_attempt(self) -> None:
-        """Let go of the connection, which may serve another turn from here on."""
+        """Release the connection, which may then serve another turn."""
         self._clock.stop()
         self._handle.release()
 
     def end(self, outcome: TurnOutcome | None) -> None:
-        """Note how the turn ends, before its readers learn it: the program may end then."""
+        """Record the turn's end, before it is published: the program may exit after that."""
         self._clock.stop()
         if outcome is not None:
             self._stamp(outcome)
-        if not self._told_end:
-            self._told_end = True
-            self._tell("ended", outcome, self._stats.stats)
+        if not self._end_noted:
+            self._end_noted = True
+            self._notify("ended", outcome, self._stats.stats)
 
     def fail(self, failure: BaseException) -> None:
         """Settle as failed. If the caller has cancelled the turn, settle as cancelled instead."""
-        outcome = self.failed(failure)  # may take a while: it parses the newest snapshot
+        outcome = self.failed(failure)  # may be slow: it parses the newest snapshot
         self._stamp(outcome)
         if self.caller_aborted():
             self.abort_as_asked()
@@ -293,9 +293,9 @@ class Turn:
             self.channel.settle(outcome)
 
     def finish(self) -> None:
-        """End the turn for good: no timer, listener or reader stays behind."""
+        """Release all that the turn holds: no timer, listener or waiting reader remains."""
         try:
-            # What refers to the turn is let go of, so that no cycle keeps its events in memory.
+            # References to the turn are removed, so that no cycle keeps its events in memory.
             self._clock.close()
             if self._total is not None:
                 self._total.cancel()
@@ -307,11 +307,11 @@ class Turn:
             if not self.channel.settled:
                 self.channel.settle(Outcome(failure=PiNativeError("the stream was dropped")))
 
-    # What all of them use.
+    # Used by all threads.
 
     @property
     def over(self) -> bool:
-        """Whether the turn has ended, or its stream was dropped."""
+        """True once the turn has ended or its stream was dropped."""
         return self._dropped or self.channel.settled
 
     def check(self) -> None:
@@ -325,7 +325,7 @@ class Turn:
         self.channel.settle(outcome)
 
     def caller_aborted(self) -> bool:
-        """Return whether the caller's signal is set, noticed already or not."""
+        """Return whether the caller's signal is set, even if no thread has noticed it yet."""
         signal = self.options.signal
         if isinstance(signal, AbortSignal):
             return signal.aborted
@@ -345,7 +345,7 @@ class Turn:
         self.abort(signal.reason if isinstance(signal, AbortSignal) else None)
 
     def failed(self, failure: BaseException) -> TurnOutcome:
-        """Return the outcome for a failure, with what had arrived as its `partial`."""
+        """Return the outcome for a failure, with the newest snapshot as its `partial`."""
         if isinstance(failure, PiNativeError) and failure.partial is None:
             failure.partial = self.channel.partial
         if isinstance(failure, PiNativeError) and failure.request_id is None:
@@ -357,7 +357,7 @@ class Turn:
         return None if self.response is None else self.response.request_id
 
     def _stamp(self, outcome: TurnOutcome) -> None:
-        """Stop measuring, and give the message its statistics."""
+        """Stop the statistics, and store them in the message."""
         message = outcome.result
         usage = None if message is None else message.usage
         self._stats.stop(None if usage is None else usage.output)
@@ -365,7 +365,7 @@ class Turn:
             message.stats = self._stats.stats()
             message.request_id = self._request_id
 
-    def _tell(self, moment: Moment, *details: object) -> None:
+    def _notify(self, moment: Moment, *details: object) -> None:
         for observer in self._observers:
             try:
                 getattr(observer, moment)(*details)
@@ -376,7 +376,7 @@ class Turn:
         now = monotonic()
         self._stats.events += len(events)
         if not self._stats.complete and self._stats.saw(events, now, news=news):
-            self._tell("first_event", self._stats.stats)
+            self._notify("first_event", self._stats.stats)
         if news:
             if self._progressed_at is None:
                 self._clock.enter("idle", self._limits.idle)
@@ -396,10 +396,10 @@ class Turn:
             self._keep(message)
 
     def _expired(self, phase: TimeoutPhase, limit: float) -> None:
-        if self._told_end:
-            return  # the terminal event has come, and is published within 40 ms
+        if self._end_noted:
+            return  # the terminal event has arrived, and is published within 40 ms
         if phase == "idle" and self._progressed_at is not None:
-            # Moving the timer at each event would cost more than looking here, once in a while.
+            # Moving the timer at each event would cost more than this check when it expires.
             left = self._progressed_at + limit - monotonic()
             if left > 0:
                 self._clock.enter(phase, limit, left)

@@ -1,6 +1,6 @@
 """The statistics of a turn: a few additions for each read, and no work for an event.
 
-The worker thread writes, any thread may read: it sees the state of one moment or of the next.
+The worker thread writes, any thread may read: it sees the state before or after a read.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from .._types.stats import StreamStats
 
 
 class StatsRecorder:
-    """Records a turn. All but `attempts` and the start is about the last attempt."""
+    """A recorder of one turn. All values but `attempts` and the start are of the last attempt."""
 
     def __init__(self, clock: Callable[[], float] = monotonic) -> None:
         self.attempts = 0
@@ -26,24 +26,27 @@ class StatsRecorder:
     def _reset(self) -> None:
         self.bytes = 0
         self.events = 0
-        self.complete = False  # whether the times below are known, so that `saw` may be skipped
+        self.complete = False  # true once the times below are known: `saw` may be skipped
         self._headers: float | None = None
         self._first_event: float | None = None
         self._first_text: float | None = None
         self._first_news: float | None = None
-        self._in_pieces = False  # whether more content came after the first
+        self._in_pieces = False  # true once content arrived in two reads
 
     def begin_attempt(self) -> None:
-        """Forget what the attempt before brought; its time stays part of the turn's."""
+        """Clear the values of the previous attempt; its time still counts for the turn."""
         self.attempts += 1
         self._reset()
 
     def headers_in(self) -> None:
-        """Note that the response headers have come."""
+        """Note that the response headers have arrived."""
         self._headers = self._now()
 
     def saw(self, events: Sequence[AssistantMessageEvent], now: float, *, news: bool) -> bool:
-        """Note when events came, with `news` or without; return whether they are the first."""
+        """Note the time of arrival of events; return true if they are the first.
+
+        `news` is true if any of them has content.
+        """
         first = self._first_event is None
         if first:
             self._first_event = now
@@ -62,7 +65,7 @@ class StatsRecorder:
             self._ended = self._now()
 
     def stats(self) -> StreamStats:
-        """Return what was measured so far."""
+        """Return the statistics so far."""
         end = self._ended or self._now()
         return StreamStats(
             attempts=self.attempts,

@@ -1,7 +1,7 @@
 """The stream that a caller holds: an iterator of events, and a result, over one channel.
 
-The worker that feeds the channel never holds the stream. So when the last reference to a stream is
-dropped, its finaliser runs and stops the worker.
+The worker that feeds the channel never holds the stream. Therefore a stream's finaliser runs when
+the last reference to it is dropped, and stops the worker.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 R = TypeVar("R")
 
-# Long enough for a worker whose socket was shut down, short enough not to hold the caller up.
+# Long enough for a worker whose socket was shut down, short enough not to delay the caller.
 _JOIN_SECONDS = 0.03
 
 
@@ -57,15 +57,15 @@ class EventStream(Generic[T, R]):
         self._channel: Channel[T, R] = Channel()
 
     def push(self, event: T) -> None:
-        """Producer: hand over an event. After the end this does nothing."""
+        """Add an event, as the producer. Does nothing after the end."""
         self._channel.push(event)
 
     def end(self, result: R | None = None) -> None:
-        """Producer: end the stream with `result`. After the end this does nothing."""
+        """End the stream with `result`, as the producer. Does nothing after the end."""
         self._channel.settle(Outcome(result=result))
 
     def fail(self, exc: BaseException) -> None:
-        """Producer: end the stream with a failure. After the end this does nothing."""
+        """End the stream with a failure, as the producer. Does nothing after the end."""
         self._channel.settle(Outcome(failure=exc))
 
     def __iter__(self) -> Self:
@@ -92,12 +92,12 @@ class EventStream(Generic[T, R]):
 
     @property
     def done(self) -> bool:
-        """Whether the stream has ended; events may still be waiting to be read."""
+        """True once the stream has ended; unread events may remain."""
         return self._channel.settled
 
 
 class MessageChannel(Channel[AssistantMessageEvent, AssistantMessage]):
-    """A channel of a turn's events: a terminal event ends it, and the newest snapshot is kept."""
+    """A channel of a turn's events: a terminal event ends it, and it keeps the newest snapshot."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -112,7 +112,7 @@ class MessageChannel(Channel[AssistantMessageEvent, AssistantMessage]):
             return None
 
     def push(self, event: AssistantMessageEvent) -> None:
-        """Hand over an event; a terminal one ends the stream."""
+        """Add an event; a terminal one ends the stream."""
         outcome = outcome_of(event)
         if outcome is None:
             self.push_all((event,))
@@ -121,7 +121,7 @@ class MessageChannel(Channel[AssistantMessageEvent, AssistantMessage]):
             self.settle(outcome)
 
     def add(self, events: Sequence[AssistantMessageEvent]) -> None:
-        """Hand over several events, none of them terminal."""
+        """Add several events, none of them terminal."""
         self.note(events)
         super().add(events)
 
@@ -157,17 +157,17 @@ class Producer(Protocol):
 
     @property
     def cancelled(self) -> bool:
-        """Whether the turn ended because the caller cancelled it."""
+        """True if the turn ended because the caller cancelled it."""
 
     @property
     def stats(self) -> StreamStats:
-        """What was measured so far."""
+        """The statistics so far."""
 
     def abort(self, reason: object) -> None:
         """Settle as cancelled, if nothing has settled yet, and cut the connection."""
 
     def drop(self) -> None:
-        """End the worker: there is no reader left. Runs in a finaliser, so takes no lock."""
+        """End the worker: no reader is left. Runs in a finaliser, so it takes no lock."""
 
     def join(self, timeout: float) -> None:
         """Wait for the worker to end, at most `timeout` seconds."""
@@ -178,8 +178,9 @@ class AssistantMessageEventStream(EventStream[AssistantMessageEvent, AssistantMe
 
     When the provider fails, `result()` returns a message whose stop reason is "error" or "aborted";
     `get_final_message()`, and `text_stream` at its end, raise it as a `ProviderError`. Use the
-    stream as a context manager, or call `close()`: leaving early then closes the connection, and
-    the provider stops. A Ctrl-C while the caller waits for an event or the result does that, too.
+    stream as a context manager, or call `close()`: leaving the block early closes the connection,
+    and the provider stops. A Ctrl-C while the caller waits for an event or the result has the same
+    effect.
 
         >>> with Client().stream("anthropic/claude-sonnet-4-5", "Why?") as stream:
         ...     for event in stream:
@@ -212,7 +213,7 @@ class AssistantMessageEventStream(EventStream[AssistantMessageEvent, AssistantMe
         return f"<{type(self).__name__} {state}>"
 
     def end(self, result: AssistantMessage | None = None) -> None:
-        """Producer: end the stream with `result`; without one it is an incomplete stream."""
+        """End the stream with `result`, as the producer; without one it is an incomplete stream."""
         if result is None:
             self.fail(IncompleteStreamError("the stream was ended without a message"))
         else:
@@ -251,10 +252,10 @@ class AssistantMessageEventStream(EventStream[AssistantMessageEvent, AssistantMe
 
     @property
     def text_stream(self) -> Iterator[str]:
-        """The text as it comes, without thinking and tool calls.
+        """The text as it arrives, without thinking and tool calls.
 
-        Pieces hold whole characters: the two halves of an emoji that was cut are joined, and half
-        a character without its other half becomes U+FFFD. At the end `ProviderError` is raised if
+        Pieces hold whole characters: the two halves of a divided surrogate pair are joined, and
+        half a pair alone becomes U+FFFD. At the end `ProviderError` is raised if
         the provider failed; not if the caller cancelled the turn.
         """
         return self._text()
@@ -270,15 +271,15 @@ class AssistantMessageEventStream(EventStream[AssistantMessageEvent, AssistantMe
             message.raise_for_error()
 
     def sse(self, *, heartbeat: float | None = 15.0) -> Iterator[bytes]:
-        """Return the turn as server-sent events in the gateway's own form, for any WSGI server.
+        r"""Return the turn as server-sent events in the gateway's own form, for any WSGI server.
 
-        A comment is sent when no event came for `heartbeat` seconds: a WSGI server notices only
-        when it writes that the browser has gone. Closing the iterator cancels the turn. A failure
+        A comment is sent after `heartbeat` seconds without an event: a WSGI server detects a closed
+        browser only when it writes. Closing the iterator cancels the turn. A failure
         is sent as an `error` event; `[DONE]` comes last.
 
             >>> frames = Client().stream("acme/small", "Why?").sse()
             >>> [*frames][-1]
-            b'data: [DONE]\\n\\n'
+            b'data: [DONE]\n\n'
         """
         return frames_of(self, self._channel, heartbeat)
 
@@ -289,12 +290,12 @@ class AssistantMessageEventStream(EventStream[AssistantMessageEvent, AssistantMe
 
     @property
     def response(self) -> ResponseInfo | None:
-        """The status, headers and request id of the response, once its headers have come."""
+        """The status, headers and request id of the response, once its headers have arrived."""
         return self._producer.response if self._producer else None
 
     @property
     def truncated(self) -> bool:
-        """Whether the response ended without a terminal event."""
+        """True if the response ended without a terminal event."""
         return self._producer.truncated if self._producer else False
 
     @property
@@ -304,14 +305,14 @@ class AssistantMessageEventStream(EventStream[AssistantMessageEvent, AssistantMe
 
     @property
     def stats(self) -> StreamStats:
-        """The times and sizes of the turn, so far while it runs, final once it is over.
+        """The times and sizes of the turn: so far while it runs, final after its end.
 
-        The message that `result()` returns has the final ones, too.
+        The message that `result()` returns also has the final ones.
         """
         return self._producer.stats if self._producer else StreamStats()
 
     def _result_alone(self) -> AssistantMessage:
-        """Return the result of a stream that no other code can iterate: no event is kept."""
+        """Return the result of a stream that no other code can iterate, without keeping events."""
         self._channel.discard_events()
         with self:
             return self.result()
@@ -331,7 +332,7 @@ class AssistantMessageEventStream(EventStream[AssistantMessageEvent, AssistantMe
         return show(self)
 
     def _ipython_display_(self) -> None:
-        """Show the stream that is the last expression of a cell."""
+        """Display the stream if it is the last expression of a cell."""
         from .._notebook.display import show_as_result
 
         show_as_result(self)

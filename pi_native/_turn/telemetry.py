@@ -1,10 +1,10 @@
 """Spans and metrics of turns, by OpenTelemetry's conventions for generative AI.
 
 This is the only module that uses OpenTelemetry, and only if the program has imported it before the
-call; until then a turn costs one look into a dictionary, and nothing is imported. As with the log,
-there are numbers and names in it, never the conversation, and never the key.
+call; until then a turn costs one dictionary lookup, and nothing is imported. Like the log, it has
+numbers and names, never the conversation, and never the key.
 
-The span begins in the caller's thread, below the span that is current there. It is current in the
+The span begins in the caller's thread, as a child of the current span there. It is current in the
 worker thread, so that callbacks and an instrumented `requests` find it. It covers all attempts. No
 header is added to the request for it; an instrumented `requests` does that.
 """
@@ -57,7 +57,7 @@ Attributes = dict[str, Any]
 
 
 class TurnSpan:
-    """The observer that keeps a span and the metrics of one turn."""
+    """The observer that records a span and the metrics of one turn."""
 
     def __init__(self, model: Model, options: StreamOptions) -> None:
         from opentelemetry import context, trace  # optional
@@ -73,22 +73,22 @@ class TurnSpan:
         self._context = trace.set_span_in_context(self._span, context.get_current())
 
     def started(self) -> None:
-        """Make it the current span of the worker thread, which ends with the turn."""
+        """Make the span current in the worker thread, which ends with the turn."""
         from opentelemetry import context
 
         context.attach(self._context)
 
     def sending(self, request: Request, model: str, attempt: int) -> None:
-        """Note nothing: the span covers all attempts."""
+        """Record nothing: the span covers all attempts."""
 
     def responded(self, response: ResponseInfo, stats: Callable[[], StreamStats]) -> None:
-        """Note nothing."""
+        """Record nothing."""
 
     def first_event(self, stats: Callable[[], StreamStats]) -> None:
-        """Note nothing: the time is set when the span ends."""
+        """Record nothing: the time is set when the span ends."""
 
     def retrying(self, retry: RetryInfo) -> None:
-        """Note nothing."""
+        """Record nothing."""
 
     def ended(
         self, outcome: Outcome[Any, AssistantMessage] | None, stats: Callable[[], StreamStats]
@@ -145,7 +145,7 @@ def start_span(model: Model, options: StreamOptions) -> TurnSpan | None:
 
 
 def _about(model: Model) -> Attributes:
-    """Return the attributes that are known before the turn begins, few enough to group by."""
+    """Return the attributes known before the turn begins; each has few distinct values."""
     about: Attributes = {
         "gen_ai.operation.name": "chat",
         "gen_ai.provider.name": _PROVIDERS.get(model.provider, model.provider),
@@ -188,7 +188,7 @@ def _answer(message: AssistantMessage) -> Attributes:
 
 def _tokens(message: AssistantMessage | None) -> dict[str, int]:
     """Return the input and output tokens by type; nothing when the usage has none."""
-    # The gateway may leave out any part of it, whatever the annotations say.
+    # The gateway may leave out any part of it, despite the annotations.
     usage: Usage | None = None if message is None else message.usage
     if usage is None:
         return {}
@@ -199,7 +199,7 @@ def _tokens(message: AssistantMessage | None) -> dict[str, int]:
 
 
 def _error_type(outcome: Outcome[Any, AssistantMessage] | None) -> str | None:
-    """Return the kind of failure, one of a few; None when there was none."""
+    """Return the class or status of the failure; None if there is none."""
     if outcome is None:
         return "dropped"
     if outcome.failure is not None:
@@ -214,7 +214,7 @@ def _error_type(outcome: Outcome[Any, AssistantMessage] | None) -> str | None:
 
 @functools.lru_cache(maxsize=1)
 def _instruments(provider: MeterProvider) -> tuple[Histogram, Histogram, Histogram]:
-    """Return the instruments, made once for a provider: it warns of a second one by the name."""
+    """Return the instruments, created once per provider: it warns about a duplicate name."""
     meter = provider.get_meter("pi_native")
     return (
         meter.create_histogram(

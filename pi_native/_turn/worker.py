@@ -1,4 +1,4 @@
-"""A call: it makes a turn, its stream, and the worker thread that makes the attempts."""
+"""The start of a turn: its stream, and the worker thread that makes the attempts."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from .telemetry import start_span
 _numbers = itertools.count(1)
 
 Renew: TypeAlias = Callable[[Request], Request | None]
-"""Returns a request with a new key after a 401, or None when the key has not changed."""
+"""A function that returns a request with a new key after a 401; None if the key has not changed."""
 
 
 def start_call(
@@ -36,15 +36,15 @@ def start_call(
     keep: Callable[[AssistantMessage], object] | None = None,
     renew: Renew | None = None,
 ) -> AssistantMessageEventStream:
-    """Start a turn and return its stream, which raises whatever is wrong with the call.
+    """Start a turn and return its stream, which raises any error of the call.
 
-    `keep` is called with a complete answer before any reader learns that the turn has ended; see
-    `Turn` for what it must not do.
+    `keep` is called with a complete answer before any reader learns that the turn has ended; `Turn`
+    states its restrictions.
     """
     found: list[TurnObserver | None] = [start_log(), start_span(model, options)]
     try:
         turn = Turn(model, options, keep, [observer for observer in found if observer is not None])
-    except RuntimeError as exc:  # no thread can be started
+    except RuntimeError as exc:  # the timer thread cannot be started
         return failed_call(PiNativeError(f"no thread can be started for the stream: {exc}"))
     stream = AssistantMessageEventStream(turn.channel, turn)
     try:
@@ -56,7 +56,7 @@ def start_call(
 
 
 def failed_call(failure: PiNativeError) -> AssistantMessageEventStream:
-    """Return the stream of a turn that could not be set up at all."""
+    """Return the stream of a turn that could not be set up."""
     stream = AssistantMessageEventStream()
     stream.fail(failure)
     return stream
@@ -67,7 +67,7 @@ def _start(turn: Turn, context: Context, transport: Transport, renew: Renew | No
         turn.abort_as_asked()
         return
     limits = resolve_timeouts(turn.options, os.environ)
-    # Written here and not by the worker: the caller may change the conversation after the call.
+    # Serialised here and not by the worker: the caller may change the conversation after the call.
     request = turn_request(turn.model, context, turn.options)
     turn.begin(limits)
     turn.worker = threading.Thread(
@@ -117,7 +117,7 @@ def _work(
 def _attempt(
     turn: Turn, request: Request, transport: Transport, limits: Timeouts, number: int
 ) -> RetryInfo | None:
-    """Make an attempt; return how it failed and when to make another, if there is to be one."""
+    """Make an attempt; return its failure and the delay if a retry follows, else None."""
     may_retry = number <= turn.options.max_retries
     try:
         run_attempt(turn, transport, request, limits, may_retry=may_retry)
