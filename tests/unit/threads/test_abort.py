@@ -1,4 +1,4 @@
-"""Cancelling: the first reason stays, and everybody who listens hears of it once."""
+"""Abort signals: the first reason stays, and each listener is called once."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from ..races import race
 
 
 def test_a_signal_begins_not_aborted() -> None:
-    """A fresh signal has not aborted, has no reason, raises nothing and makes no thread wait."""
+    """A new signal is not aborted, has no reason, raises nothing and blocks no thread."""
     fresh = AbortController().signal
     assert not fresh.aborted
     assert fresh.reason is None
@@ -36,8 +36,8 @@ def test_a_signal_begins_not_aborted() -> None:
 
 
 @pytest.mark.parametrize("reason", [None, "enough", 0, ValueError("x"), ("a", 1)])
-def test_a_signal_tells_its_reason(reason: object) -> None:
-    """An aborted signal says so, and holds the very object that was given as the reason."""
+def test_a_signal_has_its_reason(reason: object) -> None:
+    """An aborted signal is `aborted`, and its reason is the object that was passed."""
     controller = AbortController()
     controller.abort(reason)
     assert controller.signal.aborted
@@ -85,7 +85,7 @@ def test_listeners_run_in_the_aborting_thread() -> None:
 
 
 def test_a_late_listener_runs_at_once() -> None:
-    """A listener that comes after the abort runs here and now, and once."""
+    """A listener added after the abort runs at once, and once only."""
     controller = AbortController()
     controller.abort()
     ran_in: list[threading.Thread] = []
@@ -97,7 +97,7 @@ def test_a_late_listener_runs_at_once() -> None:
 
 
 def test_a_listener_sees_the_signal_aborted() -> None:
-    """Within a listener the signal is aborted already, for those who wait for it as well."""
+    """Within a listener the signal is aborted already, also for threads that wait for it."""
     controller = AbortController()
     seen: list[tuple[bool, bool]] = []
     controller.signal.add_listener(
@@ -107,8 +107,8 @@ def test_a_listener_sees_the_signal_aborted() -> None:
     assert seen == [(True, True)]
 
 
-def test_a_listener_can_be_taken_back() -> None:
-    """A listener that was taken back, perhaps twice, is not called, and the others are."""
+def test_a_listener_can_be_removed() -> None:
+    """A listener that was removed, even twice, is not called, and the others are."""
     controller = AbortController()
     heard: list[str] = []
     remove = controller.signal.add_listener(lambda: heard.append("taken back"))
@@ -121,7 +121,7 @@ def test_a_listener_can_be_taken_back() -> None:
 
 
 def test_the_same_function_may_listen_twice() -> None:
-    """Two registrations of one function are two listeners, of which one can be taken back."""
+    """Two registrations of one function are two listeners, of which one can be removed."""
     controller = AbortController()
     heard: list[str] = []
 
@@ -136,8 +136,8 @@ def test_the_same_function_may_listen_twice() -> None:
     assert heard == ["heard", "heard"]
 
 
-def test_a_listener_can_take_back_another() -> None:
-    """A listener that an earlier one takes back is not called any more."""
+def test_a_listener_can_remove_another() -> None:
+    """A listener that an earlier one removes is not called."""
     controller = AbortController()
     heard: list[str] = []
     taken: list[Callable[[], None]] = []
@@ -159,7 +159,7 @@ def test_a_listener_that_a_listener_adds_is_called() -> None:
     assert heard == ["inner", "outer"]
 
 
-def test_a_listener_that_comes_while_the_signal_aborts_is_called_once() -> None:
+def test_a_listener_added_while_the_signal_aborts_is_called_once() -> None:
     """Adding listeners races with aborting, and each listener is still called exactly once."""
 
     def one_round() -> None:
@@ -177,10 +177,10 @@ def test_a_listener_that_comes_while_the_signal_aborts_is_called_once() -> None:
         one_round()
 
 
-def test_a_broken_listener_is_logged_and_the_others_hear(
+def test_an_exception_of_a_listener_is_logged_and_the_others_run(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """What a listener raises is logged, does not reach the aborter, and stops no other listener."""
+    """An exception of a listener is logged, and reaches neither the caller nor other listeners."""
     controller = AbortController()
     heard: list[str] = []
     controller.signal.add_listener(lambda: heard.append("before"))
@@ -198,8 +198,8 @@ def test_a_broken_listener_is_logged_and_the_others_hear(
 # Waiting and raising.
 
 
-def test_wait_returns_whether_it_happened() -> None:
-    """wait() gives up after its timeout with False, and is woken by the abort with True."""
+def test_wait_returns_true_after_the_abort() -> None:
+    """wait() returns False after its timeout, and True once the signal aborts."""
     controller = AbortController()
     assert not controller.signal.wait(0.001)
     woken: list[bool] = []
@@ -224,7 +224,7 @@ def test_throw_if_aborted_raises_an_exception_as_it_is() -> None:
     ("reason", "text"), [(None, "aborted"), ("enough", "enough"), (7, "7"), ("", "")]
 )
 def test_any_other_reason_becomes_an_abort_error(reason: object, text: str) -> None:
-    """A reason that is no exception is raised as an AbortError that says it and holds it."""
+    """A reason that is no exception is raised as an AbortError that shows it and holds it."""
     controller = AbortController()
     controller.abort(reason)
     with pytest.raises(AbortError) as raised:
@@ -233,13 +233,13 @@ def test_any_other_reason_becomes_an_abort_error(reason: object, text: str) -> N
     assert raised.value.reason is reason
 
 
-def test_an_exception_class_is_no_exception() -> None:
+def test_an_exception_class_is_not_an_exception() -> None:
     """A class given as the reason becomes an AbortError, as it cannot be raised as it is."""
     assert isinstance(as_exception(KeyError), AbortError)
 
 
-def test_the_repr_tells_the_state() -> None:
-    """A signal's repr says whether it has aborted, and why."""
+def test_the_repr_shows_the_state() -> None:
+    """The repr of a signal shows its state and its reason."""
     controller = AbortController()
     assert repr(controller.signal) == "<AbortSignal: not aborted>"
     controller.abort("enough")
@@ -290,7 +290,7 @@ def test_any_can_be_nested() -> None:
 
 
 def test_a_derived_signal_is_not_kept_alive() -> None:
-    """A signal made of a long-lived one goes away when dropped, and leaves no listener behind."""
+    """A derived signal is freed when dropped, and its source keeps no listener of it."""
     source = AbortController()
     derived = AbortSignal.any([source.signal])
     gone = weakref.ref(derived)
@@ -303,8 +303,8 @@ def test_a_derived_signal_is_not_kept_alive() -> None:
     assert source.signal.aborted
 
 
-def test_a_source_goes_with_the_last_that_was_made_of_it() -> None:
-    """A source that only a derived signal needs stays as long as that one, and no longer."""
+def test_a_source_is_freed_with_its_last_derived_signal() -> None:
+    """A source that only a derived signal needs lives as long as that one, and no longer."""
     source = AbortController().signal
     derived = AbortSignal.any([source])
     gone = weakref.ref(source)
@@ -317,7 +317,7 @@ def test_a_source_goes_with_the_last_that_was_made_of_it() -> None:
 
 
 def test_a_derived_signal_that_is_listened_to_stays() -> None:
-    """A listener hears of a source's abort though only the source holds the signal."""
+    """A listener is called on a source's abort even if only the source holds the signal."""
     source = AbortController()
     heard: list[str] = []
     AbortSignal.any([source.signal]).add_listener(lambda: heard.append("heard"))
@@ -326,8 +326,8 @@ def test_a_derived_signal_that_is_listened_to_stays() -> None:
     assert heard == ["heard"]
 
 
-def test_a_derived_signal_goes_without_listeners() -> None:
-    """Taking back its last listener, or aborting, releases a signal that has no other reference."""
+def test_a_derived_signal_without_listeners_is_freed() -> None:
+    """Removing its last listener, or aborting, releases a signal that has no other reference."""
     source, other = AbortController(), AbortController()
     derived = AbortSignal.any([source.signal, other.signal])
     removes = [derived.add_listener(int), derived.add_listener(int)]
@@ -348,7 +348,7 @@ def test_a_derived_signal_goes_without_listeners() -> None:
 
 
 def test_a_late_listener_keeps_nothing_alive() -> None:
-    """A listener that comes after the abort does not make the other sources hold the signal."""
+    """A listener added after the abort does not make the other sources hold the signal."""
     source, other = AbortController(), AbortController()
     derived = AbortSignal.any([source.signal, other.signal])
     other.abort()
@@ -359,7 +359,7 @@ def test_a_late_listener_keeps_nothing_alive() -> None:
     assert gone() is None
 
 
-def test_many_derived_signals_leave_nothing_behind() -> None:
+def test_many_derived_signals_do_not_leak() -> None:
     """A thousand calls with one long-lived signal do not grow it."""
     source = AbortController()
     for _ in range(1000):
@@ -368,8 +368,8 @@ def test_many_derived_signals_leave_nothing_behind() -> None:
     assert len(source.signal._entries) < 10
 
 
-def test_a_dropped_derived_signal_misses_nothing_it_needs() -> None:
-    """A signal that is finalised while its source aborts does no harm to the others."""
+def test_a_derived_signal_can_be_dropped_during_the_abort() -> None:
+    """A signal that is finalised while its source aborts does not affect the others."""
     source = AbortController()
     kept = AbortSignal.any([source.signal])
     dropped = [AbortSignal.any([source.signal])]
@@ -379,11 +379,11 @@ def test_a_dropped_derived_signal_misses_nothing_it_needs() -> None:
     assert (kept.reason, later.reason) == ("all", "all")
 
 
-# The clock.
+# Timeouts.
 
 
 def test_timeout_aborts_by_itself() -> None:
-    """A timeout signal aborts after its time, with a TimeoutError that says how long it was."""
+    """A timeout signal aborts after its time, with a TimeoutError that states the time."""
     signal = AbortSignal.timeout(0.01)
     assert signal.wait(10)
     assert isinstance(signal.reason, TimeoutError)
@@ -393,7 +393,7 @@ def test_timeout_aborts_by_itself() -> None:
 
 
 def test_timeout_is_not_early() -> None:
-    """A timeout signal with plenty of time has not aborted yet."""
+    """A timeout signal does not abort before its time."""
     assert not AbortSignal.timeout(600).wait(0.02)
 
 
@@ -404,19 +404,19 @@ def test_timeout_can_be_combined() -> None:
     assert isinstance(derived.reason, TimeoutError)
 
 
-def test_without_a_clock_a_timeout_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where nothing has handed in a clock, timeout() raises instead of never aborting."""
+def test_without_a_clock_a_timeout_raises(monkeypatch: pytest.MonkeyPatch) -> None:
+    """timeout() raises if no clock was set, instead of never aborting."""
     monkeypatch.setattr("pi_native._threads.abort._schedule", None)
     with pytest.raises(RuntimeError, match="import pi_native"):
         AbortSignal.timeout(1)
 
 
-# Odd places to abort from.
+# Aborts from signal handlers, finalisers and other unusual places.
 
 
 @pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="needs POSIX signals")
 def test_abort_from_a_signal_handler() -> None:
-    """A signal handler may abort while the thread under it waits for that very signal."""
+    """A signal handler may abort while the interrupted thread waits for the same signal."""
     controller = AbortController()
     heard: list[str] = []
     controller.signal.add_listener(lambda: heard.append("heard"))
@@ -425,7 +425,7 @@ def test_abort_from_a_signal_handler() -> None:
 
     def poke() -> None:
         waiting.wait()
-        # A signal just before the lock is waited for is one that Python does not see in the wait.
+        # Python does not handle a signal that arrives just before the wait for the lock.
         while not done.wait(0.05):
             signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR1)
 
@@ -445,7 +445,7 @@ def test_abort_from_a_signal_handler() -> None:
 def run_with(
     act: Callable[[], object], at: int, functions: tuple[str, ...], run: Callable[[], object]
 ) -> bool:
-    """Run `run()`, and `act()` before the line number `at` of these functions; return if it ran."""
+    """Run `run()`, and `act()` before line `at` of these functions; return true if it ran."""
     lines = 0
 
     def trace(frame: types.FrameType, event: str, _: object) -> Any:
@@ -469,7 +469,7 @@ def run_with(
     return lines >= at
 
 
-def test_abort_on_top_of_every_line_of_wait() -> None:
+def test_abort_by_a_signal_handler_at_every_line_of_wait() -> None:
     """A signal handler that aborts anywhere within `wait` ends that wait."""
     line = 1
     while True:
@@ -522,7 +522,7 @@ def test_an_interrupt_at_any_line_of_abort_leaves_no_thread_waiting() -> None:
 
 
 @pytest.mark.parametrize("raised", [SystemExit, KeyboardInterrupt])
-def test_a_listener_that_ends_the_program_does_not_silence_the_others(
+def test_a_listener_that_raises_system_exit_does_not_stop_the_others(
     raised: type[BaseException],
 ) -> None:
     """`SystemExit` of a listener reaches the caller of `abort()` after the others have run."""
@@ -542,7 +542,7 @@ def test_a_listener_that_ends_the_program_does_not_silence_the_others(
 
 
 def test_threads_that_wait_are_woken_before_listeners_run() -> None:
-    """A slow listener does not hold up a thread that waits for the signal."""
+    """A slow listener does not delay a thread that waits for the signal."""
     controller = AbortController()
     woken = threading.Event()
     entered = threading.Event()
@@ -563,8 +563,8 @@ def test_threads_that_wait_are_woken_before_listeners_run() -> None:
 
 
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs POSIX timers")
-def test_abort_from_a_signal_handler_on_top_of_every_method() -> None:
-    """Handlers that abort in the middle of listening, removing and aborting lock nothing up."""
+def test_abort_from_a_signal_handler_during_every_method() -> None:
+    """Handlers that abort during listening, removing and aborting cause no deadlock."""
     current = [AbortController()]
     before = signal.signal(signal.SIGALRM, lambda *_: current[0].abort("handler"))
     signal.setitimer(signal.ITIMER_REAL, 0.0005, 0.0003)
@@ -586,7 +586,7 @@ def test_abort_from_a_signal_handler_on_top_of_every_method() -> None:
 
 
 def test_abort_from_a_finaliser() -> None:
-    """An object's finaliser may abort, also in the middle of another abort."""
+    """An object's finaliser may abort, also during another abort."""
     controller = AbortController()
 
     class Owner:
@@ -602,8 +602,8 @@ def test_abort_from_a_finaliser() -> None:
     assert heard == ["own"]
 
 
-def test_signals_do_not_disturb_the_interpreters_exit() -> None:
-    """A process that ends with signals, derived ones and timeouts around says nothing."""
+def test_signals_do_not_affect_interpreter_exit() -> None:
+    """A process that exits with live signals, derived ones and timeouts prints nothing."""
     code = (
         "from pi_native import AbortController, AbortSignal\n"
         "c = AbortController()\n"
@@ -614,6 +614,6 @@ def test_signals_do_not_disturb_the_interpreters_exit() -> None:
 
 
 def test_an_abort_error_keeps_its_reason_when_pickled() -> None:
-    """What an abort is made into can cross to another process with its reason."""
+    """A pickled AbortError keeps its reason."""
     copy = pickle.loads(pickle.dumps(as_exception("enough")))
     assert (type(copy), str(copy), copy.reason) == (AbortError, "enough", "enough")

@@ -1,4 +1,4 @@
-"""The channel: events in order, each once in all, and behind them one end for everybody."""
+"""The channel: events in order, each delivered once, and then one end for all readers."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ from ...forking import forks, in_child
 from ...programs import run
 from ..races import race
 
-LEFT = 20.0  # seconds in which whatever is to happen has happened
+LEFT = 20.0  # seconds that a wait may take at most
 
 Ints = Channel[int, str]
 
 
 class Readers:
-    """Threads that read a channel to its end, and what came to them."""
+    """Threads that read a channel to its end, and the events they got."""
 
     def __init__(self, channel: Ints, count: int = 1) -> None:
         self._channel = channel
@@ -56,7 +56,7 @@ class Readers:
             self.ends.append(end)
 
     def finish(self) -> list[int]:
-        """Wait for all to come to the end; returns all that they read."""
+        """Wait for all to reach the end; return all events that they read."""
         for thread in self._threads:
             thread.join(LEFT)
             assert not thread.is_alive(), "a reader was not woken"
@@ -64,7 +64,7 @@ class Readers:
 
 
 def read(channel: Ints) -> list[int]:
-    """All the events up to the end, which must be a good one."""
+    """Return all events up to the end, which must not be a failure."""
     events = []
     while True:
         try:
@@ -76,8 +76,8 @@ def read(channel: Ints) -> list[int]:
 # One producer, one reader.
 
 
-def test_events_come_in_order_and_then_the_end() -> None:
-    """A reader gets the events in the order they were pushed, and then the end for good."""
+def test_events_arrive_in_order_and_then_the_end() -> None:
+    """A reader gets the events in the order they were pushed, and then always the end."""
     channel = Ints()
     for number in range(100):
         channel.push(number)
@@ -110,8 +110,8 @@ def test_a_waiting_reader_gets_each_event_as_it_is_pushed() -> None:
     thread.join()
 
 
-def test_the_last_event_comes_behind_the_others_and_once() -> None:
-    """The event that an outcome brings along is read last, by one reader."""
+def test_the_last_event_is_read_last_and_once() -> None:
+    """The event of an outcome is read last, by one reader."""
     channel = Ints()
     channel.push(1)
     channel.settle(Outcome(result="done", event=2))
@@ -119,8 +119,8 @@ def test_the_last_event_comes_behind_the_others_and_once() -> None:
     assert read(channel) == []
 
 
-def test_what_is_pushed_after_the_end_is_dropped() -> None:
-    """Nothing is delivered behind the end."""
+def test_events_pushed_after_the_end_are_dropped() -> None:
+    """No event is delivered after the end."""
     channel = Ints()
     channel.settle(Outcome(result="done"))
     channel.push(1)
@@ -128,7 +128,7 @@ def test_what_is_pushed_after_the_end_is_dropped() -> None:
 
 
 def test_only_the_first_end_counts() -> None:
-    """Settling twice says so, and changes neither the result nor the events."""
+    """A second settle() returns False, and changes neither the result nor the events."""
     channel = Ints()
     assert channel.settle(Outcome(result="first"))
     assert not channel.settle(Outcome(failure=ValueError("second")))
@@ -138,14 +138,14 @@ def test_only_the_first_end_counts() -> None:
 
 
 def test_none_is_a_result() -> None:
-    """A channel may end with nothing to say."""
+    """A channel may end with None as its result."""
     channel = Channel[int, None]()
     channel.settle(Outcome())
     assert channel.result() is None
 
 
 def test_a_batch_is_the_same_as_its_events_one_by_one() -> None:
-    """Events that are handed over together come in order, and none after the end."""
+    """Events pushed together arrive in order, and none after the end."""
     channel = Ints()
     channel.push_all([1, 2, 3])
     channel.push_all([])
@@ -155,8 +155,8 @@ def test_a_batch_is_the_same_as_its_events_one_by_one() -> None:
     assert read(channel) == [1, 2, 3, 4]
 
 
-def test_events_that_nobody_asks_for_are_not_kept() -> None:
-    """Told so, a channel drops what is pushed; the end is as it would have been."""
+def test_discarded_events_are_not_kept() -> None:
+    """After `discard_events()` a channel drops pushed events; the end is the same."""
     channel = Ints()
     channel.push(1)
     channel.discard_events()
@@ -167,7 +167,7 @@ def test_events_that_nobody_asks_for_are_not_kept() -> None:
 
 
 def test_a_batch_wakes_as_many_readers_as_it_has_events() -> None:
-    """Every event of a batch is taken by a waiting reader, though nothing else happens."""
+    """Every event of a batch is taken by a waiting reader, without another push."""
     channel = Ints()
     taken = threading.Semaphore(0)
 
@@ -186,7 +186,7 @@ def test_a_batch_wakes_as_many_readers_as_it_has_events() -> None:
 
 
 def test_waiting_for_the_end_needs_no_result() -> None:
-    """wait_settled() says whether the end came in time, and is woken by it."""
+    """wait_settled() returns true if the channel ends in time, and wakes at the end."""
     channel = Ints()
     assert not channel.wait_settled(0.001)
     woken: list[bool] = []
@@ -201,8 +201,8 @@ def test_waiting_for_the_end_needs_no_result() -> None:
 # Failures.
 
 
-def test_a_failure_is_raised_after_the_events_to_everybody() -> None:
-    """Each reader, and result(), raises the same failure, behind the events that came before."""
+def test_a_failure_is_raised_after_the_events_for_every_reader() -> None:
+    """Each reader, and result(), raises the same failure, after the events before it."""
     channel = Ints()
     failure = ValueError("broken")
     channel.push(1)
@@ -239,7 +239,7 @@ def test_a_failure_does_not_collect_the_frames_of_its_readers() -> None:
 
 
 def test_a_failure_with_a_last_event_gives_both() -> None:
-    """An outcome may bring an event and a failure: first the one, then the other."""
+    """An outcome may have an event and a failure: the event is delivered first."""
     channel = Ints()
     channel.settle(Outcome(failure=ValueError("broken"), event=7))
     assert channel.next() == 7
@@ -250,8 +250,8 @@ def test_a_failure_with_a_last_event_gives_both() -> None:
 # Waiting for the result.
 
 
-def test_result_gives_up_after_its_timeout() -> None:
-    """A result that does not come in time is a TimeoutError, and the channel goes on."""
+def test_result_raises_after_its_timeout() -> None:
+    """result() raises a TimeoutError after its timeout, and the channel continues."""
     channel = Ints()
     begun = time.monotonic()
     with pytest.raises(TimeoutError, match=r"no result within 0\.05 s"):
@@ -267,7 +267,7 @@ def test_result_gives_up_after_its_timeout() -> None:
 
 
 def test_result_does_not_need_a_reader() -> None:
-    """The result is there though nobody reads the events, and the events stay to be read."""
+    """The result is available although no events are read, and the events remain."""
     channel = Ints()
     channel.push(1)
     results: list[str] = []
@@ -286,7 +286,7 @@ def test_result_does_not_need_a_reader() -> None:
 
 @pytest.mark.parametrize("count", [2, 8])
 def test_several_readers_share_the_events(count: int) -> None:
-    """Each event comes to one reader, each reader's are in order, and all come to the end."""
+    """Each event is read by one reader, in order, and all readers reach the end."""
     channel = Ints()
     readers = Readers(channel, count)
     for number in range(1000):
@@ -297,7 +297,7 @@ def test_several_readers_share_the_events(count: int) -> None:
     assert [type(end) for end in readers.ends] == [StopIteration] * count
 
 
-def test_every_waiting_reader_is_told_the_failure() -> None:
+def test_every_waiting_reader_gets_the_failure() -> None:
     """A failure wakes every reader that waits for an event."""
     channel = Ints()
     readers = Readers(channel, 8)
@@ -311,7 +311,7 @@ def test_every_waiting_reader_is_told_the_failure() -> None:
 
 
 def test_of_many_ends_at_once_one_wins() -> None:
-    """When many threads settle at once, one says it was the first, and its outcome stands."""
+    """When many threads settle at once, one call returns True, and its outcome is published."""
 
     def one_round() -> None:
         channel = Ints()
@@ -332,8 +332,8 @@ def test_of_many_ends_at_once_one_wins() -> None:
         one_round()
 
 
-def test_a_push_that_races_with_the_end_is_whole_or_nothing() -> None:
-    """Events that were pushed before the end all arrive, in order, and none comes behind it."""
+def test_a_push_that_races_with_the_end_is_delivered_or_dropped() -> None:
+    """Events that were pushed before the end all arrive, in order, and none after it."""
 
     def one_round(delay: int) -> None:
         channel = Ints()
@@ -367,7 +367,7 @@ def test_a_push_that_races_with_the_end_is_whole_or_nothing() -> None:
 
 
 def test_an_event_pushed_before_the_end_is_never_lost() -> None:
-    """Where push() has returned before settle() is called elsewhere, the event is delivered."""
+    """If push() returns before another thread calls settle(), the event is delivered."""
 
     def one_round() -> None:
         channel = Ints()
@@ -387,7 +387,7 @@ def test_an_event_pushed_before_the_end_is_never_lost() -> None:
         one_round()
 
 
-def test_an_end_in_the_middle_of_a_push_comes_behind_the_event() -> None:
+def test_an_end_during_a_push_is_read_after_the_event() -> None:
     """An event that is being pushed when another thread ends the stream is read before the end."""
     channel = Ints()
 
@@ -411,8 +411,10 @@ def test_an_end_in_the_middle_of_a_push_comes_behind_the_event() -> None:
         max_size=12,
     )
 )
-def test_any_order_of_calls_keeps_the_rules(calls: list[tuple[str, int]]) -> None:
-    """Readers get the events up to the first end, then that end, whatever is called later."""
+def test_any_order_of_calls_gives_the_events_before_the_first_end(
+    calls: list[tuple[str, int]],
+) -> None:
+    """Readers get the events up to the first end, then that end, with any later calls."""
     channel = Ints()
     events: list[int] = []
     ended: tuple[str, int] | None = None
@@ -450,7 +452,7 @@ def run_interrupted(
 ) -> bool:
     """Run an action, with an interrupt before its n-th line in the channel's module.
 
-    Return whether it has so many lines. As a signal handler, the interrupt may raise.
+    Return true if it has so many lines. As a signal handler, the interrupt may raise.
     """
     left = point
 
@@ -479,7 +481,7 @@ def ctrl_c() -> None:
     raise KeyboardInterrupt
 
 
-def test_a_ctrl_c_at_any_point_of_settle_strands_no_reader(
+def test_a_ctrl_c_at_any_point_of_settle_blocks_no_reader(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Interrupted anywhere, settle() has ended the stream for all readers, or not at all."""
@@ -508,8 +510,8 @@ def test_a_ctrl_c_at_any_point_of_settle_strands_no_reader(
     assert ended == {False, True}
 
 
-def test_a_ctrl_c_inside_of_before_end_is_made_good() -> None:
-    """If a Ctrl-C interrupts `before_end`, it is called again before a reader learns the end."""
+def test_before_end_is_called_again_after_a_ctrl_c() -> None:
+    """If a Ctrl-C interrupts `before_end`, it is called again before a reader sees the end."""
     channel, calls = Ints(), list[str]()
 
     def before_end(_: Outcome[int, str]) -> None:
@@ -525,8 +527,8 @@ def test_a_ctrl_c_inside_of_before_end_is_made_good() -> None:
     assert calls == ["begun", "begun", "kept"]
 
 
-def test_a_handler_that_reads_in_the_middle_of_a_read_gets_other_events() -> None:
-    """Read at any point of another read of the same thread, each event comes once."""
+def test_a_handler_that_reads_during_a_read_gets_other_events() -> None:
+    """Each event is read once if a handler reads during a read of the same thread."""
     for point in itertools.count(1):
         channel = Ints()
         channel.push_all(range(3))
@@ -540,8 +542,8 @@ def test_a_handler_that_reads_in_the_middle_of_a_read_gets_other_events() -> Non
     assert point > 5
 
 
-def test_a_handler_that_reads_in_the_middle_of_the_last_event_gets_it_once() -> None:
-    """The terminal event, too, comes once when a handler reads in the middle of a read."""
+def test_a_handler_that_reads_during_the_last_event_gets_it_once() -> None:
+    """The terminal event is read once if a handler reads during a read."""
     for point in itertools.count(1):
         channel = Ints()
         channel.settle(Outcome(result="done", event=3))
@@ -562,11 +564,11 @@ def test_a_ctrl_c_while_waiting_has_no_other_error_as_its_context() -> None:
     assert caught.value.__context__ is None
 
 
-# Settling where no lock may be waited for.
+# Settling without waiting for a lock.
 
 
 def test_settling_under_the_lock_of_the_same_thread_does_not_wait() -> None:
-    """On top of a frame that holds the lock, settle() returns at once, and wakes the readers."""
+    """If the same thread holds the lock, settle() returns at once, and wakes the readers."""
     channel = Ints()
     channel.push(1)
     readers = Readers(channel, 3)
@@ -591,8 +593,8 @@ def test_settling_under_the_lock_of_another_thread_does_not_hang_either() -> Non
     assert readers.finish() == []
 
 
-def test_a_stream_that_no_call_made_wakes_its_readers_too() -> None:
-    """In a process without any deadline yet, an end that meets a taken lock wakes the reader."""
+def test_a_stream_without_a_turn_also_wakes_its_readers() -> None:
+    """In a process without a timer thread, an end wakes the reader although the lock is held."""
     code = """
 import threading
 from pi_native import EventStream
@@ -609,7 +611,7 @@ raise SystemExit(reader.is_alive())
 
 @contextlib.contextmanager
 def alarm(handler: Callable[[], object], first: float, interval: float = 0) -> Iterator[None]:
-    """Within the block, the main thread is interrupted to run `handler`."""
+    """Interrupt the main thread within the block to run `handler`."""
     before = signal.signal(signal.SIGALRM, lambda *_: handler())
     signal.setitimer(signal.ITIMER_REAL, first, interval)
     try:
@@ -624,8 +626,8 @@ needs_alarm = pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs
 
 @needs_alarm
 @pytest.mark.parametrize("ask", ["next", "result"])
-def test_a_signal_handler_may_settle_under_a_blocked_reader(ask: str) -> None:
-    """A handler that settles while the same thread waits for the channel sets it free."""
+def test_a_signal_handler_may_settle_while_its_thread_reads(ask: str) -> None:
+    """A handler that settles while the same thread waits for the channel ends that wait."""
     timer_thread().start()
     channel = Ints()
     with alarm(lambda: channel.settle(Outcome(result="done", event=5)), 0.05):
@@ -635,7 +637,7 @@ def test_a_signal_handler_may_settle_under_a_blocked_reader(ask: str) -> None:
 
 @needs_alarm
 def test_a_signal_handler_may_settle_at_any_moment() -> None:
-    """Wherever in pushing and reading a handler settles, the reader comes to the end."""
+    """The reader reaches the end if a handler settles at any point of a push or a read."""
     timer_thread().start()
     current = [Ints()]
     ended_by_handler = 0
@@ -660,7 +662,7 @@ def test_a_signal_handler_may_settle_at_any_moment() -> None:
 @needs_alarm
 @pytest.mark.parametrize("ask", ["next", "result"])
 def test_ctrl_c_reaches_a_blocked_reader(ask: str) -> None:
-    """A KeyboardInterrupt breaks a wait at once, and leaves the channel as good as before."""
+    """A KeyboardInterrupt ends a wait at once, and the channel stays usable."""
     channel = Ints()
 
     def interrupt() -> None:
@@ -678,8 +680,8 @@ def test_ctrl_c_reaches_a_blocked_reader(ask: str) -> None:
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has other signals")
 @pytest.mark.parametrize("ask", ["next", "result"])
-def test_a_signal_that_wakes_nobody_is_seen_all_the_same(ask: str) -> None:
-    """A Ctrl-C that another thread takes, or that comes just before a wait, still breaks it."""
+def test_a_signal_that_wakes_no_thread_is_still_handled(ask: str) -> None:
+    """A Ctrl-C that another thread receives, or that arrives just before a wait, still ends it."""
     channel = Ints()
 
     def interrupt_without_waking() -> None:
@@ -702,7 +704,7 @@ def test_a_signal_that_wakes_nobody_is_seen_all_the_same(ask: str) -> None:
 @forks
 @pytest.mark.parametrize("ask", ["next", "result"])
 def test_a_forked_child_does_not_wait_for_its_parents_events(ask: str) -> None:
-    """A child that asks for what a thread of its parent would bring is told so at once."""
+    """A forked child that waits for a turn of its parent gets an error at once."""
     channel = Ints()
 
     def child() -> None:

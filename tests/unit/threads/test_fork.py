@@ -29,7 +29,7 @@ def test_importing_the_package_delays_no_fork() -> None:
 
 @forks
 def test_a_child_that_hangs_is_reported_with_its_stack(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the tests fork with says where the child hangs, and does not wait for it."""
+    """The fork helper reports where the child hangs, and does not wait for it."""
     monkeypatch.setattr(forking, "LEFT", 1)
     begun = time.monotonic()
     with pytest.raises(AssertionError, match=r"the child hung.*\n.*in wait\n"):

@@ -1,4 +1,4 @@
-"""Timers: they fire when they are due, can be moved, and cannot stop one another."""
+"""Timers: they fire when they are due, can be moved, and do not affect one another."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from ...forking import forks, in_child
 from ...programs import run
 from ..races import race
 
-LONG = 600.0  # seconds that no test has
-LEFT = 20.0  # seconds in which whatever is to happen has happened
+LONG = 600.0  # seconds that no test waits for
+LEFT = 20.0  # seconds that a wait may take at most
 
 
 class Fired:
-    """A callback that can be waited for, and knows when and where it ran."""
+    """A callback that a test can wait for, and that records its times and threads."""
 
     def __init__(self) -> None:
         self.event = threading.Event()
@@ -37,17 +37,18 @@ class Fired:
         self.threads: list[threading.Thread] = []
 
     def __call__(self) -> None:
+        """Record the time and the thread of the call."""
         self.times.append(time.monotonic())
         self.threads.append(threading.current_thread())
         self.event.set()
 
     def wait(self) -> bool:
-        """Whether it ran, before the patience of a test is at its end."""
+        """Wait for the first call; return true if it ran in time."""
         return self.event.wait(LEFT)
 
 
 def settled(dog: TimerThread) -> None:
-    """Wait until the timer thread has dealt with everything it was given so far."""
+    """Wait until the timer thread has processed all that was scheduled so far."""
     done = threading.Event()
     dog.soon(done.set)
     assert done.wait(LEFT)
@@ -55,7 +56,7 @@ def settled(dog: TimerThread) -> None:
 
 @contextlib.contextmanager
 def held_up(dog: TimerThread) -> Iterator[None]:
-    """Keep the timer thread idle within the block, so that what is set up there is not late."""
+    """Keep the timer thread idle within the block, so that its set-up is not late."""
     free = threading.Event()
     dog.start()
     dog.soon(lambda: free.wait(LEFT))
@@ -66,7 +67,7 @@ def held_up(dog: TimerThread) -> Iterator[None]:
 
 
 def pass_time(seconds: float) -> None:
-    """Let so much time go by, for what would be wrong to happen."""
+    """Wait for this time, in which an unwanted call would happen."""
     threading.Event().wait(seconds)
 
 
@@ -88,7 +89,7 @@ def test_a_timer_fires_once_in_the_timer_threads_thread() -> None:
 
 
 def test_timers_fire_in_the_order_they_are_due() -> None:
-    """Of several timers, each runs when it is due, whatever order they were started in."""
+    """Of several timers, each runs when it is due, in any order of their start."""
     order: list[int] = []
     last = Fired()
     with held_up(timer_thread()):
@@ -100,7 +101,7 @@ def test_timers_fire_in_the_order_they_are_due() -> None:
 
 
 @pytest.mark.parametrize("seconds", [0, -1, -1e9])
-def test_a_timer_that_is_due_already_fires_at_once(seconds: float) -> None:
+def test_an_overdue_timer_fires_at_once(seconds: float) -> None:
     """A timer without any time left runs its function soon, and still in the timer thread."""
     fired = Fired()
     timer_thread().call_later(seconds, fired)
@@ -109,7 +110,7 @@ def test_a_timer_that_is_due_already_fires_at_once(seconds: float) -> None:
 
 
 def test_a_cancelled_timer_does_not_fire() -> None:
-    """A timer that was cancelled in time stays silent, though its time comes."""
+    """A timer that was cancelled before its time does not fire."""
     fired, later = Fired(), Fired()
     with held_up(timer_thread()):
         timer = timer_thread().call_later(0.001, fired)
@@ -121,7 +122,7 @@ def test_a_cancelled_timer_does_not_fire() -> None:
 
 
 def test_a_cancelled_timer_can_be_started_again() -> None:
-    """After a cancel, a timer runs what it is given next, and that alone."""
+    """After a cancel, a timer runs only its next function."""
     old, new = Fired(), Fired()
     with held_up(timer_thread()):
         timer = timer_thread().call_later(0.001, old)
@@ -132,7 +133,7 @@ def test_a_cancelled_timer_can_be_started_again() -> None:
 
 
 def test_a_timer_can_be_started_again_after_it_fired() -> None:
-    """A timer is good for more than one use."""
+    """A timer can be used more than once."""
     timer = timer_thread().timer()
     for _ in range(3):
         fired = Fired()
@@ -142,7 +143,7 @@ def test_a_timer_can_be_started_again_after_it_fired() -> None:
 
 
 def test_a_timer_can_be_moved_later() -> None:
-    """A timer that is put off does not fire at its first time, but at the new one."""
+    """A postponed timer fires at the new time, and not at its first one."""
     fired, meanwhile = Fired(), Fired()
     with held_up(timer_thread()):
         timer = timer_thread().call_later(0.001, fired)
@@ -164,7 +165,7 @@ def test_a_timer_can_be_moved_earlier() -> None:
 
 
 def test_a_timer_that_is_often_postponed_is_queued_once() -> None:
-    """Postponing moves a timer each time, and leaves it where it is in the heap."""
+    """Postponing a timer many times leaves one entry for it on the heap."""
     dog = TimerThread()
     fired = Fired()
     timer = dog.call_later(LONG, fired)
@@ -178,8 +179,8 @@ def test_a_timer_that_is_often_postponed_is_queued_once() -> None:
     assert fired.wait()
 
 
-def test_moving_a_timer_that_comes_up_loses_nothing() -> None:
-    """However a timer is moved around the moment that it comes up, it fires in the end."""
+def test_a_timer_moved_at_its_time_still_fires() -> None:
+    """A timer that is moved close to its time still fires."""
     for attempt in range(200):
         fired = Fired()
         timer = timer_thread().call_later(0.0005, int)
@@ -192,7 +193,7 @@ def test_moving_a_timer_that_comes_up_loses_nothing() -> None:
 
 
 def test_a_timer_that_is_moved_before_the_timer_thread_took_it_is_not_lost() -> None:
-    """A timer that is put off at once, and then given little time, fires when that is over."""
+    """A timer that is postponed at once and then moved to an early time fires at that time."""
     fired = Fired()
     with held_up(timer_thread()):
         timer = timer_thread().call_later(0.001, int)
@@ -204,7 +205,7 @@ def test_a_timer_that_is_moved_before_the_timer_thread_took_it_is_not_lost() -> 
 
 
 def come_up(timer: Timer, now: float) -> float | None:
-    """Let a queued timer come up at `now`; return the time that it is queued for again."""
+    """Process a queued timer at `now`; return the time that it is queued for again."""
     action, again = timer.come_up(timer._queued_for, now)
     if action is not None:
         action()
@@ -212,7 +213,7 @@ def come_up(timer: Timer, now: float) -> float | None:
 
 
 def test_a_timer_is_queued_again_for_its_new_time() -> None:
-    """A timer that comes up too early is queued again; a due or cancelled one is not."""
+    """A timer processed too early is queued again; a due or cancelled one is not."""
     inbox: queue.SimpleQueue[Timer | Callable[[], object]] = queue.SimpleQueue()
     fired = Fired()
     timer = Timer(inbox)
@@ -232,7 +233,7 @@ def test_a_timer_is_queued_again_for_its_new_time() -> None:
 
 
 def test_an_entry_that_was_replaced_is_ignored() -> None:
-    """A timer that was moved to an earlier time runs once, though two entries come up."""
+    """A timer that was moved to an earlier time runs once, although it has two entries."""
     fired = Fired()
     timer = Timer(queue.SimpleQueue())
     timer.start(600, fired)
@@ -244,14 +245,14 @@ def test_an_entry_that_was_replaced_is_ignored() -> None:
 
 
 def lenient_timer(fired: Fired, *, lenient: bool = True) -> Timer:
-    """Return a timer as the phases of a call have, due in ten seconds."""
+    """Return a lenient timer, as the phases of a turn use, due in ten seconds."""
     timer = Timer(queue.SimpleQueue(), lenient=lenient)
     timer.start(10, fired)
     return timer
 
 
-def test_a_lenient_timer_that_comes_up_late_gives_a_moment_once() -> None:
-    """A late one is queued again for a second later, and then runs if it was not moved."""
+def test_a_lenient_timer_that_is_late_is_queued_again_once() -> None:
+    """A late lenient timer is queued for a second later, and then runs if it was not moved."""
     fired = Fired()
     timer = lenient_timer(fired)
     late = timer.when + 60
@@ -261,16 +262,16 @@ def test_a_lenient_timer_that_comes_up_late_gives_a_moment_once() -> None:
     assert len(fired.times) == 1
 
 
-def test_a_lenient_timer_that_comes_up_in_time_runs() -> None:
-    """A timer that is a little late runs at once."""
+def test_a_lenient_timer_that_is_in_time_runs() -> None:
+    """A lenient timer that is a little late runs at once."""
     fired = Fired()
     timer = lenient_timer(fired)
     assert come_up(timer, timer.when + 0.4) is None
     assert len(fired.times) == 1
 
 
-def test_a_lenient_timer_that_is_moved_in_its_moment_is_lenient_again() -> None:
-    """A move, even to a time within the moment, counts, and the next lateness is forgiven too."""
+def test_a_lenient_timer_that_is_moved_while_late_is_lenient_again() -> None:
+    """After a move within the extra second, the timer is queued again once more if it is late."""
     fired = Fired()
     timer = lenient_timer(fired)
     assert come_up(timer, timer.when + 60)
@@ -282,15 +283,17 @@ def test_a_lenient_timer_that_is_moved_in_its_moment_is_lenient_again() -> None:
 
 
 def test_other_timers_are_not_lenient() -> None:
-    """A limit of the whole turn, or a caller's, is over when it is over."""
+    """A late timer of the whole turn or of a caller runs at once."""
     fired = Fired()
     timer = lenient_timer(fired, lenient=False)
     assert come_up(timer, timer.when + 60) is None
     assert len(fired.times) == 1
 
 
-def test_a_broken_callback_does_not_stop_the_others(caplog: pytest.LogCaptureFixture) -> None:
-    """What a timer's function or an action raises is logged, and the timer thread continues."""
+def test_an_exception_of_a_callback_does_not_stop_the_others(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """An exception of a timer's function or an action is logged, and the timer thread continues."""
     after = Fired()
     with caplog.at_level(logging.ERROR, logger="pi_native"):
         timer_thread().call_later(0.001, lambda: 1 / 0)
@@ -320,7 +323,7 @@ def test_no_exception_ends_the_timer_thread(
 
 
 @pytest.mark.parametrize("raised", [SystemExit, KeyboardInterrupt, ValueError])
-def test_a_listener_of_a_timeout_that_raises_harms_no_other_timeout(
+def test_a_listener_of_a_timeout_that_raises_affects_no_other_timeout(
     raised: type[BaseException], caplog: pytest.LogCaptureFixture
 ) -> None:
     """The exception of a listener is logged; the other listeners and timeouts are not affected."""
@@ -358,8 +361,8 @@ def test_a_slow_listener_of_a_timeout_delays_no_other_timeout() -> None:
         leave.set()
 
 
-def test_a_timeout_aborts_where_no_thread_can_be_started(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A timeout signal still aborts when the process has as many threads as it may have."""
+def test_a_timeout_aborts_if_no_thread_can_be_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A timeout signal still aborts when the process has reached its limit of threads."""
     timer_thread().start()
 
     def refuse(_: threading.Thread) -> None:
@@ -374,7 +377,7 @@ def test_a_timeout_aborts_where_no_thread_can_be_started(monkeypatch: pytest.Mon
 def test_a_far_deadline_does_not_stop_the_others(
     seconds: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A timer in more seconds than the clock can wait for leaves the other timers running."""
+    """A timer that is later than the clock can wait for does not stop the other timers."""
     monkeypatch.setattr(threading, "excepthook", lambda _: None)
     dog = TimerThread()
     dog.call_later(seconds, int)
@@ -385,7 +388,7 @@ def test_a_far_deadline_does_not_stop_the_others(
 
 
 def test_a_timer_that_is_never_due_waits() -> None:
-    """A timer in infinitely many seconds never fires, and disturbs nothing."""
+    """A timer with an infinite delay never fires, and does not affect other timers."""
     dog = TimerThread()
     never, fired = Fired(), Fired()
     timer = dog.call_later(float("inf"), never)
@@ -395,7 +398,7 @@ def test_a_timer_that_is_never_due_waits() -> None:
     assert never.times == []
 
 
-def test_many_cancelled_timers_do_not_pile_up() -> None:
+def test_many_cancelled_timers_do_not_accumulate() -> None:
     """Ten thousand turns that ended early leave a bounded number of timers behind."""
     dog = TimerThread()
     kept = [dog.call_later(LONG, int) for _ in range(10)]
@@ -406,8 +409,8 @@ def test_many_cancelled_timers_do_not_pile_up() -> None:
     assert {entry[2] for entry in dog._heap}.issuperset(kept)
 
 
-def test_timers_that_are_wanted_are_not_dropped() -> None:
-    """Of many timers on the heap, tidying up drops the cancelled ones alone."""
+def test_active_timers_are_not_dropped() -> None:
+    """The clean-up of the heap drops cancelled timers only."""
     dog = TimerThread()
     count = threading.Semaphore(0)
     last = Fired()
@@ -420,8 +423,8 @@ def test_timers_that_are_wanted_are_not_dropped() -> None:
     assert count._value == 1000
 
 
-def test_a_timer_that_was_tidied_away_can_be_started_again() -> None:
-    """A cancelled timer that is not on the heap any more is queued when it is started again."""
+def test_a_timer_that_was_removed_can_be_started_again() -> None:
+    """A cancelled timer that was removed from the heap is queued when it is started again."""
     dog = TimerThread()
     timer = dog.call_later(0.5, int)
     timer.cancel()
@@ -437,7 +440,7 @@ def test_a_timer_that_was_tidied_away_can_be_started_again() -> None:
 
 
 def test_soon_runs_an_action_in_the_timer_thread() -> None:
-    """An action that must not wait in this thread runs in the timer thread's, in order."""
+    """An action runs in the timer thread, in order."""
     order: list[int] = []
     last = Fired()
     for number in range(10):
@@ -450,7 +453,7 @@ def test_soon_runs_an_action_in_the_timer_thread() -> None:
 
 
 def test_many_threads_start_one_timer_thread() -> None:
-    """However many threads need the first timer at once, one thread is started."""
+    """If many threads need the first timer at once, one timer thread is started."""
     dog = TimerThread()
     fired = [Fired() for _ in range(16)]
     race(*(functools.partial(dog.call_later, 0.01, one) for one in fired))
@@ -463,22 +466,23 @@ def test_the_timer_thread_is_shared() -> None:
     assert timer_thread() is timer_thread()
 
 
-# One clock with phases.
+# Phase clocks.
 
 
 class Expired:
-    """Collects what a phase clock says."""
+    """A callback that records the calls of a phase clock."""
 
     def __init__(self) -> None:
         self.calls: list[tuple[str, float]] = []
         self.event = threading.Event()
 
     def __call__(self, phase: str, limit: float) -> None:
+        """Record the expired phase and its limit."""
         self.calls.append((phase, limit))
         self.event.set()
 
     def wait(self) -> bool:
-        """Wait for the first call; return whether it came."""
+        """Wait for the first call; return true if it came."""
         return self.event.wait(LEFT)
 
 
@@ -493,7 +497,7 @@ def test_a_phase_expires_with_its_name_and_limit() -> None:
 
 @pytest.mark.parametrize("left", [None, 30.0])
 @pytest.mark.parametrize("limit", [LONG, None])
-def test_a_phase_that_was_left_does_not_expire(limit: float | None, left: float | None) -> None:
+def test_a_phase_that_has_ended_does_not_expire(limit: float | None, left: float | None) -> None:
     """The next phase ends the one before, with or without a limit of its own, whole or in part."""
     expired, other = Expired(), Fired()
     with held_up(timer_thread()):
@@ -505,8 +509,8 @@ def test_a_phase_that_was_left_does_not_expire(limit: float | None, left: float 
     assert expired.calls == []
 
 
-def test_a_shorter_phase_expires_before_the_one_that_was_left() -> None:
-    """What was asked of the timer thread for a longer phase does not hold up the next one."""
+def test_a_shorter_phase_expires_before_the_previous_one() -> None:
+    """The timer of a longer phase does not delay the next phase."""
     expired = Expired()
     clock = PhaseClock(expired)
     clock.enter("headers", LONG)
@@ -517,7 +521,7 @@ def test_a_shorter_phase_expires_before_the_one_that_was_left() -> None:
 
 
 def test_a_phase_may_begin_with_a_part_of_its_limit() -> None:
-    """A phase of which some time has passed expires when the rest is over, with its whole limit."""
+    """A phase of which some time has passed expires after the rest, and reports its whole limit."""
     expired = Expired()
     clock = PhaseClock(expired)
     begun = time.monotonic()
@@ -560,7 +564,7 @@ def test_a_closed_clock_holds_nothing() -> None:
 
 
 def test_an_event_is_noticed() -> None:
-    """What is to be done when a plain event is set is done once, within 50 ms at best."""
+    """The action for a plain event runs once after it is set, within 50 ms at best."""
     event, then = threading.Event(), Fired()
     watch_event(event, then)
     begun = time.monotonic()
@@ -579,7 +583,7 @@ def test_an_event_that_was_set_before_is_noticed() -> None:
 
 
 def test_an_event_is_noticed_late_too() -> None:
-    """An event is looked at again and again until it is set."""
+    """An event is polled until it is set."""
     event, then = threading.Event(), Fired()
     watch_event(event, then)
     later = Fired()
@@ -590,7 +594,7 @@ def test_an_event_is_noticed_late_too() -> None:
     assert then.wait()
 
 
-def test_an_event_that_is_not_watched_any_more_is_ignored() -> None:
+def test_an_event_is_ignored_after_the_watch_stops() -> None:
     """After stopping, nothing happens when the event is set."""
     event, then, later = threading.Event(), Fired(), Fired()
     stop = watch_event(event, then)
@@ -602,8 +606,8 @@ def test_an_event_that_is_not_watched_any_more_is_ignored() -> None:
     assert then.times == []
 
 
-def test_stopping_in_the_middle_of_a_look_stops() -> None:
-    """Watching that is stopped while the timer thread looks does not go on looking."""
+def test_stopping_during_a_poll_stops() -> None:
+    """A watch that is stopped while the timer thread polls is not polled again."""
     stop: list[Callable[[], None]] = []
     looks: list[bool] = []
     then, later = Fired(), Fired()
@@ -622,11 +626,11 @@ def test_stopping_in_the_middle_of_a_look_stops() -> None:
     assert then.times == []
 
 
-# Forks and the interpreter's end.
+# Forks and interpreter exit.
 
 
 @forks
-def test_a_forked_child_has_a_timer_thread_of_its_own() -> None:
+def test_a_forked_child_has_its_own_timer_thread() -> None:
     """Timers, timeouts and actions work in a forked child, where the parent's thread is missing."""
     timer_thread().start()
     parents = timer_thread()
@@ -647,7 +651,7 @@ def test_a_forked_child_has_a_timer_thread_of_its_own() -> None:
 
 
 @forks
-def test_a_fork_in_the_middle_of_starting_leaves_no_lock_behind() -> None:
+def test_a_fork_during_the_start_leaves_no_lock_held() -> None:
     """A child that was forked while a thread held the starting lock can start its own thread."""
     with _deadlines._timer_thread._starting:
 
@@ -659,8 +663,8 @@ def test_a_fork_in_the_middle_of_starting_leaves_no_lock_behind() -> None:
         assert in_child(child)
 
 
-def test_a_running_timer_thread_does_not_hold_up_the_exit() -> None:
-    """A process with timers that are due in ten minutes ends at once, without a word."""
+def test_a_running_timer_thread_does_not_delay_the_exit() -> None:
+    """A process with timers that are due in ten minutes exits at once, without output."""
     code = (
         "from pi_native._threads.timers import timer_thread; timer_thread().call_later(600, print)"
     )

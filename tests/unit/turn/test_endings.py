@@ -1,4 +1,4 @@
-"""Everything that can end a turn, each with each, at the same instant: one of them does."""
+"""Pairs of endings of a turn at the same instant: exactly one of them counts."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ WORKERS = ("terminal event", "end of data", "failure")
 
 @pytest.fixture(autouse=True)
 def quiet_drops() -> Iterator[None]:
-    """A dropped stream warns in the thread that drops it, which is tested elsewhere."""
+    """Ignore the warning of a dropped stream, which another test covers."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)
         yield
@@ -63,7 +63,7 @@ def work(turn: Turn, how: str) -> None:
 
 
 def end_as_worker(turn: Turn, how: str) -> None:
-    """Decide the outcome, then let go of everything."""
+    """Decide the outcome, then release everything."""
     if how == "failure":
         turn.fail(GatewayConnectionError("cut", phase="body"))
     else:
@@ -75,7 +75,7 @@ def end_as_worker(turn: Turn, how: str) -> None:
 
 
 def start(race: Race, how: str, other: str, handicap: float = 0.0) -> None:
-    """Have a thread end the turn in this way; one that is no worker so many seconds later."""
+    """Start a thread that ends the turn in this way, with a delay if it is not a worker."""
     turn = race.turn
     if how in WORKERS:
         # There is one worker; a second ending of its kind has no events of its own.
@@ -83,35 +83,35 @@ def start(race: Race, how: str, other: str, handicap: float = 0.0) -> None:
         race.pushing.set()
         race.run(lambda: work(turn, how) if pushes else end_as_worker(turn, how))
     elif how == "drop":
-        # What the worker does when it notices: it ends, and nobody has said why.
+        # The worker ends without a reason when it notices the drop.
         race.run(lambda: (race.end("drop"), turn.finish()))
     else:
         race.run(lambda: race.end(how), handicap)
 
 
 def run(pair: tuple[str, str], streaming: bool, head_start: float = 0.0) -> str:
-    """One race, the first of the pair so many seconds ahead; returns who won."""
+    """Run one race, the first of the pair `head_start` seconds ahead; return the winner."""
     controller = AbortController()
     turn = Turn(MODEL, StreamOptions(signal=controller.signal))
     turn._streaming = streaming
     turn.begin(NO_LIMITS)
-    told: list[int] = []
-    controller.signal.add_listener(lambda: told.append(1))
+    heard: list[int] = []
+    controller.signal.add_listener(lambda: heard.append(1))
     race = Race(AssistantMessageEventStream(turn.channel, turn), controller, runners=2)
     start(race, pair[0], pair[1])
     start(race, pair[1], pair[0], head_start)
     race.finish()
     assert turn.channel.wait_settled(LEFT)
     turn.finish()
-    assert len(told) == ("abort" in pair)
-    # An abort in mid-stream does not say which of the two it was.
+    assert len(heard) == ("abort" in pair)
+    # An abort in mid-stream does not show which of the two it was.
     endings = (*pair, "abort") if "close" in pair else pair
     return race.judge(endings)
 
 
 @pytest.mark.parametrize("pair", pairs((*WORKERS, *CALLERS)), ids=" and ".join)
-def test_of_two_endings_at_once_one_counts_for_everybody(pair: tuple[str, str]) -> None:
-    """Whoever wins, all readers see that one ending, behind the same events, and nothing after."""
+def test_of_two_endings_at_once_all_readers_see_the_same_one(pair: tuple[str, str]) -> None:
+    """All readers see the same ending after the same events, and nothing after it."""
     for number in range(ROUNDS):
         assert run(pair, streaming=bool(number % 2)) in (*pair, "abort")
 
@@ -120,7 +120,7 @@ def test_either_of_two_endings_can_win() -> None:
     """The races above are races: within many rounds each side is first at least once."""
     winners = set()
     for number in range(ROUNDS):
-        # A worker has events to push first, and would nearly always come second otherwise.
+        # A worker pushes events first, and would nearly always be second otherwise.
         head_start = random.uniform(0, 0.01)
         winners.add(run(("terminal event", "abort"), bool(number % 2), head_start))
         if len(winners) == 2:
@@ -132,7 +132,7 @@ def test_a_cancel_while_a_timeout_prepares_its_failure_counts_as_the_cancel(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The caller's cancel wins over a timeout that has not been published yet."""
-    event = threading.Event()  # is noticed by looking at it, so that nothing else settles first
+    event = threading.Event()  # is noticed by polling, so that nothing else settles first
     turn = Turn(MODEL, StreamOptions(signal=event))
 
     def cancel_in_between(_: MessageChannel) -> None:
@@ -146,7 +146,7 @@ def test_a_cancel_while_a_timeout_prepares_its_failure_counts_as_the_cancel(
 
 
 def test_a_ctrl_c_before_the_cut_of_an_abort_still_cuts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """If a Ctrl-C interrupts `abort` as it settles, the connection is cut all the same."""
+    """If a Ctrl-C interrupts `abort` as it settles, the connection is still cut."""
     turn = Turn(MODEL, StreamOptions())
     cuts: list[int] = []
     monkeypatch.setattr(SocketHandle, "cut", lambda _: cuts.append(1))
@@ -159,12 +159,12 @@ def test_a_ctrl_c_before_the_cut_of_an_abort_still_cuts(monkeypatch: pytest.Monk
 
 
 def interrupted(*_: object) -> bool:
-    """Stand for a call in which Ctrl-C is pressed."""
+    """Raise `KeyboardInterrupt`, as a call during which Ctrl-C is pressed."""
     raise KeyboardInterrupt
 
 
 class Ending(Client):
-    """A client whose turns end when the test says so."""
+    """A client whose turns end at the command of the test."""
 
     turns: list[Turn]
 

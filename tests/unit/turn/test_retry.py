@@ -1,4 +1,4 @@
-"""When a turn is tried again, and after how long."""
+"""The rules for a retry and its delay."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from pi_native._turn.state import Turn
         InvalidRequestError("too slow", status=408),
     ],
 )
-def test_what_may_pass_is_tried_again(failure: Exception) -> None:
+def test_a_transient_failure_is_retried(failure: Exception) -> None:
     """Connection errors, 408, 429 and 5xx have a delay."""
     assert retry_delay(failure, 1) is not None
 
@@ -51,8 +51,8 @@ def test_what_may_pass_is_tried_again(failure: Exception) -> None:
         KeyError("no"),
     ],
 )
-def test_what_would_fail_again_is_not_tried_again(failure: Exception) -> None:
-    """Neither the caller's mistakes, nor the protocol's, nor a deadline or a cancel have one."""
+def test_a_permanent_failure_is_not_retried(failure: Exception) -> None:
+    """Errors of the caller or the protocol, a timeout and a cancel have no delay."""
     assert retry_delay(failure, 1) is None
 
 
@@ -64,7 +64,7 @@ def test_the_delay_doubles_up_to_a_limit_with_jitter_on_top() -> None:
 
 
 def delay_of(failure: Exception, attempt: int) -> float:
-    """Return the delay, which there must be."""
+    """Return the delay, and fail without one."""
     delay = retry_delay(failure, attempt)
     assert delay is not None
     return delay
@@ -78,7 +78,7 @@ def delay_of(failure: Exception, attempt: int) -> float:
     ],
 )
 def test_a_hint_is_a_lower_bound_with_jitter_on_top(failure: Exception) -> None:
-    """The wait is never shorter than the response or the provider asks for, and spread above."""
+    """The wait is never shorter than the response or the provider asks for, and jitter is added."""
     delays = {delay_of(failure, 1) for _ in range(200)}
     assert 20.0 <= min(delays) < max(delays) <= 24.0
 
@@ -86,8 +86,8 @@ def test_a_hint_is_a_lower_bound_with_jitter_on_top(failure: Exception) -> None:
 @pytest.mark.parametrize(
     ("seconds", "tried"), [(60.0, True), (60.1, False)], ids=["a minute", "more"]
 )
-def test_a_wait_of_more_than_a_minute_is_not_waited_for(seconds: float, tried: bool) -> None:
-    """Beyond a minute the error is raised at once."""
+def test_a_requested_wait_of_more_than_a_minute_is_not_retried(seconds: float, tried: bool) -> None:
+    """If more than a minute is requested, the error is raised at once."""
     for failure in (
         RateLimitError("x", status=429, retry_after=seconds),
         ProviderError("x", kind="transient", retry_after=seconds),
@@ -108,15 +108,15 @@ def test_a_wait_of_more_than_a_minute_is_not_waited_for(seconds: float, tried: b
         ("other", False),
     ],
 )
-def test_a_failure_of_the_provider_is_tried_again_by_its_kind(kind: Any, tried: bool) -> None:
-    """Only a rate limit and a transient failure are tried again, and only the first of a turn."""
+def test_a_failure_of_the_provider_is_retried_by_its_kind(kind: Any, tried: bool) -> None:
+    """Only a rate limit and a transient failure are retried, and only the first of a turn."""
     failure = ProviderError("x", kind=kind)
     assert (retry_delay(failure, 1) is not None) is tried
     assert retry_delay(failure, 1, provider_failures=1) is None
 
 
 def test_a_request_that_waited_long_for_its_headers_is_not_sent_again() -> None:
-    """After more than 30 s of waiting for headers the model may have been thinking."""
+    """After 30 s of waiting for headers there is no retry: the model may have been thinking."""
     turn = Turn(Model("y", "x"), StreamOptions(max_retries=1))
     failure = GatewayServerError("busy", status=503)
     turn.begin_attempt(Request("POST", "http://x"), may_retry=True)
@@ -128,7 +128,7 @@ def test_a_request_that_waited_long_for_its_headers_is_not_sent_again() -> None:
     turn.finish()
 
 
-def test_a_connection_that_no_time_heals_is_not_tried_again() -> None:
+def test_a_permanent_connection_failure_is_not_retried() -> None:
     """A failure such as a certificate or a proxy's 407, marked as final, is raised at once."""
     failure = GatewayConnectionError("certificate verify failed")
     failure.retryable = False

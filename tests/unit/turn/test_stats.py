@@ -1,4 +1,4 @@
-"""What is measured of a turn, by a clock that the test moves."""
+"""The statistics of a turn, with a clock that the test advances."""
 
 from __future__ import annotations
 
@@ -21,12 +21,13 @@ from pi_native._types.events import AssistantMessageEvent
 
 
 class Clock:
-    """A clock that stands still until it is moved."""
+    """A clock that only the test advances."""
 
     def __init__(self) -> None:
         self.seconds = 1000.0
 
     def __call__(self) -> float:
+        """Return the current time."""
         return self.seconds
 
 
@@ -44,98 +45,98 @@ A_TURN = StreamStats(
 
 @pytest.fixture
 def clock() -> Clock:
-    """The clock by which the meter measures."""
+    """Return the clock of the recorder."""
     return Clock()
 
 
 @pytest.fixture
-def meter(clock: Clock) -> StatsRecorder:
-    """A meter that has begun its first attempt."""
-    meter = StatsRecorder(clock)
-    meter.begin_attempt()
-    return meter
+def recorder(clock: Clock) -> StatsRecorder:
+    """Return a recorder that has begun its first attempt."""
+    recorder = StatsRecorder(clock)
+    recorder.begin_attempt()
+    return recorder
 
 
 def events(*kinds: str) -> list[AssistantMessageEvent]:
-    """Events of these kinds."""
+    """Return events of these kinds."""
     members: dict[str, Any] = {"contentIndex": 0, "delta": "x", "content": "x", "partial": {}}
     return [from_wire({"type": kind, **members}, AssistantMessageEvent) for kind in kinds]
 
 
-def saw(meter: StatsRecorder, clock: Clock, *kinds: str, news: bool = True) -> bool:
-    """Have the meter note a read that brought these events now, as the turn does."""
-    meter.events += len(kinds)
-    return meter.saw(events(*kinds), clock(), news=news)
+def saw(recorder: StatsRecorder, clock: Clock, *kinds: str, news: bool = True) -> bool:
+    """Record a read that returned these events now, as the turn does."""
+    recorder.events += len(kinds)
+    return recorder.saw(events(*kinds), clock(), news=news)
 
 
-def test_a_turn_from_call_to_end(meter: StatsRecorder, clock: Clock) -> None:
-    """Each time counts from the call; the speed from the first event with content on."""
+def test_a_turn_from_call_to_end(recorder: StatsRecorder, clock: Clock) -> None:
+    """Times count from the call, and the speed from the first event with content."""
     clock.seconds += 0.5
-    meter.headers_in()
+    recorder.headers_in()
     clock.seconds += 0.5
-    assert saw(meter, clock, "start", news=False)
-    meter.bytes += 100
+    assert saw(recorder, clock, "start", news=False)
+    recorder.bytes += 100
     clock.seconds += 1
-    assert not saw(meter, clock, "thinking_start", "thinking_delta")
+    assert not saw(recorder, clock, "thinking_start", "thinking_delta")
     clock.seconds += 1
-    saw(meter, clock, "text_start", "text_delta")
-    meter.bytes += 200
+    saw(recorder, clock, "text_start", "text_delta")
+    recorder.bytes += 200
     clock.seconds += 3
-    saw(meter, clock, "text_delta", "text_end")
-    meter.stop(100)
+    saw(recorder, clock, "text_delta", "text_end")
+    recorder.stop(100)
     clock.seconds += 5
-    meter.stop(7)
-    assert meter.stats() == A_TURN
+    recorder.stop(7)
+    assert recorder.stats() == A_TURN
 
 
-def test_while_it_runs_the_duration_grows(meter: StatsRecorder, clock: Clock) -> None:
-    """What has not happened yet is None, and there is no speed before the usage is known."""
+def test_while_it_runs_the_duration_grows(recorder: StatsRecorder, clock: Clock) -> None:
+    """Later values are None, and there is no speed before the usage is known."""
     clock.seconds += 1
-    assert meter.stats() == StreamStats(attempts=1, duration=1.0)
-    saw(meter, clock, "text_delta")
+    assert recorder.stats() == StreamStats(attempts=1, duration=1.0)
+    saw(recorder, clock, "text_delta")
     clock.seconds += 1
-    saw(meter, clock, "text_delta")
-    stats = meter.stats()
+    saw(recorder, clock, "text_delta")
+    stats = recorder.stats()
     assert (stats.duration, stats.events, stats.tokens_per_second) == (2.0, 2, None)
 
 
 @pytest.mark.parametrize("output", [None, 0])
 def test_there_is_no_speed_without_usage(
-    meter: StatsRecorder, clock: Clock, output: int | None
+    recorder: StatsRecorder, clock: Clock, output: int | None
 ) -> None:
-    """A gateway that does not count tokens gives none to divide."""
+    """Without output tokens in the usage there is no speed."""
     for _ in range(2):
-        saw(meter, clock, "text_delta")
+        saw(recorder, clock, "text_delta")
         clock.seconds += 1
-    meter.stop(output)
-    assert meter.stats().tokens_per_second is None
+    recorder.stop(output)
+    assert recorder.stats().tokens_per_second is None
 
 
-def test_an_answer_that_comes_at_once_has_no_speed(meter: StatsRecorder, clock: Clock) -> None:
-    """What one read brought tells nothing about how fast it was made."""
+def test_an_answer_of_one_read_has_no_speed(recorder: StatsRecorder, clock: Clock) -> None:
+    """Content that arrives in one read has no speed, because its duration is unknown."""
     clock.seconds += 1
-    saw(meter, clock, "start", "text_delta")
+    saw(recorder, clock, "start", "text_delta")
     clock.seconds += 0.0001
-    meter.stop(1000)
-    assert meter.stats().tokens_per_second is None
+    recorder.stop(1000)
+    assert recorder.stats().tokens_per_second is None
 
 
-def test_another_attempt_begins_anew_but_for_the_time(meter: StatsRecorder, clock: Clock) -> None:
-    """What the failed one had brought is forgotten; the wait is in the times."""
-    meter.headers_in()
-    saw(meter, clock, "start", news=False)
-    meter.bytes += 100
+def test_another_attempt_resets_all_except_the_start(recorder: StatsRecorder, clock: Clock) -> None:
+    """The values of the failed attempt are cleared; the times include the wait."""
+    recorder.headers_in()
+    saw(recorder, clock, "start", news=False)
+    recorder.bytes += 100
     clock.seconds += 10
-    meter.begin_attempt()
-    assert meter.stats() == StreamStats(attempts=2, duration=10.0)
+    recorder.begin_attempt()
+    assert recorder.stats() == StreamStats(attempts=2, duration=10.0)
     clock.seconds += 1
-    saw(meter, clock, "text_delta")
-    assert meter.stats().time_to_first_event == 11.0
-    assert meter.stats().events == 1
+    saw(recorder, clock, "text_delta")
+    assert recorder.stats().time_to_first_event == 11.0
+    assert recorder.stats().events == 1
 
 
-def test_it_is_said_in_a_line() -> None:
-    """What is not known is left out."""
+def test_the_text_has_one_line() -> None:
+    """`str()` leaves out unknown values."""
     assert str(StreamStats(duration=1.256, events=1200)) == "1.26 s, 1,200 events, 0 bytes"
     every = attrs.evolve(A_TURN, attempts=2, bytes=52312, tokens_per_second=33.333)
     assert str(every) == (
@@ -144,13 +145,13 @@ def test_it_is_said_in_a_line() -> None:
     )
 
 
-def test_a_stream_without_a_producer_has_nothing_to_tell() -> None:
-    """Such as one that was made in a test."""
+def test_a_stream_without_a_producer_has_empty_statistics() -> None:
+    """A stream that a test makes has empty statistics."""
     assert AssistantMessageEventStream().stats == StreamStats()
 
 
-def test_a_messages_stats_stay_on_this_side() -> None:
-    """They make no difference to what is sent, or equal; a copy and a pickle have them."""
+def test_the_stats_of_a_message_are_not_sent() -> None:
+    """They affect neither the request nor equality; a copy and a pickle have them."""
     message = AssistantMessage([], timestamp=1)
     plain = copy.deepcopy(message)
     message.stats = StreamStats(events=3)

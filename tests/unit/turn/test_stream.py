@@ -1,4 +1,4 @@
-"""What a caller holds: events, the text in them, a result, and ways to be done with it."""
+"""The stream of a caller: events, text, result, and closing it."""
 
 from __future__ import annotations
 
@@ -49,16 +49,16 @@ from pi_native import (
 from pi_native._threads import timers
 from pi_native._turn.stream import MessageChannel
 
-LEFT = 20.0  # seconds in which whatever is to happen has happened
+LEFT = 20.0  # seconds that a wait may take at most
 
 
 def message(text: str = "", stop_reason: str = "stop") -> AssistantMessage:
-    """A message that says `text`."""
+    """Return a message with `text`."""
     return AssistantMessage([TextContent(text)], stop_reason=stop_reason, timestamp=1)  # type: ignore[arg-type]
 
 
 class FakeProducer:
-    """Feeds a stream, and writes down what is asked of it."""
+    """A producer that feeds a stream and records its calls."""
 
     def __init__(self) -> None:
         self.channel = MessageChannel()
@@ -68,19 +68,19 @@ class FakeProducer:
         self.calls: list[tuple[object, ...]] = []
 
     def stream(self) -> AssistantMessageEventStream:
-        """A stream that this one feeds."""
+        """Return a stream that this producer feeds."""
         return AssistantMessageEventStream(self.channel, self)
 
     def abort(self, reason: object) -> None:
-        """Written down."""
+        """Record the call."""
         self.calls.append(("abort", reason))
 
     def drop(self) -> None:
-        """Written down."""
+        """Record the call."""
         self.calls.append(("drop",))
 
     def join(self, timeout: float) -> None:
-        """Written down."""
+        """Record the call."""
         self.calls.append(("join", timeout))
 
 
@@ -88,7 +88,7 @@ class FakeProducer:
 
 
 def test_a_stream_gives_its_events_and_its_result() -> None:
-    """What is pushed is iterated in order; then iteration ends, and result() is what end() said."""
+    """Events are iterated in the order of push(), and result() returns the value of end()."""
     stream = EventStream[int, str]()
     assert iter(stream) is stream
     for number in range(3):
@@ -103,7 +103,7 @@ def test_a_stream_gives_its_events_and_its_result() -> None:
 
 
 def test_the_result_may_come_before_the_events_are_read() -> None:
-    """result() needs no iteration, and does not eat the events."""
+    """result() needs no iteration, and does not consume the events."""
     stream = EventStream[int, str]()
     stream.push(1)
     stream.end("done")
@@ -118,8 +118,8 @@ def test_a_stream_may_end_without_a_result() -> None:
     assert stream.result() is None
 
 
-def test_a_failure_comes_behind_the_events_and_out_of_result() -> None:
-    """fail() lets a reader have the events first, and then raises for everybody, each time."""
+def test_a_failure_is_raised_after_the_events_and_by_result() -> None:
+    """A reader gets the events first; then each reader and each call raises the failure."""
     stream = EventStream[int, str]()
     failure = OSError("broken")
     stream.push(1)
@@ -134,7 +134,7 @@ def test_a_failure_comes_behind_the_events_and_out_of_result() -> None:
 
 
 @pytest.mark.parametrize("finish", ["end", "fail"])
-def test_after_the_end_a_producer_can_do_nothing_more(finish: str) -> None:
+def test_a_producer_has_no_effect_after_the_end(finish: str) -> None:
     """push(), end() and fail() of a stream that has ended change nothing and raise nothing."""
     stream = EventStream[int, str]()
     if finish == "end":
@@ -154,8 +154,8 @@ def test_after_the_end_a_producer_can_do_nothing_more(finish: str) -> None:
             next(stream)
 
 
-def test_waiting_for_a_result_in_vain_leaves_the_stream_running() -> None:
-    """A TimeoutError from result() ends nothing: events and result come as if nobody had asked."""
+def test_a_timeout_of_result_leaves_the_stream_running() -> None:
+    """After a TimeoutError of result(), events and result still arrive."""
     stream = EventStream[int, str]()
     with pytest.raises(TimeoutError):
         stream.result(0.01)
@@ -167,7 +167,7 @@ def test_waiting_for_a_result_in_vain_leaves_the_stream_running() -> None:
 
 
 def test_many_threads_may_iterate_and_wait() -> None:
-    """Iterations in several threads share the events; all who wait for the result get it."""
+    """Iterations in several threads share the events; all that wait get the result."""
     stream = EventStream[int, str]()
     got: list[int] = []
     results: list[str] = []
@@ -206,7 +206,7 @@ def test_a_terminal_event_ends_the_stream(last: DoneEvent | ErrorEvent) -> None:
     assert stream.partial is last.partial
 
 
-def test_the_providers_failure_is_no_exception() -> None:
+def test_a_failure_of_the_provider_is_not_an_exception() -> None:
     """A failed turn's result is its message, whose raise_for_error() raises."""
     stream = AssistantMessageEventStream()
     stream.push(FAILED)
@@ -224,7 +224,7 @@ def test_ending_with_a_message_is_a_result() -> None:
 
 
 def test_ending_without_a_message_is_an_incomplete_stream() -> None:
-    """end() alone fails a turn's stream, as nobody would know what the model said."""
+    """end() alone fails a turn's stream, as its message would be unknown."""
     stream = AssistantMessageEventStream()
     stream.end()
     with pytest.raises(IncompleteStreamError):
@@ -250,8 +250,8 @@ def test_partial_is_the_newest_snapshot() -> None:
     assert stream.partial is second
 
 
-def test_a_snapshot_that_is_no_message_is_no_partial() -> None:
-    """`partial` is None, and raises nothing, where the newest snapshot cannot be read."""
+def test_an_unreadable_snapshot_is_not_a_partial() -> None:
+    """`partial` is None, and raises nothing, if the newest snapshot cannot be read."""
 
     def unreadable() -> AssistantMessage:
         raise DecodeError("no message")
@@ -262,7 +262,7 @@ def test_a_snapshot_that_is_no_message_is_no_partial() -> None:
 
 
 def test_a_batch_is_noted_to_its_last_snapshot() -> None:
-    """Of events that are handed over together, the last one with a snapshot is the newest."""
+    """The last event of a batch that has a snapshot sets `partial`."""
     channel = MessageChannel()
     newest = message("ab")
     channel.push_all([StartEvent(message("a")), TextDeltaEvent(0, "b", newest), StartEvent()])
@@ -272,7 +272,7 @@ def test_a_batch_is_noted_to_its_last_snapshot() -> None:
 
 
 def test_response_and_truncated_are_the_producers() -> None:
-    """What the wire said of itself is asked of whoever feeds the stream."""
+    """`response` and `truncated` come from the producer of the stream."""
     producer = FakeProducer()
     with producer.stream() as stream:
         assert stream.response is None
@@ -291,7 +291,7 @@ def test_response_and_truncated_are_the_producers() -> None:
 
 
 def text_of(*events: AssistantMessageEvent) -> list[str]:
-    """What `text_stream` makes of the events."""
+    """Return the pieces of `text_stream` for these events."""
     stream = AssistantMessageEventStream()
     for event in events:
         stream.push(event)
@@ -300,12 +300,12 @@ def text_of(*events: AssistantMessageEvent) -> list[str]:
 
 
 def deltas(*pieces: str) -> list[AssistantMessageEvent]:
-    """Text deltas."""
+    """Return text deltas."""
     return [TextDeltaEvent(0, piece) for piece in pieces]
 
 
 def test_text_stream_is_the_text_alone() -> None:
-    """text_stream gives the text deltas as they come, and nothing of thinking and tool calls."""
+    """text_stream yields the text deltas, without thinking and tool calls."""
     events: list[AssistantMessageEvent] = [
         StartEvent(message()),
         ThinkingDeltaEvent(0, "hm"),
@@ -320,8 +320,8 @@ def test_text_stream_is_the_text_alone() -> None:
     assert text_of(*events) == ["Hel", "lo"]
 
 
-def test_text_comes_as_soon_as_its_event() -> None:
-    """text_stream hands on a delta before the next event is there."""
+def test_text_is_yielded_with_its_event() -> None:
+    """text_stream yields a delta before the next event arrives."""
     stream = AssistantMessageEventStream()
     texts = stream.text_stream
     stream.push(TextDeltaEvent(0, "a"))
@@ -347,16 +347,14 @@ def test_text_comes_as_soon_as_its_event() -> None:
         (["\U0001f600", "ü"], ["\U0001f600", "ü"]),
     ],
 )
-def test_characters_that_were_cut_are_joined(pieces: list[str], texts: list[str]) -> None:
-    """A surrogate pair that is cut between two deltas comes as one character, with the second;
-    half a pair without its other half becomes U+FFFD.
-    """
+def test_split_characters_are_joined(pieces: list[str], texts: list[str]) -> None:
+    """A surrogate pair split over two deltas is joined; half a pair alone becomes U+FFFD."""
     assert text_of(*deltas(*pieces)) == texts
 
 
 @given(st.text(max_size=30), st.lists(st.integers(0, 60), max_size=10))
-def test_text_that_is_cut_anywhere_is_whole_again(text: str, cuts: list[int]) -> None:
-    """However a text is cut into UTF-16 units, as JavaScript cuts, the pieces join to the text."""
+def test_text_that_is_split_anywhere_is_joined(text: str, cuts: list[int]) -> None:
+    """The pieces join to the text for any split between UTF-16 units, as in JavaScript."""
     units = text.encode("utf-16-le")
     marks = [0, *sorted(min(2 * cut, len(units)) for cut in cuts), len(units)]
     pieces = [
@@ -370,7 +368,7 @@ def test_text_that_is_cut_anywhere_is_whole_again(text: str, cuts: list[int]) ->
 
 
 def test_text_stream_raises_the_failure_after_the_text() -> None:
-    """A failure comes out of text_stream behind the text that came before it."""
+    """text_stream raises a failure after the text that arrived before it."""
     stream = AssistantMessageEventStream()
     stream.push(TextDeltaEvent(0, "a"))
     stream.fail(OSError("broken"))
@@ -380,11 +378,11 @@ def test_text_stream_raises_the_failure_after_the_text() -> None:
         next(texts)
 
 
-# Being done with it.
+# Closing and dropping.
 
 
-def test_a_stream_tells_its_state() -> None:
-    """Its repr is what an interactive shell answers to a call: whether it runs, or how it ended."""
+def test_the_repr_shows_the_state() -> None:
+    """The repr shows that the stream is running, or how it ended."""
     streams = [AssistantMessageEventStream() for _ in range(4)]
     streams[1].end(message("Hello"))
     streams[2].end(message("Hello", "error"))
@@ -397,8 +395,8 @@ def test_a_stream_tells_its_state() -> None:
     ]
 
 
-def test_aborting_is_for_the_producer() -> None:
-    """abort() and close() tell whoever feeds the stream, with the reason."""
+def test_aborting_calls_the_producer() -> None:
+    """abort() and close() call abort() of the producer, with the reason."""
     producer = FakeProducer()
     stream = producer.stream()
     stream.abort("enough")
@@ -407,8 +405,8 @@ def test_aborting_is_for_the_producer() -> None:
     producer.channel.push(DONE)
 
 
-def test_leaving_the_block_closes_and_waits_a_moment() -> None:
-    """`with` gives the stream itself; its end aborts, and then gives the worker a moment."""
+def test_leaving_the_block_closes_and_joins() -> None:
+    """`with` returns the stream; its end aborts the turn and joins the worker briefly."""
     producer = FakeProducer()
     stream = producer.stream()
     with stream as entered:
@@ -420,7 +418,7 @@ def test_leaving_the_block_closes_and_waits_a_moment() -> None:
 
 
 def test_leaving_the_block_with_an_exception_closes_too() -> None:
-    """An exception in the block closes the stream, and is not swallowed."""
+    """An exception in the block closes the stream, and is not suppressed."""
     producer = FakeProducer()
     stream = producer.stream()
     with pytest.raises(KeyError), stream:
@@ -430,7 +428,7 @@ def test_leaving_the_block_with_an_exception_closes_too() -> None:
 
 
 def test_a_stream_without_a_producer_can_be_aborted() -> None:
-    """A stream made by hand fails with the reason that abort() gives, and only the first counts."""
+    """A stream made by hand fails with the reason of abort(), and only the first counts."""
     stream = AssistantMessageEventStream()
     with stream:
         stream.abort("enough")
@@ -459,7 +457,7 @@ def test_closing_after_the_end_changes_nothing() -> None:
 
 
 def drop(held: list[object]) -> list[str]:
-    """Let go of what is in the list; returns the resource warnings that this gives."""
+    """Drop the objects in the list; return the resource warnings."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         held.clear()
@@ -470,8 +468,8 @@ def drop(held: list[object]) -> list[str]:
 WARNING = "a stream was dropped before its turn ended; use `with`, close() or result()"
 
 
-def test_a_dropped_stream_sends_its_producer_home() -> None:
-    """A stream that nobody holds any more tells the producer, and warns with a ResourceWarning."""
+def test_a_dropped_stream_stops_its_producer() -> None:
+    """A stream without references calls drop() of the producer, and emits a ResourceWarning."""
     producer = FakeProducer()
     held: list[object] = [producer.stream()]
     gone = weakref.ref(held[0])
@@ -481,7 +479,7 @@ def test_a_dropped_stream_sends_its_producer_home() -> None:
 
 
 def test_a_dropped_iterator_of_text_drops_the_stream() -> None:
-    """A text_stream that is left in the middle, with nothing else held, is a dropped stream."""
+    """Dropping an unfinished text_stream drops the stream if nothing else refers to it."""
     producer = FakeProducer()
     producer.channel.push(TextDeltaEvent(0, "a"))
     texts = producer.stream().text_stream
@@ -495,7 +493,7 @@ def test_a_dropped_iterator_of_text_drops_the_stream() -> None:
 
 @pytest.mark.parametrize("last", [DONE, FAILED], ids=["done", "error"])
 def test_a_stream_that_has_ended_can_be_dropped_unread(last: DoneEvent | ErrorEvent) -> None:
-    """There is no warning, and nothing to do, when the turn is over."""
+    """Dropping the stream of an ended turn emits no warning and calls no producer."""
     producer = FakeProducer()
     held: list[object] = [producer.stream()]
     producer.channel.push(last)
@@ -504,11 +502,11 @@ def test_a_stream_that_has_ended_can_be_dropped_unread(last: DoneEvent | ErrorEv
 
 
 def test_a_stream_made_by_hand_can_be_dropped() -> None:
-    """A stream without a producer has nobody to send home, so dropping it is nobody's loss."""
+    """Dropping a stream without a producer emits no warning."""
     assert drop([AssistantMessageEventStream()]) == []
 
 
-def test_at_the_interpreters_end_a_stream_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stream_does_not_warn_at_interpreter_exit(monkeypatch: pytest.MonkeyPatch) -> None:
     """While the interpreter shuts down, a finaliser neither warns nor touches the producer."""
     producer = FakeProducer()
     held: list[object] = [producer.stream()]
@@ -519,7 +517,7 @@ def test_at_the_interpreters_end_a_stream_says_nothing(monkeypatch: pytest.Monke
 
 
 def test_dropping_takes_no_lock() -> None:
-    """The finaliser of a stream runs through, even on top of a frame that holds its locks."""
+    """The finaliser completes even while a frame below it holds the stream's locks."""
     producer = FakeProducer()
     held: list[object] = [producer.stream()]
     with producer.channel.mutex:
@@ -532,7 +530,7 @@ def test_dropping_takes_no_lock() -> None:
 
 @contextlib.contextmanager
 def ctrl_c(seconds: float) -> Iterator[None]:
-    """Within the block, the main thread is interrupted once."""
+    """Interrupt the main thread once within the block."""
 
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
@@ -571,7 +569,7 @@ def test_ctrl_c_while_waiting_is_prompt_and_closes(way: str) -> None:
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs POSIX timers")
 @pytest.mark.parametrize("way", WAYS)
 def test_ctrl_c_while_waiting_aborts_without_a_block(way: str) -> None:
-    """A turn that nobody closes, as in a notebook cell, is aborted by the Ctrl-C itself."""
+    """Ctrl-C aborts a turn outside of a `with` block, as in a notebook cell."""
     producer = FakeProducer()
     stream = producer.stream()
     with ctrl_c(0.05), pytest.raises(KeyboardInterrupt):
@@ -580,8 +578,8 @@ def test_ctrl_c_while_waiting_aborts_without_a_block(way: str) -> None:
     stream.end(DONE.message)
 
 
-def test_waiting_tells_whether_the_stream_has_ended() -> None:
-    """wait() returns whether the end came in time, and raises no failure."""
+def test_wait_returns_true_once_the_stream_has_ended() -> None:
+    """wait() returns true if the stream ended in time, and raises no failure."""
     stream = AssistantMessageEventStream()
     assert stream.wait(0) is False
     assert stream.wait(0.01) is False
@@ -607,7 +605,7 @@ def test_the_final_message_of_a_failed_turn_is_an_exception() -> None:
 
 @pytest.mark.parametrize("cancelled", [False, True])
 def test_text_stream_raises_at_its_end_if_the_provider_failed(cancelled: bool) -> None:
-    """All text comes first, then `ProviderError`, unless the caller has cancelled the turn."""
+    """All text is yielded first, then `ProviderError`, unless the caller has cancelled the turn."""
     producer = FakeProducer()
     producer.cancelled = cancelled
     stream = producer.stream()
@@ -631,7 +629,7 @@ def frames(stream: AssistantMessageEventStream) -> list[Any]:
     return [text.decode() if text == b"[DONE]" else json.loads(text) for text in data]
 
 
-def test_a_stream_comes_as_server_sent_events() -> None:
+def test_a_stream_can_be_read_as_server_sent_events() -> None:
     """Each event is a frame with its own JSON, and `[DONE]` is the last."""
     stream = AssistantMessageEventStream()
     events = [*deltas("a\ud83d", "é\n"), DONE]
@@ -640,8 +638,8 @@ def test_a_stream_comes_as_server_sent_events() -> None:
     assert frames(stream) == [*map(to_wire, events), "[DONE]"]
 
 
-def test_a_failure_comes_as_an_error_event() -> None:
-    """A failure of this side is the gateway's own kind of error event, in front of `[DONE]`."""
+def test_a_failure_is_sent_as_an_error_event() -> None:
+    """A failure of the client is sent as the gateway's error event, before `[DONE]`."""
     stream = AssistantMessageEventStream()
     stream.push(TextDeltaEvent(0, "a"))
     stream.fail(ValueError("broken"))
@@ -650,8 +648,8 @@ def test_a_failure_comes_as_an_error_event() -> None:
     assert done == "[DONE]"
 
 
-def test_a_heartbeat_comes_while_there_is_no_event() -> None:
-    """While the provider is silent, comments are sent, so that a closed browser is noticed."""
+def test_a_heartbeat_is_sent_while_there_is_no_event() -> None:
+    """While the provider is silent, comments are sent, which detects a closed browser."""
     stream = AssistantMessageEventStream()
     lines = stream.sse(heartbeat=0.01)
     assert [next(lines), next(lines)] == [b": heartbeat\n\n"] * 2
@@ -674,7 +672,7 @@ def test_closing_the_events_cancels_the_turn(read: int) -> None:
 
 
 def test_a_stream_cannot_be_pickled() -> None:
-    """Its queue and its worker are of this process: pickling says so with a TypeError."""
+    """Pickling raises a TypeError, as the queue and worker belong to this process."""
     with pytest.raises(TypeError, match="pickle"):
         pickle.dumps(AssistantMessageEventStream())
 
@@ -683,14 +681,14 @@ def test_a_stream_cannot_be_pickled() -> None:
 def test_a_thread_that_cannot_be_started_fails_the_stream(
     fresh: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where no thread can be started, the call returns a stream that raises `PiNativeError`."""
+    """If no thread can be started, the call returns a stream that raises `PiNativeError`."""
 
     def refuse(_: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
 
     timers.timer_thread().start()
     monkeypatch.setattr(threading.Thread, "start", refuse)
-    if fresh:  # not even the timer thread runs yet
+    if fresh:  # the timer thread does not run yet either
         monkeypatch.setattr(timers, "_timer_thread", timers.TimerThread())
     model = Model("y", "x", base_url="http://127.0.0.1:1")
     stream = stream_pi_native(model, Context([UserMessage("hi")]))
