@@ -273,6 +273,8 @@ def test_words_stay_whole(words: list[str], width: int) -> None:
     """A word that fits into a line is not cut."""
     text = shown(TextContent(""), "\n\n".join(words), width=width)
     for word in words:
+        if cell_len(html.unescape(word)) > width:
+            continue
         for part in re.findall(r"[^\W_]+", html.unescape(word)):
             assert part in text
 

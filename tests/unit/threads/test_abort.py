@@ -461,11 +461,13 @@ def run_with(
         return trace
 
     before = sys.gettrace()
+    gc.disable()  # an interrupt in a finalizer is reported, and raised nowhere
     sys.settrace(trace)
     try:
         run()
     finally:
         sys.settrace(before)
+        gc.enable()
     return lines >= at
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import contextlib
 import functools
+import gc
 import itertools
 import os
 import signal
@@ -468,11 +469,13 @@ def run_interrupted(
         return trace
 
     before = sys.gettrace()
+    gc.disable()  # an interrupt in a finalizer is reported, and raised nowhere
     sys.settrace(trace)
     try:
         action()
     finally:
         sys.settrace(before)
+        gc.enable()
     return left <= 0
 
 
