@@ -1,4 +1,4 @@
-"""Calls that cannot be made: the call or its stream says why, and nothing is sent."""
+"""An invalid call raises an error, from the call or from its stream, and sends nothing."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from ..calls import failure, start
 
 @pytest.fixture
 def no_request() -> Iterator[str]:
-    """The address of a gateway that must not get any request."""
+    """Yield the URL of a gateway, and check that it gets no request."""
     with FakeGateway(None) as gateway:
         yield gateway.url
         assert gateway.requests == []
@@ -47,7 +47,7 @@ def no_request() -> Iterator[str]:
     ids=["model", "no model", "context", "text", "options", "text for options"],
 )
 def test_a_wrong_type_is_raised_at_the_call(arguments: tuple[Any, Any, Any]) -> None:
-    """A model, a context or options of another type are a TypeError, and no thread starts."""
+    """An invalid model, context or options raise TypeError, and no thread starts."""
     before = threads()
     with pytest.raises(TypeError):
         stream_pi_native(*arguments)
@@ -55,8 +55,8 @@ def test_a_wrong_type_is_raised_at_the_call(arguments: tuple[Any, Any, Any]) -> 
 
 
 @pytest.mark.parametrize("base_url", [None, ""])
-def test_a_model_without_an_address_is_told_by_the_stream(base_url: str | None) -> None:
-    """The error names the model, and where its address is set."""
+def test_a_model_without_an_address_fails_the_stream(base_url: str | None) -> None:
+    """The error names the model, and the place where its URL is set."""
     failed = failure(start(None, model=Model("large", "acme", base_url=base_url)))
     assert type(failed) is ConfigurationError
     assert isinstance(failed, ValueError)
@@ -78,8 +78,8 @@ def test_a_model_without_an_address_is_told_by_the_stream(base_url: str | None) 
         "http://" + "a" * 70 + ".invalid",
     ],
 )
-def test_an_address_that_is_none_is_told_by_the_stream(url: str) -> None:
-    """An address that no request can be sent to is the configuration's fault."""
+def test_an_invalid_address_fails_the_stream(url: str) -> None:
+    """An invalid URL is a configuration error."""
     failed = failure(start(url))
     assert type(failed) is ConfigurationError, repr(failed)
     assert "\n" not in str(failed)
@@ -114,20 +114,20 @@ BAD_OPTIONS: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("options", BAD_OPTIONS.values(), ids=BAD_OPTIONS.keys())
-def test_an_option_that_cannot_be_sent_is_told_by_the_stream(
+def test_an_option_that_cannot_be_sent_fails_the_stream(
     no_request: str, options: dict[str, Any]
 ) -> None:
-    """An option that JSON or HTTP cannot carry fails the stream, and nothing is sent."""
+    """An option that JSON or HTTP cannot represent fails the stream; nothing is sent."""
     assert type(failure(start(no_request, **options))) is ConfigurationError
 
 
 @pytest.mark.parametrize(
     "argument", [object(), {1}, math.nan, _endless(), _nested()], ids=lambda a: type(a).__name__
 )
-def test_a_tool_argument_that_cannot_be_sent_is_told_by_the_stream(
+def test_a_tool_argument_that_cannot_be_sent_fails_the_stream(
     no_request: str, argument: object
 ) -> None:
-    """A conversation that JSON cannot hold fails the stream, and nothing is sent."""
+    """A conversation that JSON cannot represent fails the stream; nothing is sent."""
     context = Context([AssistantMessage([ToolCall("c", "tool", {"a": argument})])])
     assert type(failure(start(no_request, context=context))) is ConfigurationError
 
@@ -137,16 +137,16 @@ def test_a_tool_argument_that_cannot_be_sent_is_told_by_the_stream(
     [{"x": "two\r\nlines"}, {"x y": "1"}, {"": "1"}, {"x": 7}, {"x": "€"}, {"x": " padded"}],
     ids=repr,
 )
-def test_a_header_that_cannot_be_sent_is_told_by_the_stream(
+def test_a_header_that_cannot_be_sent_fails_the_stream(
     no_request: str, headers: dict[str, Any]
 ) -> None:
-    """A model's header that HTTP cannot carry fails the stream, and nothing is sent."""
+    """An invalid header of a model fails the stream; nothing is sent."""
     model = Model("y", "x", base_url=no_request, headers=headers)
     assert type(failure(start(None, model=model))) is ConfigurationError
 
 
 def test_a_call_that_was_cancelled_before_it_sends_nothing(no_request: str) -> None:
-    """A signal that has aborted already fails the stream with its reason; nothing is sent."""
+    """An aborted signal fails the stream with its reason; nothing is sent."""
     controller = AbortController()
     controller.abort("changed my mind")
     failed = failure(start(no_request, signal=controller.signal))
@@ -156,7 +156,7 @@ def test_a_call_that_was_cancelled_before_it_sends_nothing(no_request: str) -> N
 
 @pytest.mark.parametrize("reason", [KeyError("mine"), None])
 def test_a_reason_becomes_the_failure(no_request: str, reason: object) -> None:
-    """An exception given as the reason is raised as it is; without one it says "aborted"."""
+    """An exception as the reason is raised unchanged; without one the error says "aborted"."""
     controller = AbortController()
     controller.abort(reason)
     failed = failure(start(no_request, signal=controller.signal))

@@ -1,4 +1,4 @@
-"""The client: who it is, where it gets its settings from, and how its turns end."""
+"""A client sends its attribution, finds its settings, and applies them to its turns."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ from ..peer import CHUNKED, Connection, Peer, chunk
 LIMIT = 0.25  # seconds
 
 
-# Who it is, and where its settings come from.
+# Attribution and settings.
 
 
 def test_attribution_is_sent(gateway: FakeGateway) -> None:
-    """The three headers are sent when they are given, in what a header can carry."""
+    """The three headers are sent if they are given, in the characters that a header allows."""
     with Client(
         gateway.url, KEY, app="my-app", install_id="0c4a2a52", hostname="büro-😀\n"
     ) as client:
@@ -47,7 +47,7 @@ def test_attribution_is_sent(gateway: FakeGateway) -> None:
 
 
 def test_attribution_is_the_app_alone(gateway: FakeGateway, client: Client) -> None:
-    """Without being told, a client sends its app's name, and neither host nor installation."""
+    """By default, a client sends its app's name, and neither host nor installation."""
     client.complete("x/y", "hi")
     headers = gateway.requests[0].headers
     names = [name.lower() for name in headers if name.lower().startswith("x-omp-")]
@@ -56,7 +56,7 @@ def test_attribution_is_the_app_alone(gateway: FakeGateway, client: Client) -> N
 
 
 def test_stronger_headers_win(gateway: FakeGateway) -> None:
-    """Attribution gives way to the client's headers, and those to the model's."""
+    """The client's headers override the attribution, and the model's override both."""
     headers = {"X-OMP-App": "client", "x-a": "client", "x-b": "client"}
     model = Model("y", "x", headers={"X-B": "model"})
     with Client(gateway.url, KEY, headers=headers) as client:
@@ -70,7 +70,7 @@ def test_stronger_headers_win(gateway: FakeGateway) -> None:
 
 
 def test_a_models_authorization_is_stronger_than_the_clients_key() -> None:
-    """A model that brings its own key is called with that one."""
+    """A model with its own key is called with that key."""
     with FakeGateway("other") as gateway, Client(gateway.url, KEY) as client:
         model = Model("y", "x", headers={"authorization": "Bearer other"})
         assert client.complete(model, "hi").text
@@ -80,7 +80,7 @@ def test_a_models_authorization_is_stronger_than_the_clients_key() -> None:
 def test_address_and_key_come_from_the_environment(
     monkeypatch: pytest.MonkeyPatch, gateway: FakeGateway
 ) -> None:
-    """Without arguments the environment's two variables are used."""
+    """Without arguments, the two environment variables apply."""
     monkeypatch.setenv("PI_NATIVE_BASE_URL", gateway.url + "/")
     monkeypatch.setenv("PI_NATIVE_API_KEY", KEY)
     with Client() as client:
@@ -91,7 +91,7 @@ def test_address_and_key_come_from_the_environment(
 def test_arguments_are_stronger_than_the_environment(
     monkeypatch: pytest.MonkeyPatch, gateway: FakeGateway
 ) -> None:
-    """What is given is used."""
+    """Arguments override the environment."""
     monkeypatch.setenv("PI_NATIVE_BASE_URL", "http://127.0.0.1:1")
     monkeypatch.setenv("PI_NATIVE_API_KEY", "wrong")
     with Client(gateway.url, KEY) as client:
@@ -99,13 +99,13 @@ def test_arguments_are_stronger_than_the_environment(
 
 
 def test_the_default_address_is_the_local_gateway() -> None:
-    """Without anything it is 127.0.0.1:4000."""
+    """Without any setting, the address is 127.0.0.1:4000."""
     with Client() as client:
         assert client.base_url == "http://127.0.0.1:4000"
 
 
 def test_the_token_file_is_for_a_local_gateway(gateway: FakeGateway, tmp_path: Path) -> None:
-    """The local gateway's own token is found, without its line end."""
+    """The local gateway's token is read from its file, without the line end."""
     (tmp_path / ".omp").mkdir()
     (tmp_path / ".omp" / "auth-gateway.token").write_text(f"{KEY}\n")
     with Client(gateway.url) as client:
@@ -115,7 +115,7 @@ def test_the_token_file_is_for_a_local_gateway(gateway: FakeGateway, tmp_path: P
 def test_the_token_file_is_for_no_other_gateway(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """A gateway on another machine is never sent the local one's token."""
+    """A gateway on another machine never gets the local gateway's token."""
     (tmp_path / ".omp").mkdir()
     (tmp_path / ".omp" / "auth-gateway.token").write_text(KEY)
     requests: list[bytes] = []
@@ -136,7 +136,7 @@ def test_the_token_file_is_for_no_other_gateway(
 
 
 def test_options_are_stronger_than_the_clients(gateway: FakeGateway) -> None:
-    """The client's times are sent with a margin of 5 s; an option of the wire is sent as it is."""
+    """The client's timeouts are sent plus 5 s; a protocol option is sent unchanged."""
     with Client(gateway.url, KEY, first_event_timeout=60, idle_timeout=2.5) as client:
         client.complete("x/y", "hi", temperature=0.5)
         client.complete("x/y", "hi", stream_idle_timeout_ms=9_000, extra={"newer": 1})
@@ -151,7 +151,7 @@ def test_options_are_stronger_than_the_clients(gateway: FakeGateway) -> None:
 
 
 def test_a_turn_may_have_its_own_key(client: Client) -> None:
-    """An `api_key` of the turn is used instead of the client's."""
+    """An `api_key` of the turn replaces the client's."""
     with FakeGateway("other") as gateway, Client(gateway.url, KEY) as client_of_other:
         with pytest.raises(AuthenticationError):
             client_of_other.complete("x/y", "hi")
@@ -164,7 +164,7 @@ def test_a_turn_may_have_its_own_key(client: Client) -> None:
     [("first_event_timeout", "first_event"), ("idle_timeout", "idle"), ("total_timeout", "total")],
 )
 def test_the_clients_times_are_seconds(gateway: FakeGateway, name: str, phase: str) -> None:
-    """Each of its limits ends a turn that stalls, and is told in seconds."""
+    """Each timeout ends a turn that stalls, and its error gives seconds."""
     gateway.reply("one two", fault=Stall(after=0 if phase == "first_event" else 3))
     limits: dict[str, Any] = {name: LIMIT}
     with Client(gateway.url, KEY, max_retries=0, **limits) as client:
@@ -178,7 +178,7 @@ def test_the_clients_times_are_seconds(gateway: FakeGateway, name: str, phase: s
 def test_complete_raises_for_a_failed_turn(
     gateway: FakeGateway, client: Client, reason: str
 ) -> None:
-    """The error says what the provider said, and has the message with what had come."""
+    """The error has the provider's message, and the partial content."""
     gateway.reply("partly", error_message="overloaded", stop_reason=reason, error_status=400)
     with pytest.raises(ProviderError, match="overloaded") as caught:
         client.complete("x/y", "hi")
@@ -189,7 +189,7 @@ def test_complete_raises_for_a_failed_turn(
 
 
 def test_complete_raises_what_the_stream_would(gateway: FakeGateway, client: Client) -> None:
-    """A refusal and a bad setup are the same exceptions as from a stream."""
+    """An error response and an invalid setting raise the same errors as a stream."""
     gateway.error(404, "Unknown model: x/y")
     with pytest.raises(InvalidRequestError, match="Unknown model"):
         client.complete("x/y", "hi")
@@ -199,7 +199,7 @@ def test_complete_raises_what_the_stream_would(gateway: FakeGateway, client: Cli
 
 @pytest.mark.parametrize("done", [True, False])
 def test_an_incomplete_answer_is_an_error(gateway: FakeGateway, client: Client, done: bool) -> None:
-    """By default an end without a terminal event fails the turn, with what had arrived."""
+    """By default, an end without a terminal event is an error with the partial content."""
     gateway.events([DELTA], done=done)
     stream = client.stream("x/y", "hi")
     assert next(stream).type == "text_delta"
@@ -211,7 +211,7 @@ def test_an_incomplete_answer_is_an_error(gateway: FakeGateway, client: Client, 
 
 
 def test_an_incomplete_answer_may_be_none(gateway: FakeGateway) -> None:
-    """A client, or one turn, may take it for a "done" without content instead."""
+    """A client or a turn can accept it as a "done" event without content."""
     gateway.events([DELTA]).events([DELTA]).events([DELTA])
     with Client(gateway.url, KEY, on_incomplete="done") as client:
         assert client.complete("x/y", "hi").content == []
@@ -222,7 +222,7 @@ def test_an_incomplete_answer_may_be_none(gateway: FakeGateway) -> None:
 
 
 def test_leaving_a_with_block_closes_the_connections(gateway: FakeGateway) -> None:
-    """A client used with `with` keeps no connection behind it, also when the block raises."""
+    """After a `with` block no connection is open, also if the block raises."""
     with Client(gateway.url, KEY) as client:
         client.complete("x/y", "hi")
         assert gateway.open_connections == 1
@@ -235,7 +235,7 @@ def test_leaving_a_with_block_closes_the_connections(gateway: FakeGateway) -> No
 
 @pytest.mark.slow
 def test_one_client_serves_many_threads(gateway: FakeGateway, client: Client) -> None:
-    """64 threads with turns of their own, and questions in between, each get their own answers."""
+    """64 threads with turns and gateway calls each get their own responses."""
     gateway.default = lambda request: Raw(
         [
             frame(
@@ -262,7 +262,7 @@ def test_one_client_serves_many_threads(gateway: FakeGateway, client: Client) ->
                 if turn == 1:
                     assert client.health().ok
                 said = client.complete("x/y", prompt).text
-            except Exception as exc:  # noqa: BLE001 - looked at below
+            except Exception as exc:  # noqa: BLE001 - checked below
                 said = repr(exc)
             if said != prompt:
                 wrong.append((prompt, said))

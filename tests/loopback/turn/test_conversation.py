@@ -1,4 +1,4 @@
-"""Conversations whose turns go over a real socket."""
+"""A conversation adds each turn over a real socket to its history."""
 
 from __future__ import annotations
 
@@ -43,14 +43,14 @@ FAILED = AssistantMessage(
 
 @pytest.fixture
 def chat(client: Client) -> Conversation:
-    """A conversation in which one turn was made before."""
+    """Return a conversation after one turn."""
     chat = Conversation(client, "acme/large", system="Be brief.", temperature=0)
     chat.add(UserMessage("hi"), AssistantMessage([TextContent("Hello.")]))
     return chat
 
 
 def says(chat: Conversation) -> list[str]:
-    """What was said, in order."""
+    """Return the text of each message, in order."""
     texts = []
     for message in chat.messages:
         assert isinstance(message, UserMessage | AssistantMessage)
@@ -60,7 +60,7 @@ def says(chat: Conversation) -> list[str]:
 
 
 def test_both_sides_of_a_turn_are_added(gateway: FakeGateway, chat: Conversation) -> None:
-    """The prompt and the answer, each as it was; and all of it goes out with the next turn."""
+    """Prompt and answer are added unchanged, and are sent with the next turn."""
     gateway.reply("One.").reply("Two.")
     first = chat.ask("What comes first?")
     assert chat.messages[-1] is first
@@ -79,7 +79,7 @@ def test_both_sides_of_a_turn_are_added(gateway: FakeGateway, chat: Conversation
 def test_a_turn_is_in_the_history_when_its_stream_has_ended(
     gateway: FakeGateway, chat: Conversation, way: str
 ) -> None:
-    """Whoever sees the end of the stream, in whichever way, sees the history with it."""
+    """The history is complete when a caller sees the end of the stream."""
     ways: dict[str, Callable[[AssistantMessageEventStream], object]] = {
         "result": lambda stream: stream.result(),
         "events": list,
@@ -92,8 +92,8 @@ def test_a_turn_is_in_the_history_when_its_stream_has_ended(
         assert says(chat)[-2:] == [f"{number}?", f"{number}!"]
 
 
-def test_nothing_is_added_while_the_answer_comes(gateway: FakeGateway, chat: Conversation) -> None:
-    """The history changes at the end, by both messages at once."""
+def test_nothing_is_added_during_the_response(gateway: FakeGateway, chat: Conversation) -> None:
+    """Both messages are added together, at the end of the turn."""
     gateway.reply("One two three", fault=Stall(after=3))
     with chat.stream("Count.") as stream:
         next(stream)
@@ -116,7 +116,7 @@ def test_nothing_is_added_while_the_answer_comes(gateway: FakeGateway, chat: Con
 def test_a_turn_that_fails_adds_nothing(
     gateway: FakeGateway, chat: Conversation, answer: Answer, failure: type[PiNativeError]
 ) -> None:
-    """The history is as it was, and the same prompt can be given again."""
+    """The history is unchanged, and the same prompt can be sent again."""
     gateway.add(answer, Reply("Yes."))
     with pytest.raises(failure):
         chat.ask("Are you there?")
@@ -129,7 +129,7 @@ def test_a_turn_that_fails_adds_nothing(
 def test_a_turn_that_is_cancelled_adds_nothing(
     gateway: FakeGateway, chat: Conversation, means: str
 ) -> None:
-    """What had arrived is on the stream, and the next turn can begin at once."""
+    """The partial content is on the stream, and the next turn can start at once."""
     controller = AbortController()
     gateway.reply("One two three four", fault=Stall(after=4)).reply("Yes.")
     with chat.stream("Count.", signal=controller.signal) as stream:
@@ -145,21 +145,21 @@ def test_a_turn_that_is_cancelled_adds_nothing(
 
 
 def test_an_end_without_an_answer_adds_nothing(gateway: FakeGateway, chat: Conversation) -> None:
-    """Also where such an end counts as done: what stands in for the message is no answer."""
+    """A synthetic message is not added, also if an incomplete turn is accepted."""
     gateway.raw([b": nothing\n\n"])
     assert chat.ask("Are you there?", on_incomplete="done").content == []
     assert says(chat) == ["hi", "Hello."]
 
 
 def test_an_answer_without_content_is_one(gateway: FakeGateway, chat: Conversation) -> None:
-    """The model may have nothing to say, and said so."""
+    """An empty message of the model is added to the history."""
     gateway.events([DoneEvent("stop", AssistantMessage([]))])
     chat.ask("Say nothing.")
     assert says(chat)[-2:] == ["Say nothing.", ""]
 
 
 def test_there_is_one_turn_at_a_time(gateway: FakeGateway, chat: Conversation) -> None:
-    """A second one would not know the first one's answer; a copy says that it does not."""
+    """A second concurrent turn is an error; a turn of a copy is not."""
     gateway.reply("One two three", fault=Stall(after=3)).reply("From the copy.")
     with chat.stream("Count.") as stream:
         next(stream)
@@ -174,7 +174,7 @@ def test_there_is_one_turn_at_a_time(gateway: FakeGateway, chat: Conversation) -
 
 
 def test_of_many_threads_one_has_the_turn(gateway: FakeGateway, chat: Conversation) -> None:
-    """However they meet, the others are refused, and the history has one turn more."""
+    """One thread gets the turn, all others get an error, and the history has one turn more."""
     gateway.reply("Yes.", fault=Stall(after=2))
     together, refused = threading.Barrier(8), []
     streams: list[AssistantMessageEventStream] = []
@@ -202,7 +202,7 @@ def test_of_many_threads_one_has_the_turn(gateway: FakeGateway, chat: Conversati
 
 
 def test_a_stream_that_is_dropped_ends_its_turn(gateway: FakeGateway, chat: Conversation) -> None:
-    """The next turn can begin at once, and the dropped one never adds anything."""
+    """The next turn can start at once, and the dropped one adds nothing."""
     gateway.reply("One two three", fault=Stall(after=3)).reply("Yes.")
     held = [chat.stream("Count.")]
     gateway.wait_for_request()
@@ -212,8 +212,8 @@ def test_a_stream_that_is_dropped_ends_its_turn(gateway: FakeGateway, chat: Conv
     assert says(chat) == ["hi", "Hello.", "Are you there?", "Yes."]
 
 
-def test_a_tools_results_go_out_without_a_prompt(gateway: FakeGateway, client: Client) -> None:
-    """They are added, and the history goes out as it is; only the answer comes to it."""
+def test_tool_results_are_sent_without_a_prompt(gateway: FakeGateway, client: Client) -> None:
+    """The results are added and sent with the history; only the answer is added to it."""
     gateway.reply(tool_calls=[ToolCall("c1", "clock", {})]).reply("Noon.")
     chat = Conversation(client, "acme/large", tools=[CLOCK])
     for call in chat.ask("What time is it?").tool_calls:
@@ -225,7 +225,7 @@ def test_a_tools_results_go_out_without_a_prompt(gateway: FakeGateway, client: C
 
 
 def test_several_messages_are_one_prompt(gateway: FakeGateway, chat: Conversation) -> None:
-    """All of them come into the history, or none of them."""
+    """All of them are added to the history, or none."""
     gateway.error(400, "no").reply("Yes.")
     prompt = [ToolResultMessage("c1", "clock", "12:00"), UserMessage("Well?")]
     with pytest.raises(PiNativeError):
@@ -235,10 +235,10 @@ def test_several_messages_are_one_prompt(gateway: FakeGateway, chat: Conversatio
     assert chat.messages[2:4] == prompt
 
 
-def test_a_loaded_conversation_goes_on(
+def test_a_loaded_conversation_continues(
     gateway: FakeGateway, client: Client, chat: Conversation, tmp_path: Path
 ) -> None:
-    """What goes out after a load is what would have gone out without it."""
+    """The request after a load equals the request without it."""
     file = tmp_path / "chat.jsonl"
     chat.save(file)
     gateway.reply("Yes.").reply("Yes.")
@@ -255,7 +255,7 @@ def _without_time(context: dict[str, object]) -> str:
 
 
 def test_a_bad_configuration_comes_out_of_the_stream(chat: Conversation) -> None:
-    """As with a client's own turns; the history stays as it was, and the next turn can begin."""
+    """The stream raises it, the history is unchanged, and the next turn can start."""
     chat.model = "/no-provider"
     stream = chat.stream("hi")
     with pytest.raises(ConfigurationError, match="provider/id"):
@@ -268,7 +268,7 @@ def test_a_bad_configuration_comes_out_of_the_stream(chat: Conversation) -> None
 def test_the_context_can_be_used_by_itself(
     gateway: FakeGateway, client: Client, chat: Conversation
 ) -> None:
-    """A turn beside the conversation leaves it alone."""
+    """A turn with its context, outside the conversation, does not change the conversation."""
     gateway.reply("A greeting.")
     title = client.complete("acme/small", Context([*chat.messages, UserMessage("A title?")]))
     assert title.text == "A greeting."

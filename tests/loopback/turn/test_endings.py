@@ -1,4 +1,4 @@
-"""The same races as in tests/unit/turn/test_endings.py, fewer of them, over real connections."""
+"""The races of tests/unit/turn/test_endings.py, fewer of them, run over real connections."""
 
 from __future__ import annotations
 
@@ -21,25 +21,26 @@ ALL = {"role": "assistant", "content": [{"type": "text", "text": "all"}]}
 
 
 def text_delta(number: int) -> bytes:
-    """An event that can be told from the others."""
+    """Return a text event whose number distinguishes it from all others."""
     partial = {"role": "assistant", "content": [{"type": "text", "text": "x" * number}]}
     head = {"type": "text_delta", "contentIndex": number, "delta": "x"}
     return chunk(frame({**head, "partial": partial}))
 
 
 DONE = chunk(frame({"type": "done", "reason": "stop", "message": ALL}))
-# What the peer says when the race starts; None leaves the ending to the caller.
+# The events that the peer sends when the race starts; with None the caller ends the turn.
 ENDINGS = {"terminal event": DONE + LAST_CHUNK, "end of data": LAST_CHUNK, "failure": b"zz\r\n"}
 PAIRS = pairs(CALLERS) + [(theirs, ours) for theirs in ENDINGS for ours in CALLERS]
 
 
 class Gateway:
-    """Streams some events of each turn, and the rest of it when its race starts."""
+    """A script that sends some events of each turn, and the rest when the race starts."""
 
     def __init__(self) -> None:
         self.races: queue.SimpleQueue[tuple[Race, str]] = queue.SimpleQueue()
 
     def __call__(self, connection: Connection) -> None:
+        """Send the events of each turn on the connection."""
         while True:
             connection.read_request()
             connection.send(CHUNKED, *map(text_delta, range(EVENTS)))
@@ -50,9 +51,9 @@ class Gateway:
 
 
 def run(client: Client, gateway: Gateway, pair: tuple[str, str]) -> None:
-    """One race."""
+    """Run one race."""
     controller, responses = AbortController(), list[ResponseInfo]()
-    # The race holds the stream, so that it can be dropped.
+    # Only the race refers to the stream, so that the race can drop it.
     stream = client.stream(
         "x/y", "hi", signal=controller.signal, on_response=responses.append, on_incomplete="done"
     )
@@ -73,8 +74,8 @@ def run(client: Client, gateway: Gateway, pair: tuple[str, str]) -> None:
 
 
 @pytest.mark.parametrize("pair", PAIRS, ids=" and ".join)
-def test_of_two_endings_at_once_one_counts_for_everybody(pair: tuple[str, str]) -> None:
-    """All readers see one ending, the worker ends, and the next turn has a sound connection."""
+def test_of_two_endings_at_once_all_readers_see_the_same(pair: tuple[str, str]) -> None:
+    """All readers see one outcome, the worker ends, and the next turn works."""
     gateway = Gateway()
     with Peer(gateway) as peer, Client(peer.url, "key", max_retries=0) as client:
         for _ in range(ROUNDS):

@@ -1,4 +1,4 @@
-"""What the gateway refuses: each status and body, and the error that it becomes."""
+"""Each error response of the gateway becomes a specific exception."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ REFUSALS: list[tuple[int, type[AuthGatewayError], bool]] = [
 def test_a_status_decides_the_error(
     gateway: FakeGateway, status: int, kind: type[AuthGatewayError], retryable: bool
 ) -> None:
-    """Each status becomes its class, and says whether trying again may help."""
+    """Each status has its exception class, which says whether a retry may help."""
     body = None if status == 304 else REFUSAL
     gateway.error(status, body=b"" if body is None else body, headers={"x-request-id": "r-1"})
     failed = failure(start(gateway.url))
@@ -89,10 +89,10 @@ BODIES: dict[str, tuple[object, str, str | None]] = {
 
 
 @pytest.mark.parametrize(("body", "message", "code"), BODIES.values(), ids=BODIES.keys())
-def test_a_refusals_body_is_told(
+def test_the_error_has_the_message_of_the_body(
     gateway: FakeGateway, body: object, message: str, code: str | None
 ) -> None:
-    """The message is what the body says, in whatever form, and the body itself is there too."""
+    """The error has the message of the body, in any format, and the body itself."""
     gateway.error(503, body=body)
     failed = failure(start(gateway.url))
     assert isinstance(failed, GatewayServerError)
@@ -101,8 +101,8 @@ def test_a_refusals_body_is_told(
         assert failed.body == body
 
 
-def test_the_gateways_own_refusals_are_told() -> None:
-    """A wrong key, an unknown path and an unknown model say so in the gateway's words."""
+def test_the_error_has_the_message_of_the_gateway() -> None:
+    """A wrong key, path or model raises an error with the gateway's message."""
     with FakeGateway("other", models=["x/z"]) as gateway:
         wrong_key = failure(start(gateway.url))
         wrong_path = failure(start(gateway.url + "/nowhere", api_key="other"))
@@ -120,7 +120,7 @@ def test_the_gateways_own_refusals_are_told() -> None:
 
 
 def in_seconds(seconds: float, **options: Any) -> str:
-    """A time from now as HTTP writes dates."""
+    """Return the time so many seconds from now as an HTTP date."""
     when = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(seconds=seconds)
     return email.utils.format_datetime(when, **options)
 
@@ -143,10 +143,10 @@ def in_seconds(seconds: float, **options: Any) -> str:
         ("Wednesday, 21-Oct-15 07:28:00 GMT", 0, 0),
     ],
 )
-def test_retry_after_is_told_in_seconds(
+def test_retry_after_is_in_seconds(
     gateway: FakeGateway, value: str | Callable[[], str], least: float, most: float
 ) -> None:
-    """Both forms of the header become seconds from now, and a time in the past is none left."""
+    """Both forms of the header become seconds from now; a past time becomes 0."""
     gateway.error(429, headers={"Retry-After": value() if callable(value) else value})
     failed = failure(start(gateway.url))
     assert isinstance(failed, RateLimitError)
@@ -155,8 +155,8 @@ def test_retry_after_is_told_in_seconds(
 
 
 @pytest.mark.parametrize("value", [None, "soon", "-1", "", "1e3", "\u00b2", ".5"])
-def test_a_retry_after_that_is_none_is_ignored(gateway: FakeGateway, value: str | None) -> None:
-    """A header that says no time, or none at all, leaves None."""
+def test_an_invalid_retry_after_is_ignored(gateway: FakeGateway, value: str | None) -> None:
+    """An absent or invalid header leaves None."""
     gateway.error(503, headers={} if value is None else {"Retry-After": value})
     failed = failure(start(gateway.url))
     assert isinstance(failed, GatewayServerError)
@@ -174,7 +174,7 @@ def test_a_retry_after_that_is_none_is_ignored(gateway: FakeGateway, value: str 
 )
 @pytest.mark.parametrize("on_incomplete", ["done", "error"])
 def test_a_success_without_a_body_is_an_error(head: bytes, on_incomplete: str) -> None:
-    """A 2xx whose headers say that nothing follows is the gateway's error."""
+    """A 2xx status that excludes a body is an error of the gateway."""
     with Peer(answers(head)) as peer:
         failed = failure(start(peer.url, on_incomplete=on_incomplete))
     assert isinstance(failed, AuthGatewayError)

@@ -1,4 +1,4 @@
-"""Everything that a peer can do wrong, and the clear error that it becomes."""
+"""Each fault of a peer becomes a clear error."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ answer = functools.partial(answers, then=Connection.close)
 
 
 def outcome(script: Callable[[Connection], object], **options: Any) -> tuple[list[Any], Any]:
-    """The events that a turn with such a peer yields, and its result or its failure."""
+    """Return the events of a turn with such a peer, and its message or its exception."""
     with Peer(script) as peer:
         return outcome_of(start(peer.url, **options))
 
 
 def after_hello(bad: bytes) -> bytes:
-    """A chunked answer with one good event, then this, then an orderly end."""
+    """Return a chunked response with one valid event, then this, then a regular end."""
     return CHUNKED + chunk(frame(DELTA)) + chunk(bad) + LAST_CHUNK
 
 
@@ -112,7 +112,7 @@ BROKEN_STREAMS = {
 def test_a_broken_stream_fails_with_what_had_arrived(
     sent: bytes, kind: type[PiNativeError], words: str, on_incomplete: str
 ) -> None:
-    """The event before the fault is yielded, the error is ours, says what, and has the partial."""
+    """The earlier event is yielded; the error describes the fault and has the partial."""
     events, failure = outcome(answer(sent), on_incomplete=on_incomplete)
     assert [type(event) for event in events] == [TextDeltaEvent]
     assert type(failure) is kind
@@ -159,7 +159,7 @@ BROKEN_HEADS = {
 def test_an_answer_that_is_no_stream_is_a_clear_error(
     sent: bytes, kind: type[PiNativeError], words: str | None
 ) -> None:
-    """No event is yielded, and the error is ours and says what came instead of a stream."""
+    """No event is yielded, and the error describes the body that arrived."""
     then = Connection.close if sent else Connection.reset
     events, failure = outcome(answers(sent, then=then))
     assert events == []
@@ -169,8 +169,8 @@ def test_an_answer_that_is_no_stream_is_a_clear_error(
     assert words is None or words in str(failure)
 
 
-def test_a_page_that_is_no_stream_is_an_error_for_a_client_that_forgives_incomplete_ones() -> None:
-    """A proxy's welcome page does not pass for an empty success."""
+def test_a_page_that_is_no_stream_is_an_error_also_with_incomplete_turns_accepted() -> None:
+    """A proxy's HTML page is never an empty success."""
     page = OK.replace(b"text/event-stream", b"text/html") + b"\r\n<p>hello</p>"
     _, failure = outcome(answer(page), on_incomplete="done")
     assert isinstance(failure, StreamProtocolError)
@@ -180,8 +180,8 @@ def test_a_page_that_is_no_stream_is_an_error_for_a_client_that_forgives_incompl
     "when",
     ["Thu, 01 Jan 99999999999999999999 00:00:00 GMT", "Thu, 01 Jan 2026 00:00:00 +99999999999999"],
 )
-def test_a_time_that_no_calendar_has_is_no_time_to_wait_for(when: str) -> None:
-    """The refusal is told with its status, and without a `retry_after`."""
+def test_a_retry_after_out_of_range_is_ignored(when: str) -> None:
+    """The error has its status, and no `retry_after`."""
     head = b"HTTP/1.1 503 Busy\r\nRetry-After: %b\r\n\r\n" % when.encode()
     _, failure = outcome(answer(head))
     assert isinstance(failure, GatewayServerError)
@@ -189,7 +189,7 @@ def test_a_time_that_no_calendar_has_is_no_time_to_wait_for(when: str) -> None:
 
 
 def test_a_refused_connection_names_the_address() -> None:
-    """When nobody listens, the error says where and what the operating system said."""
+    """The error has the address and the message of the operating system."""
     with Peer(lambda _: None) as peer:
         url = peer.url
     with pytest.raises(GatewayConnectionError, match="Connection refused") as caught:
@@ -199,7 +199,7 @@ def test_a_refused_connection_names_the_address() -> None:
 
 
 def test_a_host_that_does_not_exist_is_a_connection_error() -> None:
-    """A failing name look-up is told like any other unreachable gateway."""
+    """A failed DNS look-up is a connection error."""
     with pytest.raises(GatewayConnectionError) as caught:
         Client("http://no-such-host.invalid:1").complete("x/y", "hi")
     assert caught.value.phase == "connect"
@@ -220,7 +220,7 @@ def test_a_host_that_does_not_exist_is_a_connection_error() -> None:
 def test_an_orderly_end_without_a_terminal_event_is_the_callers_choice(
     sent: bytes, on_incomplete: str
 ) -> None:
-    """It is a synthetic "done" without content, or an error that has what had arrived."""
+    """It is a "done" event without content, or an error with the partial."""
     events, ending = outcome(answer(sent), on_incomplete=on_incomplete)
     if on_incomplete == "error":
         assert isinstance(ending, IncompleteStreamError)
@@ -242,7 +242,7 @@ def test_an_orderly_end_without_a_terminal_event_is_the_callers_choice(
 
 
 def test_the_last_frame_may_lack_its_blank_line() -> None:
-    """A whole event at the end of the stream counts, blank line or not."""
+    """A complete event at the end of the stream counts without its blank line."""
     done = frame({"type": "done", "reason": "stop", "message": HELLO}).rstrip(b"\n")
     events, message = outcome(answer(UNTIL_CLOSE + frame(DELTA) + done))
     assert isinstance(message, AssistantMessage)
@@ -251,7 +251,7 @@ def test_the_last_frame_may_lack_its_blank_line() -> None:
 
 
 def test_an_endless_event_is_cut_at_its_limit() -> None:
-    """A stream without a line end fails when max_event_bytes have arrived, not later."""
+    """A stream without a line end fails once max_event_bytes have arrived."""
     sent = threading.Event()
 
     def pour(connection: Connection) -> None:
@@ -268,7 +268,7 @@ def test_an_endless_event_is_cut_at_its_limit() -> None:
 
 
 def test_an_endless_error_body_is_cut_at_a_megabyte() -> None:
-    """The status is told although the body behind it never ends."""
+    """The error has the status although the body never ends."""
 
     def pour(connection: Connection) -> None:
         connection.read_request()
@@ -284,7 +284,7 @@ def test_an_endless_error_body_is_cut_at_a_megabyte() -> None:
 
 
 def test_an_error_body_cut_short_does_not_hide_the_status() -> None:
-    """What had arrived of the body is the body."""
+    """The error has the status and the part of the body that arrived."""
     sent = b"HTTP/1.1 502 Bad\r\nContent-Length: 1000\r\nx-request-id: r1\r\n\r\nhalf"
     _, failure = outcome(answer(sent))
     assert isinstance(failure, GatewayServerError)
@@ -292,7 +292,7 @@ def test_an_error_body_cut_short_does_not_hide_the_status() -> None:
 
 
 def test_what_follows_a_terminal_event_is_dropped() -> None:
-    """Events and nonsense behind the terminal event change nothing."""
+    """Events and invalid data after the terminal event change nothing."""
     done = {"type": "done", "reason": "stop", "message": HELLO}
     sent = CHUNKED + chunk(frame(done)) + chunk(frame(DELTA) + frame("{nonsense}")) + LAST_CHUNK
     events, message = outcome(answer(sent))
@@ -301,7 +301,7 @@ def test_what_follows_a_terminal_event_is_dropped() -> None:
 
 
 def test_a_reset_after_the_terminal_event_is_no_failure() -> None:
-    """Once the message is whole, what happens to the connection does not matter."""
+    """After the terminal event, a reset does not change the outcome."""
     done = frame({"type": "done", "reason": "stop", "message": HELLO})
     _, message = outcome(answers(CHUNKED + chunk(done), then=Connection.reset))
     assert isinstance(message, AssistantMessage)
@@ -309,7 +309,7 @@ def test_a_reset_after_the_terminal_event_is_no_failure() -> None:
 
 
 def test_the_gateways_own_breakdown_is_a_failed_turn() -> None:
-    """An error event without a message becomes one whose message says what the gateway said."""
+    """An error event without a message gets a message with the gateway's text."""
     broke = frame({"type": "error", "reason": "error", "errorMessage": "no credential"})
     events, message = outcome(answer(CHUNKED + chunk(frame(DELTA) + broke) + LAST_CHUNK))
     assert isinstance(message, AssistantMessage)
@@ -317,8 +317,8 @@ def test_the_gateways_own_breakdown_is_a_failed_turn() -> None:
     assert len(events) == 2
 
 
-def test_a_snapshot_that_is_no_message_is_told_when_asked_for() -> None:
-    """It neither fails the stream nor hides a later failure; asking for it raises."""
+def test_an_invalid_snapshot_raises_on_access() -> None:
+    """It fails no stream and hides no later failure; access to it raises."""
     bad = {**DELTA, "partial": {"role": "assistant", "content": 7}}
     events, failure = outcome(answer(CHUNKED + chunk(frame(bad))))
     assert isinstance(failure, GatewayConnectionError)
@@ -328,8 +328,8 @@ def test_a_snapshot_that_is_no_message_is_told_when_asked_for() -> None:
         _ = events[0].partial
 
 
-def test_an_observer_that_raises_disturbs_nothing(caplog: pytest.LogCaptureFixture) -> None:
-    """What on_sse_event raises is logged, and the turn goes on."""
+def test_an_observer_that_raises_changes_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    """An exception of on_sse_event is logged, and the turn continues."""
     done = frame({"type": "done", "reason": "stop", "message": HELLO})
     seen = []
 
@@ -347,7 +347,7 @@ def test_an_observer_that_raises_disturbs_nothing(caplog: pytest.LogCaptureFixtu
 
 
 def test_what_on_response_raises_fails_the_stream_as_it_is() -> None:
-    """The very exception comes out of the stream."""
+    """The stream raises the same exception object."""
     mine = KeyError("mine")
 
     def refuse(_: object) -> None:

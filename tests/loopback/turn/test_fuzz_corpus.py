@@ -1,4 +1,4 @@
-"""The fuzzer's targets without the fuzzer: its whole corpus, and what hypothesis makes of it."""
+"""The fuzzer's targets pass with its whole corpus, and with variations by hypothesis."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ QUICK = settings(suppress_health_check=list(HealthCheck))
 
 @pytest.fixture
 def check(request: pytest.FixtureRequest) -> Iterator[Check]:
-    """The check of the test's target."""
+    """Return the check of the test's target."""
     with TARGETS[request.param]() as opened:
         yield opened
 
@@ -33,13 +33,13 @@ def check(request: pytest.FixtureRequest) -> Iterator[Check]:
     indirect=["check"],
 )
 def test_every_entry_of_the_corpus_holds(check: Check, path: Path) -> None:
-    """No input that a fuzzer starts from, or once found, breaks its target."""
+    """Each entry of the corpus passes its target."""
     check(path.read_bytes())
 
 
 @st.composite
 def variations(draw: st.DrawFn, samples: list[bytes]) -> bytes:
-    """An entry of the corpus with parts taken out, doubled, replaced, and other entries' put in."""
+    """Draw an entry of the corpus with parts removed, repeated, replaced or inserted."""
     data = draw(st.sampled_from(samples))[:4096]
     for _ in range(draw(st.integers(0, 4))):
         start = draw(st.integers(0, len(data)))
@@ -60,7 +60,7 @@ def variations(draw: st.DrawFn, samples: list[bytes]) -> bytes:
 @settings(QUICK, max_examples=150)
 @given(st.binary(max_size=200) | variations(SAMPLES["sse"]))
 def test_any_bytes_are_cut_into_the_same_blocks(data: bytes) -> None:
-    """However bytes are split, the blocks are the same, and only a bound is ever broken."""
+    """The blocks do not depend on the split of the bytes, and the only error is a limit."""
     with TARGETS["sse"]() as check_sse:
         check_sse(data)
 
@@ -69,14 +69,14 @@ def test_any_bytes_are_cut_into_the_same_blocks(data: bytes) -> None:
 @settings(QUICK, max_examples=150)
 @given(st.binary(max_size=200) | variations(SAMPLES["events"]))
 def test_any_bytes_are_read_as_the_same_events(data: bytes) -> None:
-    """Fast or safe, whole or in pieces: the same events, verbatim, and no error but ours."""
+    """Each parser, with any split, yields the same events or an error of the package."""
     with TARGETS["events"]() as check_events:
         check_events(data)
 
 
 @pytest.mark.slow
 def test_any_answer_ends_its_turn_once_and_in_time() -> None:
-    """Whatever a peer says, a turn ends soon, once, with a message or one of our errors."""
+    """Any response ends its turn soon and once, with a message or a package error."""
     with TARGETS["answers"]() as check_answer:
 
         @settings(QUICK, max_examples=100)
@@ -98,7 +98,7 @@ BREAKAGES: dict[str, tuple[object, str, object]] = {
 def test_a_target_notices_a_mistake(
     check: Check, target: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With a mistake in the layer that it looks at, a target breaks on its own corpus."""
+    """With a bug in its layer, a target fails on its own corpus."""
     owner, name, mistake = BREAKAGES[target]
     monkeypatch.setattr(owner, name, mistake)
     assert any(_breaks(check, data) for data in SAMPLES[target])
@@ -107,13 +107,13 @@ def test_a_target_notices_a_mistake(
 def _breaks(check: Callable[[bytes], None], data: bytes) -> bool:
     try:
         check(data)
-    except Exception:  # noqa: BLE001 - whatever it is, it ends a fuzzer's run
+    except Exception:  # noqa: BLE001 - any exception ends a fuzzer's run
         return True
     return False
 
 
 def test_the_corpus_is_small_and_each_target_has_one() -> None:
-    """The repository carries less than 200 KB of it, and the command knows all the targets."""
+    """The corpus is under 200 KB, and the command lists all targets."""
     assert set(command.NAMES) == set(TARGETS)
     assert all(SAMPLES.values())
     assert sum(path.stat().st_size for path in CORPUS.rglob("*")) < MAX_CORPUS_BYTES

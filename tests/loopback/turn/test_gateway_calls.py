@@ -1,4 +1,4 @@
-"""The gateway's other pages: models, health, usage, credentials, and how they fail."""
+"""Gateway calls return models, health, usage and credentials, or raise a clear error."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ from ..calls import KEY
 from ..peer import CHUNKED, OK, Connection, FullBacklog, Peer, answers, chunk
 
 LIMIT = 0.25  # seconds
-LATE = 2.0  # so much later than its limit a deadline may be noticed on a busy machine
+LATE = 2.0  # seconds by which a timeout may be late on a busy machine
 _never = threading.Event()
 
 
 def json_page(body: bytes) -> Verbatim:
-    """A 200 with this body, as the answer to a question."""
+    """Return a 200 response with this JSON body."""
     head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
     return Verbatim(head % len(body) + body, keep_alive=True)
 
@@ -55,7 +55,7 @@ each_page = pytest.mark.parametrize(("ask", "path"), PAGES.values(), ids=PAGES.k
 
 
 def test_models_are_listed() -> None:
-    """Each row is a `ModelInfo`, with what the gateway says of it and None for what it does not."""
+    """Each row is a `ModelInfo`, with None for each value that the gateway omits."""
     rows = [{"id": "a/b", "supports_tools": True, "newer": {"x": 1}}, "c/d/e"]
     with FakeGateway(KEY, models=rows) as gateway, Client(gateway.url, KEY) as client:
         first, second = client.models()
@@ -67,21 +67,21 @@ def test_models_are_listed() -> None:
 
 
 def test_no_models_are_an_empty_list() -> None:
-    """A gateway without models has none."""
+    """A gateway without models returns an empty list."""
     with FakeGateway(KEY, models=[]) as gateway, Client(gateway.url, KEY) as client:
         assert client.models() == []
 
 
-def test_health_is_told_without_a_key(gateway: FakeGateway) -> None:
-    """Whether it is up, and its version, needs no key."""
+def test_health_needs_no_key(gateway: FakeGateway) -> None:
+    """State and version are returned without a key."""
     with Client(gateway.url) as client:
         health = client.health()
     assert isinstance(health, Health)
     assert (health.ok, health.version) == (True, "18.2.3")
 
 
-def test_usage_is_told(gateway: FakeGateway, client: Client) -> None:
-    """The reports come as the gateway gives them, with the time they are of."""
+def test_usage_is_returned(gateway: FakeGateway, client: Client) -> None:
+    """The reports are returned unchanged, with their time."""
     before = time.time() * 1000
     usage = client.usage()
     assert isinstance(usage, UsageSnapshot)
@@ -90,7 +90,7 @@ def test_usage_is_told(gateway: FakeGateway, client: Client) -> None:
 
 
 def test_credentials_are_checked(gateway: FakeGateway, client: Client) -> None:
-    """Each is a `CredentialStatus`; one that cannot be told has None."""
+    """Each is a `CredentialStatus`; an unknown state is None."""
     gateway.credentials.append({"id": 2, "provider": "p", "type": "api_key", "ok": None})
     gateway.credentials.append(
         {"id": "x", "provider": "p", "type": "t", "ok": False, "reason": "r"}
@@ -109,7 +109,7 @@ def test_credentials_are_checked(gateway: FakeGateway, client: Client) -> None:
 def test_a_page_is_asked_for_with_a_get(
     gateway: FakeGateway, ask: Callable[[Client], object], path: str
 ) -> None:
-    """The request is a GET without a body, with the key, attribution and the client's headers."""
+    """The request is a GET without body, with key, attribution and the client's headers."""
     with Client(gateway.url + "//", KEY, headers={"X-Mine": "1"}, install_id="i-1") as client:
         ask(client)
     (request,) = gateway.requests
@@ -122,7 +122,7 @@ def test_a_page_is_asked_for_with_a_get(
 
 @pytest.mark.parametrize("page", ["models", "usage", "check_credentials"])
 def test_a_page_with_the_wrong_key(gateway: FakeGateway, page: str) -> None:
-    """A 401 is told as for a turn."""
+    """A 401 raises the same error as for a turn."""
     with Client(gateway.url, "wrong") as client, pytest.raises(AuthenticationError) as caught:
         PAGES[page][0](client)
     assert caught.value.status == 401
@@ -142,7 +142,7 @@ def test_a_page_that_is_refused(
     status: int,
     kind: type[AuthGatewayError],
 ) -> None:
-    """Any other status is told with its message, code and request id."""
+    """Any other status raises an error with its message, code and request id."""
     headers = {"x-request-id": "r-1", "Retry-After": "3"}
     gateway.add(HTTPError(status, "because", type="t", headers=headers), path=path)
     with pytest.raises(kind, match="because") as caught:
@@ -163,7 +163,7 @@ def test_a_page_that_is_no_object(
     path: str,
     body: bytes,
 ) -> None:
-    """A 200 whose body is no JSON object is not the protocol, and the error quotes it."""
+    """A 200 whose body is no JSON object is a protocol error, which quotes it."""
     gateway.add(json_page(body), path=path)
     with pytest.raises(StreamProtocolError) as caught:
         ask(client)
@@ -194,7 +194,7 @@ def test_a_page_that_does_not_fit(
 
 
 def test_a_list_of_models_that_is_a_number(gateway: FakeGateway, client: Client) -> None:
-    """`data` that cannot even be looped over is a DecodeError too."""
+    """A `data` value that is not iterable is a DecodeError too."""
     gateway.add(json_page(b'{"data": 7}'), path="/v1/models")
     with pytest.raises(DecodeError):
         client.models()
@@ -204,13 +204,13 @@ def test_a_list_of_models_that_is_a_number(gateway: FakeGateway, client: Client)
 def test_a_page_that_lacks_everything(
     gateway: FakeGateway, client: Client, ask: Callable[[Client], object], path: str
 ) -> None:
-    """Missing members are no fault: they are None, or no rows."""
+    """Missing members are None, or no rows."""
     gateway.add(json_page(b"{}"), path=path)
     assert ask(client) is not None
 
 
 def dribble(connection: Connection) -> None:
-    """Answer with a body that never ends, a little at a time."""
+    """Send a body that never ends, a few bytes at a time."""
     connection.read_request()
     connection.send(OK + b"Transfer-Encoding: chunked\r\n\r\n")
     until = time.monotonic() + LIMIT + LATE + 1
@@ -231,7 +231,7 @@ def test_a_page_that_stalls(
     script: Callable[[Connection], object],
     phase: str,
 ) -> None:
-    """Headers and body are bounded by the first-event timeout, and the connection is closed."""
+    """The first-event timeout limits headers and body, and the connection is closed."""
     with Peer(script) as peer, Client(peer.url, KEY, first_event_timeout=LIMIT) as client:
         began = time.monotonic()
         with pytest.raises(StreamTimeoutError) as caught:
@@ -241,10 +241,10 @@ def test_a_page_that_stalls(
         assert peer.closed.wait(2)
 
 
-def test_a_page_that_stalls_is_late_though_the_clock_is_later() -> None:
-    """A stall in the body is a timeout, and not a lost connection, if the watchdog is held up."""
+def test_a_page_that_stalls_while_the_timer_thread_is_late() -> None:
+    """If the timer thread is late, a stall in the body is still a timeout error."""
     hold = AbortSignal.timeout(LIMIT / 2)
-    hold.add_listener(lambda: _never.wait(LIMIT))  # it runs in the watchdog's thread
+    hold.add_listener(lambda: _never.wait(LIMIT))  # it runs in the timer thread
     half = answers(OK, b'Content-Length: 100\r\n\r\n{"ok"')
     with Peer(half) as peer, Client(peer.url, KEY, first_event_timeout=LIMIT) as client:
         with pytest.raises(StreamTimeoutError) as caught:
@@ -253,7 +253,7 @@ def test_a_page_that_stalls_is_late_though_the_clock_is_later() -> None:
 
 
 def test_a_page_is_bounded_as_a_whole() -> None:
-    """The total timeout ends a question too, whatever it is waiting for."""
+    """The total timeout ends a gateway call too, in every phase."""
     with Peer(dribble) as peer, Client(peer.url, KEY, total_timeout=LIMIT) as client:
         with pytest.raises(StreamTimeoutError) as caught:
             client.health()
@@ -262,7 +262,7 @@ def test_a_page_is_bounded_as_a_whole() -> None:
 
 
 def test_a_page_that_cannot_be_reached_in_time() -> None:
-    """Connecting is bounded by the connect timeout."""
+    """The connect timeout limits the connect."""
     with FullBacklog() as backlog, Client(backlog.url, KEY, connect_timeout=LIMIT) as client:
         with pytest.raises(StreamTimeoutError) as caught:
             client.health()
@@ -270,7 +270,7 @@ def test_a_page_that_cannot_be_reached_in_time() -> None:
 
 
 def test_a_page_of_a_gateway_that_is_down() -> None:
-    """Nobody listening is a connection error that names the address."""
+    """A closed port is a connection error that names the address."""
     with Peer(lambda _: None) as gone:
         pass
     with Client(gone.url, KEY) as client, pytest.raises(GatewayConnectionError, match=gone.url):
@@ -288,7 +288,7 @@ def test_a_page_of_a_gateway_that_is_down() -> None:
     ],
 )
 def test_a_page_that_is_cut_short(answer: bytes) -> None:
-    """An answer that breaks off is a connection error, and never a short answer."""
+    """A truncated response is a connection error, never a short result."""
     with (
         Peer(answers(answer, then=Connection.close)) as peer,
         Client(peer.url, KEY) as client,
@@ -299,7 +299,7 @@ def test_a_page_that_is_cut_short(answer: bytes) -> None:
 
 @pytest.mark.parametrize("status", [b"200 OK", b"500 Oops", b"302 Found"])
 def test_a_page_without_end(status: bytes) -> None:
-    """A body that never ends is given up after so many bytes, and the connection is closed."""
+    """A body without end is abandoned at a size limit, and the connection is closed."""
     poured = 0
 
     def pour(connection: Connection) -> None:
@@ -322,7 +322,7 @@ def test_a_page_without_end(status: bytes) -> None:
 
 
 def test_a_page_starts_no_thread(gateway: FakeGateway, client: Client) -> None:
-    """The question is asked in the caller's own thread."""
+    """The call runs in the caller's own thread."""
     seen: list[set[str]] = []
     gateway.add(
         lambda _: seen.append({t.name for t in threads()}) or json_page(b"{}"), path="/v1/models"
@@ -331,8 +331,8 @@ def test_a_page_starts_no_thread(gateway: FakeGateway, client: Client) -> None:
     assert not [name for name in seen[0] if name.startswith("pi-native-")]
 
 
-def test_a_page_may_say_goodbye(client: Client, gateway: FakeGateway) -> None:
-    """An answer that ends with its connection is whole."""
+def test_a_page_may_end_with_its_connection(client: Client, gateway: FakeGateway) -> None:
+    """A response that ends with its connection is complete."""
     page = (
         b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n" + b'{"ok":true,"version":"9"}'
     )

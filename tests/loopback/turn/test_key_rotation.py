@@ -1,4 +1,4 @@
-"""A key from a file that changes while a client lives."""
+"""A client uses the new key of a key file that changes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ each_call = pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
 
 @pytest.fixture
 def key_file(tmp_path: Path) -> Path:
-    """A key file with the old key."""
+    """Return a key file with the old key."""
     file = tmp_path / "key"
     file.write_text("old\n")
     return file
@@ -27,7 +27,7 @@ def key_file(tmp_path: Path) -> Path:
 
 @each_call
 def test_a_new_key_is_read_after_a_401(key_file: Path, call: Callable[[Client], object]) -> None:
-    """A refused request is sent once more with the key that is now in the file."""
+    """The request is sent once more with the current key of the file."""
     with (
         FakeGateway("new") as gateway,
         Client(gateway.url, api_key_file=key_file, max_retries=0) as client,
@@ -41,7 +41,7 @@ def test_a_new_key_is_read_after_a_401(key_file: Path, call: Callable[[Client], 
 
 @each_call
 def test_the_same_key_is_not_sent_again(key_file: Path, call: Callable[[Client], object]) -> None:
-    """Without a change of the file the first 401 is the error."""
+    """If the file is unchanged, the first 401 is the error."""
     with FakeGateway("new") as gateway, Client(gateway.url, api_key_file=key_file) as client:
         with pytest.raises(AuthenticationError, match="not this gateway's"):
             call(client)
@@ -50,7 +50,7 @@ def test_the_same_key_is_not_sent_again(key_file: Path, call: Callable[[Client],
 
 @each_call
 def test_a_wrong_new_key_is_sent_once(key_file: Path, call: Callable[[Client], object]) -> None:
-    """A second 401 is the error, and so is a file that is gone."""
+    """A second 401 is the error, and so is a missing file."""
     with FakeGateway("new") as gateway, Client(gateway.url, api_key_file=key_file) as client:
         key_file.write_text("other")
         with pytest.raises(AuthenticationError):
@@ -63,7 +63,7 @@ def test_a_wrong_new_key_is_sent_once(key_file: Path, call: Callable[[Client], o
 
 
 def test_a_key_of_the_call_is_not_replaced(key_file: Path) -> None:
-    """A key or an Authorization header that was given with the call or the model stays."""
+    """A key or Authorization header of the call or the model is kept."""
     with FakeGateway("new") as gateway, Client(gateway.url, api_key_file=key_file) as client:
         key_file.write_text("new")
         with pytest.raises(AuthenticationError):

@@ -1,4 +1,4 @@
-"""The last event: what it makes of the turn, and what is read behind it."""
+"""The terminal event decides the outcome, and the rest of the response is drained."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from ..calls import KEY, outcome, start, types, workers
 from ..frames import DELTA, FINISHED, HELLO, START, frame
 from ..peer import CHUNKED, Connection, Peer, chunk
 
-# A busy machine may be late once; what waits for something else is late every time.
+# A busy machine is late once; a client that waits for other events is late every time.
 TRIES = 10
 _never = threading.Event()
 
 
 @pytest.mark.parametrize("reason", ["stop", "length", "toolUse"])
 def test_done_ends_the_turn(gateway: FakeGateway, reason: str) -> None:
-    """A "done" is the last event, and its message the result, with its stop reason."""
+    """A "done" is the terminal event; its message is the result, with its stop reason."""
     message = {**HELLO, "stopReason": reason, "usage": {"input": 3, "output": 4}}
     gateway.events([DELTA, {"type": "done", "reason": reason, "message": message}, DELTA])
     events, result = outcome(start(gateway.url))
@@ -53,7 +53,7 @@ def test_error_is_a_message_and_not_an_exception(gateway: FakeGateway, reason: s
 
 
 def test_the_gateways_own_failure_is_an_error_event(gateway: FakeGateway) -> None:
-    """An error without a message gets one, with stop reason "error" and what was said."""
+    """Without a message it gets one, with stop reason "error" and the gateway's text."""
     gateway.events([DELTA, {"type": "error", "reason": "error", "errorMessage": "broke"}])
     events, message = outcome(start(gateway.url))
     assert isinstance(events[-1], ErrorEvent)
@@ -62,8 +62,8 @@ def test_the_gateways_own_failure_is_an_error_event(gateway: FakeGateway) -> Non
     assert (message.provider, message.model, message.content) == ("x", "y", [])
 
 
-def test_an_event_of_an_unknown_type_is_handed_on(gateway: FakeGateway) -> None:
-    """What a newer gateway sends arrives in its place, with its data as it came."""
+def test_an_event_of_an_unknown_type_is_delivered(gateway: FakeGateway) -> None:
+    """An unknown event is yielded in its place, with unchanged data."""
     newer = [
         {"type": "inference_admission", "position": 3},
         {"type": "", "a": None},
@@ -84,7 +84,7 @@ def test_an_event_of_an_unknown_type_is_handed_on(gateway: FakeGateway) -> None:
 
 
 def after_the_end(then: str, sent_at: list[float]) -> Callable[[Connection], None]:
-    """A script: finish the turn but not the answer, then keep silent, drip junk, or pour it."""
+    """Return a script that ends the turn but not its response: silent, slow or fast."""
 
     def script(connection: Connection) -> None:
         connection.read_request()
@@ -101,8 +101,8 @@ def after_the_end(then: str, sent_at: list[float]) -> Callable[[Connection], Non
 
 @pytest.mark.parametrize("then", ["silence", "drip", "pour"])
 @pytest.mark.parametrize("how", ["iterating", "result"])
-def test_the_end_is_told_within_50_ms(how: str, then: str) -> None:
-    """A terminal event frees its reader at once, whatever the peer does behind it."""
+def test_the_end_is_published_within_50_ms(how: str, then: str) -> None:
+    """A terminal event releases its reader at once, whatever the peer sends later."""
     sent_at: list[float] = []
     best = math.inf
     with Peer(after_the_end(then, sent_at)) as peer:
@@ -115,12 +115,12 @@ def test_the_end_is_told_within_50_ms(how: str, then: str) -> None:
             best = min(best, time.monotonic() - sent_at[-1])
             if best < 0.05:
                 return
-    pytest.fail(f"the end was told after {best * 1000:.0f} ms at best")
+    pytest.fail(f"the end was published after {best * 1000:.0f} ms at best")
 
 
 @pytest.mark.parametrize("then", ["silence", "drip"])
 def test_what_follows_the_end_is_read_for_a_second(then: str) -> None:
-    """A peer that does not end its answer sees the connection closed after about a second."""
+    """An unfinished response is closed about a second after the terminal event."""
     sent_at: list[float] = []
     with Peer(after_the_end(then, sent_at)) as peer:
         assert start(peer.url).result().text == "Hello"
@@ -129,8 +129,8 @@ def test_what_follows_the_end_is_read_for_a_second(then: str) -> None:
         assert wait_until(lambda: not workers())
 
 
-def test_more_than_a_mebibyte_behind_the_end_is_not_read() -> None:
-    """A peer that pours junk behind the end is cut off long before the second is over."""
+def test_more_than_a_mebibyte_after_the_end_is_not_read() -> None:
+    """A peer that sends fast after the end is cut off before the second is over."""
     sent_at: list[float] = []
     best = math.inf
     for _ in range(TRIES):
@@ -143,8 +143,8 @@ def test_more_than_a_mebibyte_behind_the_end_is_not_read() -> None:
     pytest.fail(f"the connection was closed after {best:.2f} s at best")
 
 
-def test_less_than_a_mebibyte_behind_the_end_is_read() -> None:
-    """A long tail is read to its end, so that its connection serves the next turn."""
+def test_less_than_a_mebibyte_after_the_end_is_read() -> None:
+    """A long rest is drained, so that the next turn can use its connection."""
     tail = [b": " + b"x" * 65_000 + b"\n\n"] * 12
     with FakeGateway(KEY) as gateway:
         for _ in range(2):
@@ -155,7 +155,7 @@ def test_less_than_a_mebibyte_behind_the_end_is_read() -> None:
 
 
 def test_what_follows_done_is_no_event(gateway: FakeGateway) -> None:
-    """`[DONE]` ends the events: a terminal event behind it does not count."""
+    """`[DONE]` ends the events: a terminal event after it does not count."""
     gateway.raw([frame(DELTA), frame("[DONE]"), frame(FINISHED), frame("{nonsense")])
     events, message = outcome(start(gateway.url))
     assert types(events) == ["text_delta", "done"]

@@ -1,4 +1,4 @@
-"""Mistakes of a caller: the error names the mistake and what to do, and holds no secret."""
+"""The error for a caller's mistake names it and the fix, and has no secret."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def ask(gateway: FakeGateway, *arguments: Any, **options: Any) -> object:
 
 
 def with_answer(answer: Any) -> Mistake:
-    """Return a turn that gets this answer."""
+    """Return a turn that gets this response."""
     return lambda gateway, _: ask(gateway.add(answer))
 
 
@@ -77,7 +77,7 @@ MISTAKES: dict[str, tuple[Mistake, str]] = {
 
 @pytest.mark.parametrize(("mistake", "words"), MISTAKES.values(), ids=MISTAKES)
 def test_a_mistake(tmp_path: Path, mistake: Mistake, words: str) -> None:
-    """The text has the words, is short, and has no key, no HTML and no line of a traceback."""
+    """The text has the words, is short, and has no key, no HTML and no traceback line."""
     with FakeGateway(KEY) as gateway, pytest.raises((PiNativeError, TypeError)) as caught:
         mistake(gateway, tmp_path)
     text = str(caught.value)
@@ -91,7 +91,7 @@ def test_a_mistake(tmp_path: Path, mistake: Mistake, words: str) -> None:
 
 
 def test_a_time_of_a_turn_is_in_seconds(gateway: FakeGateway) -> None:
-    """The error for a turn's own limit has that limit, in seconds, and names the argument."""
+    """The error for a turn's timeout gives it in seconds, and names the argument."""
     gateway.reply("One two", fault=Stall(after=1))
     with (
         Client(gateway.url, gateway.api_key, max_retries=0) as client,

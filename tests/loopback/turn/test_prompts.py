@@ -1,4 +1,4 @@
-"""What a client's turn is about: the model's name, the prompt, the system prompt, the tools."""
+"""A client accepts a model's name, prompts, system prompts and tools in several forms."""
 
 from __future__ import annotations
 
@@ -26,23 +26,21 @@ from ..peer import Peer
 
 
 def sent(gateway: FakeGateway) -> list[Any]:
-    """The messages of the newest turn that came in, without their times."""
+    """Return the messages of the latest request, without their times."""
     messages = gateway.requests[-1].context["messages"]
     return [{k: v for k, v in message.items() if k != "timestamp"} for message in messages]
 
 
 @pytest.mark.parametrize("name", ["x/y", "x/models/large", "x/y/"])
 def test_a_model_by_name(gateway: FakeGateway, client: Client, name: str) -> None:
-    """A name goes out as it is; the id may hold slashes."""
+    """A name is sent unchanged; the id may contain slashes."""
     client.complete(name, "hi")
     assert gateway.requests[0].model == name
 
 
 @pytest.mark.parametrize("name", ["", "/y", "x/"])
-def test_a_name_that_is_none_is_told_by_the_stream(
-    gateway: FakeGateway, client: Client, name: str
-) -> None:
-    """A name without a provider or an id is the configuration's fault, told by the stream."""
+def test_an_invalid_name_fails_the_stream(gateway: FakeGateway, client: Client, name: str) -> None:
+    """A name without a provider or an id is a configuration error of the stream."""
     stream = client.stream(name, "hi")
     with pytest.raises(ConfigurationError, match="provider/id"):
         list(stream)
@@ -52,7 +50,7 @@ def test_a_name_that_is_none_is_told_by_the_stream(
 
 
 def test_a_model_of_another_gateway_is_refused(gateway: FakeGateway, client: Client) -> None:
-    """The client's key does not go where a model's own address points."""
+    """The client's key is not sent to a different URL of a model."""
     with Peer(lambda _: None) as other:
         stream = client.stream(Model("y", "x", base_url=other.url), "hi")
         with pytest.raises(ConfigurationError, match="another gateway"):
@@ -123,7 +121,7 @@ def test_every_form_of_a_prompt(
 def test_a_prompt_of_another_type_is_raised_at_the_call(
     gateway: FakeGateway, client: Client, prompt: Any
 ) -> None:
-    """What is no prompt is a TypeError, and nothing is sent."""
+    """An invalid prompt is a TypeError, and nothing is sent."""
     with pytest.raises(TypeError):
         client.stream("x/y", prompt).close()
     assert gateway.requests == []
@@ -137,7 +135,7 @@ def test_a_prompt_of_another_type_is_raised_at_the_call(
 def test_another_wrong_type_is_raised_at_the_call(
     gateway: FakeGateway, client: Client, wrong: dict[str, Any]
 ) -> None:
-    """So is a model that is none, and an option that there is not."""
+    """An invalid model and an unknown option are a TypeError too."""
     arguments = {"model": "x/y", "prompt": "hi", **wrong}
     with pytest.raises(TypeError):
         client.stream(**arguments)
@@ -152,7 +150,7 @@ def test_another_wrong_type_is_raised_at_the_call(
 def test_a_system_prompt(
     gateway: FakeGateway, client: Client, system: Any, lines: list[str]
 ) -> None:
-    """A string is one instruction, a sequence several; it takes the place of the context's."""
+    """A string is one instruction, a sequence several; they replace those of the context."""
     context = Context([UserMessage("hi")], system_prompt=["before"])
     client.complete("x/y", "hi", system=system)
     client.complete("x/y", context, system=system)
@@ -165,7 +163,7 @@ def test_a_system_prompt(
 
 
 def test_tools(gateway: FakeGateway, client: Client) -> None:
-    """Tools go along, in place of the context's, and the context stays as it was."""
+    """Tools replace those of the context in the request, and the context is unchanged."""
     clock = Tool("clock", "Tells the time.", {"type": "object"}, strict=True)
     context = Context([UserMessage("hi")], tools=[Tool("other", "", {})])
     client.complete("x/y", context, tools=(clock,))
@@ -182,8 +180,8 @@ def test_tools(gateway: FakeGateway, client: Client) -> None:
     assert [tool["name"] for tool in second] == ["other"]
 
 
-def test_a_conversation_goes_on(gateway: FakeGateway, client: Client) -> None:
-    """What a turn answered goes back as it came, unknown fields and all, with the tool's result."""
+def test_a_conversation_continues(gateway: FakeGateway, client: Client) -> None:
+    """An answer is sent back unchanged, with unknown fields, and with the tool's result."""
     gateway.reply("Let me see.", tool_calls=[ToolCall("c", "clock", {"zone": None})])
     gateway.reply("Noon.")
     context = Context([UserMessage("What time is it?")])

@@ -1,4 +1,4 @@
-"""Reading a stream: by iterating, by its result, from many threads, or not at all."""
+"""A stream can be read by iteration, by its result, from many threads, or not at all."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from ..calls import start, types, workers
 
 
 def test_iterating_and_then_asking_for_the_result(gateway: FakeGateway) -> None:
-    """The events come in order, the last one ends it, and the result is its message."""
+    """The events are in order, and the result is the message of the last one."""
     gateway.reply("one two")
     stream = start(gateway.url)
     events = list(stream)
@@ -45,7 +45,7 @@ def test_iterating_and_then_asking_for_the_result(gateway: FakeGateway) -> None:
 
 
 def test_asking_for_the_result_and_then_iterating(gateway: FakeGateway) -> None:
-    """`result()` takes no event away."""
+    """`result()` consumes no event."""
     gateway.reply("one two")
     stream = start(gateway.url)
     message = stream.result()
@@ -56,7 +56,7 @@ def test_asking_for_the_result_and_then_iterating(gateway: FakeGateway) -> None:
 
 
 def test_many_readers_share_the_events_and_the_result(gateway: FakeGateway) -> None:
-    """Among threads that iterate each event comes once, and all that ask get one message."""
+    """Each event reaches one iterating thread, and `result()` is the same for all."""
     words = [f"{number} " for number in range(300)]
     gateway.reply(words)
     stream = start(gateway.url)
@@ -80,7 +80,7 @@ def test_many_readers_share_the_events_and_the_result(gateway: FakeGateway) -> N
 
 
 def test_many_readers_get_the_same_failure(gateway: FakeGateway) -> None:
-    """Every thread that iterates or asks gets the failure, not only the first."""
+    """Every thread that reads gets the exception, not only the first."""
     gateway.reply("one two", fault=HangUp(after=3))
     stream = start(gateway.url)
     failures: list[BaseException] = []
@@ -101,8 +101,8 @@ def test_many_readers_get_the_same_failure(gateway: FakeGateway) -> None:
     assert len({id(exc) for exc in failures}) == 1
 
 
-def test_waiting_for_the_result_may_be_given_up(gateway: FakeGateway) -> None:
-    """`result(timeout)` raises TimeoutError and leaves the stream running to its end."""
+def test_a_wait_for_the_result_can_time_out(gateway: FakeGateway) -> None:
+    """`result(timeout)` raises TimeoutError, and the stream continues to its end."""
     gateway.reply("one two", fault=Stall(after=2))
     stream = start(gateway.url)
     request = gateway.wait_for_request()
@@ -115,7 +115,7 @@ def test_waiting_for_the_result_may_be_given_up(gateway: FakeGateway) -> None:
 
 
 def test_one_daemon_thread_does_the_work(gateway: FakeGateway) -> None:
-    """A running stream has exactly one thread of its own, a daemon named pi-native-…."""
+    """A running stream has exactly one thread, a daemon named pi-native-…."""
     gateway.add(*[gateway.default] * 3)
     gateway.default = gateway.default.__class__("hold", fault=Stall())  # type: ignore[union-attr]
     before = threads()
@@ -138,7 +138,7 @@ def test_one_daemon_thread_does_the_work(gateway: FakeGateway) -> None:
 
 
 def test_a_stream_without_a_reader_runs_to_its_end(gateway: FakeGateway) -> None:
-    """A long turn ends although nobody reads, its worker goes, and all events are still there."""
+    """A long turn ends without a reader, its worker ends, and all events are kept."""
     words = ["word "] * 1000
     gateway.reply(words)
     stream = start(gateway.url)
@@ -149,7 +149,7 @@ def test_a_stream_without_a_reader_runs_to_its_end(gateway: FakeGateway) -> None
 
 
 def test_a_stream_dropped_unread_stops(gateway: FakeGateway) -> None:
-    """A stream that nobody holds closes its connection, sends its worker home, and warns."""
+    """A dropped stream closes its connection, ends its worker thread, and warns."""
     gateway.reply("one two three", fault=Stall(after=3))
     held = [start(gateway.url)]
     request = gateway.wait_for_request()
@@ -161,7 +161,7 @@ def test_a_stream_dropped_unread_stops(gateway: FakeGateway) -> None:
 
 
 def test_a_stream_dropped_after_its_end_is_quiet(gateway: FakeGateway) -> None:
-    """Dropping a stream that has ended, read or not, warns of nothing."""
+    """A drop of an ended stream, read or not, causes no warning."""
     held = [start(gateway.url)]
     assert wait_until(lambda: held[0].done)
     with warnings.catch_warnings():
@@ -171,20 +171,20 @@ def test_a_stream_dropped_after_its_end_is_quiet(gateway: FakeGateway) -> None:
 
 
 @pytest.mark.parametrize("ask", ["complete", "conversation"])
-def test_what_nobody_can_iterate_over_is_not_kept(
+def test_events_that_cannot_be_read_are_not_kept(
     ask: str, gateway: FakeGateway, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A turn of which only the message is asked for keeps no events, however long it is."""
+    """A turn without an iterator, such as `complete`, keeps no events."""
     channels: list[Channel[Any, Any]] = []
     discard = Channel.discard_events
 
-    def discard_and_go_on(channel: Channel[Any, Any]) -> None:
+    def discard_and_continue(channel: Channel[Any, Any]) -> None:
         discard(channel)
         channels.append(channel)
         assert gateway.wait_for_request(60).stalled.wait(60)
         gateway.release()
 
-    monkeypatch.setattr(Channel, "discard_events", discard_and_go_on)
+    monkeypatch.setattr(Channel, "discard_events", discard_and_continue)
     gateway.reply(["a"] * 50, fault=Stall(after=2))
     if ask == "complete":
         message = client.complete("x/y", "hi")

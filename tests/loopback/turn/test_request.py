@@ -1,4 +1,4 @@
-"""What a turn sends: where to, which headers, what of the conversation and the options."""
+"""A turn sends its URL, headers, conversation and options as the protocol defines them."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from ..calls import KEY, outcome, start
     ],
 )
 def test_it_is_a_post_to_the_stream_path(gateway: FakeGateway, path: str, target: str) -> None:
-    """Every slash at the end of the base URL is taken off before the path is put there."""
+    """The path is added to the base URL without its trailing slashes."""
     gateway.add(gateway.default, path=target)
     outcome(start(gateway.url + path))
     (request,) = gateway.requests
@@ -44,7 +44,7 @@ def test_it_is_a_post_to_the_stream_path(gateway: FakeGateway, path: str, target
 
 
 def test_the_headers_are_those_of_the_protocol(gateway: FakeGateway) -> None:
-    """The four headers arrive once each with the right values, and no attribution with them."""
+    """The four headers arrive once each with the right values, without attribution."""
     outcome(start(gateway.url))
     headers = [(name.lower(), value) for name, value in gateway.requests[0].headers.items()]
     for expected in (
@@ -59,7 +59,7 @@ def test_the_headers_are_those_of_the_protocol(gateway: FakeGateway) -> None:
 
 
 def test_a_models_headers_are_stronger_than_the_protocols(gateway: FakeGateway) -> None:
-    """A model's header takes the place of the same one in other letters, and none is doubled."""
+    """A model's header replaces the same one in other case, and none is repeated."""
     own = {"ACCEPT": "text/plain", "content-type": "application/x-mine", "X-Mine": "1"}
     outcome(start(None, model=Model("y", "x", base_url=gateway.url, headers=own)))
     headers = gateway.requests[0].headers
@@ -72,7 +72,7 @@ def test_a_models_headers_are_stronger_than_the_protocols(gateway: FakeGateway) 
 
 @pytest.mark.parametrize("name", ["Authorization", "authorization", "AUTHORIZATION"])
 def test_a_models_authorization_is_stronger_than_the_key(name: str) -> None:
-    """A model that brings its own Authorization, however written, has the key stay at home."""
+    """A model's Authorization, in any case, replaces the key."""
     with FakeGateway("other") as gateway:
         model = Model("y", "x", base_url=gateway.url, headers={name: "Bearer other"})
         outcome(start(None, model=model))
@@ -83,7 +83,7 @@ def test_a_models_authorization_is_stronger_than_the_key(name: str) -> None:
 
 @pytest.mark.parametrize("key", [None, ""])
 def test_without_a_key_there_is_no_authorization(key: str | None) -> None:
-    """No key, or an empty one, sends no Authorization header at all."""
+    """An absent or empty key sends no Authorization header."""
     with FakeGateway(None) as gateway:
         outcome(start(gateway.url, api_key=key))
         assert gateway.requests[0].headers["authorization"] is None
@@ -128,8 +128,8 @@ def test_the_body_is_the_protocols(gateway: FakeGateway) -> None:
     ]
 
 
-def test_options_that_stay_on_this_side_are_not_sent(gateway: FakeGateway) -> None:
-    """Setting every option of this side sends an empty `options` object."""
+def test_local_options_are_not_sent(gateway: FakeGateway) -> None:
+    """With every local option set, the request has an empty `options` object."""
     with requests.Session() as session:
         outcome(
             start(
@@ -148,8 +148,8 @@ def test_options_that_stay_on_this_side_are_not_sent(gateway: FakeGateway) -> No
     assert gateway.requests[0].options == {}
 
 
-def test_what_must_never_cross_the_wire_does_not(gateway: FakeGateway) -> None:
-    """The names that stay at home are dropped from `extra` too, and all others go out."""
+def test_local_names_are_never_sent(gateway: FakeGateway) -> None:
+    """Local names are removed from `extra` too, and all others are sent."""
     never = {
         "signal": 1,
         "apiKey": 1,
@@ -169,7 +169,7 @@ def test_what_must_never_cross_the_wire_does_not(gateway: FakeGateway) -> None:
 
 
 def test_the_key_is_in_the_header_alone(gateway: FakeGateway) -> None:
-    """The key is nowhere in the body, the URL or any other header."""
+    """The key is absent from the body, the URL and all other headers."""
     outcome(start(gateway.url, extra={"apiKey": KEY}))
     (request,) = gateway.requests
     assert KEY not in request.target
@@ -178,7 +178,7 @@ def test_the_key_is_in_the_header_alone(gateway: FakeGateway) -> None:
 
 
 def test_the_conversation_is_sent_as_it_was_at_the_call(gateway: FakeGateway) -> None:
-    """What the caller changes after the call, while the worker has not begun, changes nothing."""
+    """A change after the call, before the worker starts, is not sent."""
     arguments: dict[str, Any] = {"city": "Ulm"}
     block = TextContent("before")
     tool = Tool("weather", "Tells it.", {"type": "object"})

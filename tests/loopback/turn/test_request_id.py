@@ -1,4 +1,4 @@
-"""The id of the response is on every error of a turn that had one."""
+"""Every error of a turn with a response has the id of the response."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ANSWERS: dict[str, Callable[[FakeGateway], object]] = {
 def test_an_error_has_the_id_of_its_response(
     gateway: FakeGateway, client: Client, answer: Callable[[FakeGateway], object]
 ) -> None:
-    """An error whose response headers came has their request id."""
+    """An error after the response headers has their request id."""
     answer(gateway)
     with client.stream("acme/one", "Why?") as stream, pytest.raises(PiNativeError) as caught:
         stream.result().raise_for_error()
@@ -30,7 +30,7 @@ def test_an_error_has_the_id_of_its_response(
 
 
 def test_an_error_without_a_response_has_no_id() -> None:
-    """A connection that is refused has no request id."""
+    """A refused connection has no request id."""
     with FakeGateway() as gateway:
         url = gateway.url
     with Client(url, max_retries=0) as client, pytest.raises(GatewayConnectionError) as caught:

@@ -1,4 +1,4 @@
-"""Turns that are tried again, on a real socket."""
+"""Turns are retried over a real socket."""
 
 from __future__ import annotations
 
@@ -58,8 +58,8 @@ FAILED = [START, ErrorEvent("error", BUSY)]
     ],
     ids=["503", "429", "no answer", "reset", "no event", "only a start", "a failed turn"],
 )
-def test_a_turn_that_failed_before_any_content_is_tried_again(failing: Answer) -> None:
-    """The caller sees one turn, with one start, as if nothing had happened."""
+def test_a_turn_that_failed_before_any_content_is_retried(failing: Answer) -> None:
+    """The caller sees one turn with one start event, as without a failure."""
     failures = [failing] * most_failures(failing)
     with FakeGateway() as gateway, Client(gateway.url, gateway.api_key) as client:
         gateway.add(*failures, Reply("Hello world"))
@@ -73,12 +73,12 @@ def test_a_turn_that_failed_before_any_content_is_tried_again(failing: Answer) -
 
 
 def most_failures(failing: Answer) -> int:
-    """Return how often the client tries again: twice, but once after a failure of the provider."""
+    """Return the number of retries: 2, or 1 after a failure of the provider."""
     return 1 if isinstance(failing, Events) else 2
 
 
 def test_a_second_failure_of_the_provider_is_the_result() -> None:
-    """The gateway has tried ten times itself: of `error` events only the first is tried again."""
+    """Only the first `error` event is retried: the gateway itself makes ten attempts."""
     with FakeGateway() as gateway, Client(gateway.url, gateway.api_key, max_retries=5) as client:
         gateway.add(Events(FAILED), HTTPError(503, "busy"), Events(FAILED), Reply("never"))
         message = client.stream("x/y", "hi").result()
@@ -89,16 +89,16 @@ def test_a_second_failure_of_the_provider_is_the_result() -> None:
 def test_an_error_body_that_stalls_does_not_prevent_a_retry(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A refusal whose body never comes is tried again, over a connection of its own."""
+    """An error response whose body stalls is retried over another connection."""
     monkeypatch.setattr("pi_native._turn.attempt._ERROR_BODY_SECONDS", 0.05)
-    told: list[RetryInfo] = []
+    retries: list[RetryInfo] = []
     with FakeGateway() as gateway:
         gateway.error(503, "busy", fault=Stall(after=0))
         gateway.reply("at last")
         with Client(gateway.url, gateway.api_key, max_retries=2) as client:
-            message = client.complete("x/y", "hi", on_retry=told.append)
+            message = client.complete("x/y", "hi", on_retry=retries.append)
     assert message.text == "at last"
-    assert [type(retry.failure) for retry in told] == [GatewayServerError]
+    assert [type(retry.failure) for retry in retries] == [GatewayServerError]
     assert len(gateway.requests) == 2
 
 
@@ -111,20 +111,20 @@ def test_an_error_body_that_stalls_does_not_prevent_a_retry(
     ],
     ids=["refused", "lost", "a failed turn"],
 )
-def test_each_retry_is_told(
+def test_each_retry_is_reported(
     failing: Answer, kind: type[PiNativeError], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The hook hears of each failure before the wait, a log line names it, the stream counts."""
-    told: list[RetryInfo] = []
+    """The hook and the log get each failure before the wait, and the stream counts it."""
+    retries: list[RetryInfo] = []
     caplog.set_level("INFO", logger="pi_native")
     with FakeGateway() as gateway, Client(gateway.url, gateway.api_key) as client:
         numbers = [*range(1, 1 + most_failures(failing))]
         gateway.add(*[failing for _ in numbers], Reply("Hello"))
-        stream = client.stream("x/y", "hi", on_retry=told.append)
+        stream = client.stream("x/y", "hi", on_retry=retries.append)
         assert stream.result().text == "Hello"
-    assert [retry.attempt for retry in told] == numbers
-    assert {type(retry.failure) for retry in told} == {kind}
-    assert all(0 < retry.delay < 1 for retry in told)
+    assert [retry.attempt for retry in retries] == numbers
+    assert {type(retry.failure) for retry in retries} == {kind}
+    assert all(0 < retry.delay < 1 for retry in retries)
     assert stream.attempts == len(numbers) + 1
     lines = [record.getMessage() for record in caplog.records if record.name == "pi_native"]
     assert [line.split(",")[0] for line in lines] == [
@@ -133,8 +133,8 @@ def test_each_retry_is_told(
     assert "secret" not in caplog.text
 
 
-def test_a_hook_that_raises_disturbs_nothing(caplog: pytest.LogCaptureFixture) -> None:
-    """What on_retry raises is logged, and the next attempt is made."""
+def test_a_hook_that_raises_changes_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    """An exception of on_retry is logged, and the next attempt is made."""
 
     def broken(retry: RetryInfo) -> None:
         raise ValueError(f"no more than {retry.attempt}")
@@ -147,7 +147,7 @@ def test_a_hook_that_raises_disturbs_nothing(caplog: pytest.LogCaptureFixture) -
 
 
 def test_a_turn_without_retries_has_one_attempt() -> None:
-    """The count is 1 for a turn that went well, and 0 for one that was never sent."""
+    """The count is 1 for a successful turn, and 0 for one that was never sent."""
     with FakeGateway() as gateway, Client(gateway.url, gateway.api_key) as client:
         gateway.reply("Hello")
         stream = client.stream("x/y", "hi")
@@ -159,8 +159,8 @@ def test_a_turn_without_retries_has_one_attempt() -> None:
             called_off.result()
 
 
-def test_the_last_failure_is_told_when_no_attempt_is_left() -> None:
-    """After max_retries the error comes out, and no further request goes out."""
+def test_the_last_failure_is_raised_when_no_attempt_is_left() -> None:
+    """After max_retries the error is raised, and no further request is sent."""
     with FakeGateway() as gateway, Client(gateway.url, gateway.api_key) as client:
         gateway.default = lambda _: HTTPError(500, "broken")
         with pytest.raises(GatewayServerError, match="broken"):
@@ -172,7 +172,7 @@ def test_the_last_failure_is_told_when_no_attempt_is_left() -> None:
 
 
 def test_a_failed_turn_is_a_message_when_no_attempt_is_left() -> None:
-    """The held-back start and the error event are delivered, as without retries."""
+    """The delayed start and the error event are delivered, as without retries."""
     with FakeGateway() as gateway, Client(gateway.url, gateway.api_key) as client:
         gateway.default = lambda _: Events(FAILED)
         stream = client.stream("x/y", "hi", max_retries=1)
@@ -182,8 +182,8 @@ def test_a_failed_turn_is_a_message_when_no_attempt_is_left() -> None:
 
 
 @pytest.mark.parametrize("after", [2, 3, 5])
-def test_nothing_is_tried_again_once_content_has_come(after: int) -> None:
-    """A connection lost behind the first news is the caller's to know about: tokens are billed."""
+def test_nothing_is_retried_once_content_has_come(after: int) -> None:
+    """A connection lost after content is an error: its tokens are billed."""
     with FakeGateway() as gateway, Client(gateway.url, gateway.api_key) as client:
         gateway.reply("Hello big world", fault=HangUp(after=after))
         with pytest.raises(GatewayConnectionError) as caught:
@@ -192,8 +192,8 @@ def test_nothing_is_tried_again_once_content_has_come(after: int) -> None:
         assert len(gateway.requests) == 1
 
 
-def test_a_failed_turn_with_content_is_not_tried_again() -> None:
-    """A provider that breaks off behind its first word has been paid for that word."""
+def test_a_failed_turn_with_content_is_not_retried() -> None:
+    """A provider's failure after content is not retried: its tokens are billed."""
     said = {"type": "text_start", "contentIndex": 0, "partial": START["partial"]}
     with FakeGateway() as gateway, Client(gateway.url, gateway.api_key) as client:
         gateway.events([START, said, ErrorEvent("error", BUSY)])
@@ -202,7 +202,7 @@ def test_a_failed_turn_with_content_is_not_tried_again() -> None:
 
 
 def test_retry_after_is_waited_for() -> None:
-    """The next attempt does not come sooner than the answer asked."""
+    """The next attempt is not earlier than the response permits."""
     with FakeGateway() as gateway, Client(gateway.url, gateway.api_key) as client:
         gateway.error(429, "slow down", headers={"Retry-After": "1"}).reply("Hello")
         start = time.monotonic()
@@ -210,8 +210,8 @@ def test_retry_after_is_waited_for() -> None:
         assert time.monotonic() - start >= 1.0
 
 
-def test_too_long_a_retry_after_is_told_at_once() -> None:
-    """A gateway that is closed for an hour is an error now."""
+def test_too_long_a_retry_after_is_raised_at_once() -> None:
+    """A `Retry-After` of an hour is an error without a wait."""
     with FakeGateway() as gateway, Client(gateway.url, gateway.api_key) as client:
         gateway.error(429, "closed", headers={"Retry-After": "3600"})
         with pytest.raises(RateLimitError) as caught:
@@ -221,7 +221,7 @@ def test_too_long_a_retry_after_is_told_at_once() -> None:
 
 @pytest.mark.parametrize("means", ["signal", "close", "drop"])
 def test_a_cancel_ends_the_wait_between_attempts(means: str) -> None:
-    """No further request goes out, the caller is free at once, and the worker ends."""
+    """No further request is sent, the caller is released, and the worker thread ends."""
 
     def workers() -> list[threading.Thread]:
         return [t for t in threading.enumerate() if t.name.startswith("pi-native-")]
@@ -237,7 +237,7 @@ def test_a_cancel_ends_the_wait_between_attempts(means: str) -> None:
             "drop": held.clear,
         }
         if means == "drop":
-            del cancel["close"]  # which holds the stream
+            del cancel["close"]  # which refers to the stream
             with pytest.warns(ResourceWarning, match="dropped"):
                 cancel[means]()
         else:
@@ -251,7 +251,7 @@ def test_a_cancel_ends_the_wait_between_attempts(means: str) -> None:
 
 
 def test_a_turn_that_is_all_in_its_end_keeps_its_start() -> None:
-    """A start that was held back is delivered before a terminal event that is the first news."""
+    """A delayed start is delivered before a terminal event with the first content."""
     done = AssistantMessage([TextContent("all at once")], provider="x", model="y")
     with FakeGateway() as gateway, Client(gateway.url, gateway.api_key) as client:
         gateway.events([START, DoneEvent("stop", done)])

@@ -1,4 +1,4 @@
-"""`text_stream`: the text alone, as it comes."""
+"""`text_stream` yields only the text, as it arrives."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..calls import start
 
 
 def test_reading_the_text_keeps_the_stream_alive(gateway: FakeGateway) -> None:
-    """A loop over `text_stream` is enough to hold on to a stream."""
+    """A loop over `text_stream` is enough to keep a stream alive."""
     gateway.reply(["a", "b", "c"])
     pieces = []
     for piece in start(gateway.url).text_stream:
@@ -23,7 +23,7 @@ def test_reading_the_text_keeps_the_stream_alive(gateway: FakeGateway) -> None:
 
 
 def test_text_stream_is_the_text_alone(gateway: FakeGateway) -> None:
-    """Thinking, tool calls and markers are left out, and text comes in the pieces that came."""
+    """Thinking, tool calls and markers are left out, and text is in the pieces that arrived."""
     gateway.reply(
         ["Hel", "lo ", ""], thinking="hmm", tool_calls=[ToolCall("c", "tool", {"text": "no"})]
     )
@@ -33,7 +33,7 @@ def test_text_stream_is_the_text_alone(gateway: FakeGateway) -> None:
 
 
 def test_text_stream_comes_while_the_answer_runs(gateway: FakeGateway) -> None:
-    """A piece is there before the next one was sent."""
+    """A piece is yielded before the next one is sent."""
     gateway.reply(["a", "b"], fault=Stall(after=3))
     stream = start(gateway.url)
     text = stream.text_stream
@@ -44,7 +44,7 @@ def test_text_stream_comes_while_the_answer_runs(gateway: FakeGateway) -> None:
 
 
 def test_text_stream_raises_the_failure_after_the_text(gateway: FakeGateway) -> None:
-    """The text that had come is yielded first, then the failure is raised."""
+    """The partial text is yielded first, then the exception is raised."""
     gateway.reply(["a", "b"], fault=HangUp(after=3))
     text = start(gateway.url).text_stream
     assert next(text) == "a"
@@ -53,7 +53,7 @@ def test_text_stream_raises_the_failure_after_the_text(gateway: FakeGateway) -> 
 
 
 def test_text_stream_puts_half_characters_together(gateway: FakeGateway) -> None:
-    """A pair cut in two comes out as one character, half a pair as U+FFFD; events hold halves."""
+    """A split surrogate pair becomes one character, half a pair U+FFFD; events keep halves."""
     gateway.reply(["a\ud83d", "\ude00b", "\ud83d"]).reply(["a\ud83d", "\ude00b", "\ud83d"])
     assert list(start(gateway.url).text_stream) == ["a", "\U0001f600b", "\ufffd"]
     deltas = [e.delta for e in start(gateway.url) if isinstance(e, TextDeltaEvent)]

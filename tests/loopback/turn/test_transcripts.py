@@ -1,4 +1,4 @@
-"""Transcripts of the real gateway, split and cut on their way: what came are the same events."""
+"""Transcripts of the real gateway yield the same events when split or truncated."""
 
 from __future__ import annotations
 
@@ -30,39 +30,39 @@ DATA = Path(__file__).parent.parent.parent / "data"
 PATHS = sorted(DATA.glob("*.sse"))
 MODEL = Model("y", "x")
 BLANK_LINE = b"\n\n"
-# Four transcripts are so long that to read them anew for every byte would take seconds.
+# Four transcripts are so long that a new read for every byte takes seconds.
 EVERY_BYTE_UP_TO = 10_000
 every_transcript = pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
 
 
 @pytest.fixture(autouse=True)
 def stopped_clock(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A message that stands in for one that never came is always made at the same time."""
+    """Fix the time of synthetic messages."""
     monkeypatch.setattr(_messages, "time", types.SimpleNamespace(time_ns=lambda: 10**18))
 
 
 def events_of(data: bytes) -> list[AssistantMessageEvent]:
-    """The events of a body that comes in one piece, and then ends."""
+    """Return the events of a body that arrives in one piece, and then ends."""
     reader = EventDecoder(MODEL, 10**9)
     return [*reader.feed(data), *reader.finish()]
 
 
 def frames_of(data: bytes) -> list[bytes]:
-    """The frames of a body."""
+    """Return the frames of a body."""
     return [part + BLANK_LINE for part in data.split(BLANK_LINE)[:-1]]
 
 
-# Split, and all there.
+# Split, and complete.
 
 
 def pieces(data: bytes, seed: str, count: int) -> list[bytes]:
-    """The data in so many pieces, cut at places that look random and are the same every time."""
+    """Return the data in so many pieces, cut at pseudo-random but reproducible positions."""
     cuts = sorted(random.Random(seed).choices(range(len(data) + 1), k=count - 1))
     return [data[a:b] for a, b in zip([0, *cuts], [*cuts, len(data)], strict=True)]
 
 
 def check(path: Path, url: str) -> None:
-    """A turn has the events of the transcript, and ends as its last event says."""
+    """Check that a turn has the events of the transcript and the outcome of its last event."""
     expected = events_of(path.read_bytes())
     events, end = outcome(start(url, on_incomplete="error"))
     assert events == expected
@@ -79,7 +79,7 @@ def check(path: Path, url: str) -> None:
 
 @every_transcript
 def test_chunks_of_any_size(path: Path) -> None:
-    """HTTP's chunks, and the writes that they come in, may end in the middle of anything."""
+    """HTTP chunks, and the writes that carry them, may end at any byte."""
     body = b"".join(map(chunk, filter(None, pieces(path.read_bytes(), path.stem, 20))))
 
     def serve(connection: Connection) -> None:
@@ -92,7 +92,7 @@ def test_chunks_of_any_size(path: Path) -> None:
 
 @every_transcript
 def test_a_body_that_ends_with_its_connection(path: Path) -> None:
-    """Without chunks, each write may end in the middle of anything; the close is the end."""
+    """Without chunks, each write may end at any byte; the close is the end."""
 
     def serve(connection: Connection) -> None:
         connection.read_request()
@@ -104,8 +104,8 @@ def test_a_body_that_ends_with_its_connection(path: Path) -> None:
 
 
 @every_transcript
-def test_the_fake_gateway_tells_it_again(path: Path) -> None:
-    """The fake gateway sends a transcript on as it is, in whatever pieces."""
+def test_the_fake_gateway_replays_it(path: Path) -> None:
+    """The fake gateway replays a transcript, in any number of pieces."""
     with FakeGateway(KEY) as gateway:
         gateway.add(Raw(pieces(path.read_bytes(), path.stem, 10)))
         check(path, gateway.url)
@@ -113,7 +113,7 @@ def test_the_fake_gateway_tells_it_again(path: Path) -> None:
 
 @every_transcript
 def test_each_byte_by_itself(path: Path) -> None:
-    """Up to each byte, a reader has given the events whose blank line was there, and no others."""
+    """At each byte, a reader has yielded exactly the events whose blank line has arrived."""
     data = path.read_bytes()
     reader, events = EventDecoder(MODEL, 10**9), list[AssistantMessageEvent]()
     whole_at = set(itertools.accumulate(map(len, frames_of(data))))
@@ -125,15 +125,15 @@ def test_each_byte_by_itself(path: Path) -> None:
     assert events == events_of(data)
 
 
-# Cut, and what came before.
+# Truncated, with the events before the cut.
 
 
 @pytest.mark.slow
 @every_transcript
 def test_a_cut_anywhere_keeps_what_came_before(path: Path) -> None:
-    """Cut at any byte, a frame counts from its last brace on; before, it does not, and is no error.
+    """A truncated frame counts from its last brace on; before, it is ignored without error.
 
-    The reader has read the frame before it, so that there is something to go on from.
+    The reader has read the preceding frame, whose state it needs.
     """
     data = path.read_bytes()
     step = 1 + len(data) // EVERY_BYTE_UP_TO
@@ -147,27 +147,27 @@ def test_a_cut_anywhere_keeps_what_came_before(path: Path) -> None:
 
 
 def places(data: bytes) -> list[int]:
-    """Where to cut a body: around the ends of its frames, and now and then within them."""
+    """Return where to cut a body: around the ends of its frames, and sometimes within them."""
     ends = itertools.accumulate(map(len, frames_of(data)))
     near = {end - back for end in ends for back in range(4)}
     return sorted({*range(0, len(data), 97), *near} - {len(data)})
 
 
 def came(data: bytes, cut: int, lacking: int) -> list[Any]:
-    """Of all events, those that were there at the cut, but for so many bytes of the last one."""
+    """Return the events at the cut, which may lack so many bytes of the last one."""
     ends = itertools.accumulate(map(len, frames_of(data)))
     return events_of(data)[: sum(end - lacking <= cut for end in ends)]
 
 
 @pytest.fixture(scope="module")
 def cut_body() -> bytes:
-    """A body of some deltas and then a terminal event."""
+    """Return a body of some deltas and then a terminal event."""
     return (DATA / "error.sse").read_bytes()
 
 
 @pytest.mark.parametrize("on_incomplete", ["done", "error"])
 def test_a_body_that_is_cut_and_ends_well(cut_body: bytes, on_incomplete: str) -> None:
-    """What came counts; without a terminal event, the rest is what an early end is said to be."""
+    """Received events count; without a terminal event, the setting for incomplete turns applies."""
     to_serve = iter(places(cut_body))
 
     def serve(connection: Connection) -> None:
@@ -179,7 +179,7 @@ def test_a_body_that_is_cut_and_ends_well(cut_body: bytes, on_incomplete: str) -
         for cut in places(cut_body):
             stream = start(peer.url, on_incomplete=on_incomplete)
             events, end = outcome(stream)
-            # The blank line behind the last event may be missing.
+            # The blank line after the last event may be missing.
             expected = came(cut_body, cut, lacking=len(BLANK_LINE))
             if expected and isinstance(expected[-1], ErrorEvent):
                 assert (events, end) == (expected, expected[-1].error)
@@ -195,7 +195,7 @@ def test_a_body_that_is_cut_and_ends_well(cut_body: bytes, on_incomplete: str) -
 
 @pytest.mark.parametrize("on_incomplete", ["done", "error"])
 def test_a_body_that_is_cut_off(cut_body: bytes, on_incomplete: str) -> None:
-    """Without its last chunk an answer is cut short, whatever an early end is said to be."""
+    """Without its last chunk a response is truncated, whatever the setting for incomplete turns."""
     to_serve = iter(places(cut_body))
 
     def serve(connection: Connection) -> None:

@@ -1,4 +1,4 @@
-"""Waiting for a gateway that starts."""
+"""`wait_until_ready` waits for a gateway that starts."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ def test_a_gateway_that_runs() -> None:
 
 @pytest.mark.parametrize("timeout", [0, 0.2])
 def test_no_gateway(timeout: float) -> None:
-    """When the time is over, the error of the last attempt is raised."""
+    """After the timeout, the error of the last attempt is raised."""
     url = f"http://127.0.0.1:{unused_port()}"
     with Client(url) as client, pytest.raises(GatewayConnectionError):
         client.wait_until_ready(timeout)
 
 
 def test_a_gateway_that_starts_later() -> None:
-    """A gateway that begins to listen while the client waits is found."""
+    """A gateway that starts to listen during the wait is found."""
     port, started = unused_port(), threading.Event()
     done = threading.Event()
 
@@ -59,7 +59,7 @@ def test_a_gateway_that_starts_later() -> None:
 
 
 def test_a_proxy_whose_gateway_starts() -> None:
-    """A 502 of a proxy is waited out, and raised at the end; a 404 is raised at once."""
+    """A 502 of a proxy is retried, and raised at the end; a 404 is raised at once."""
     with FakeGateway() as gateway, Client(gateway.url) as client:
         gateway.add(HTTPError(502), path="/healthz")
         assert client.wait_until_ready(20).ok
