@@ -1,8 +1,8 @@
 """One HTTP attempt of a turn: send, check the response, read the events, drain, publish.
 
 All of it runs in the worker thread, in one straight line. The worker holds the turn and never the
-stream, closes what it opened, and believes no exception before it has looked whether the turn is
-over: after a cut any exception may be raised, or the response may even end cleanly.
+stream, closes what it opened, and checks whether the turn is over before it handles an
+exception: after a cut any exception may be raised, or the response may even end cleanly.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ def _send(
 
 
 def _check_response(turn: Turn, response: GatewayResponse, handle: SocketHandle) -> None:
-    """Raise what a response other than a stream means."""
+    """Raise an error for a response that is not a stream."""
     if not 200 <= response.info.status <= 299:
         turn.refused()
         raise _refusal(turn, response, handle)
@@ -160,7 +160,7 @@ def _read_events(
 
 
 def _next_piece(turn: Turn, response: GatewayResponse, read: Read) -> Piece | None:
-    """Return what one read brings of the body, None at its end."""
+    """Return the next piece of the body, None at its end."""
     try:
         piece = read()
     except Exception as exc:  # noqa: BLE001 - after a cut even AttributeError was seen

@@ -53,7 +53,7 @@ class Readers:
         try:
             while True:
                 events.append(self._channel.next())
-        except BaseException as end:  # noqa: BLE001 - looked at by the test
+        except BaseException as end:  # noqa: BLE001 - checked by the test
             self.ends.append(end)
 
     def finish(self) -> list[int]:
