@@ -183,6 +183,7 @@ class Run:
         while (flight := self._flights.next_ended()) is not None:
             self._driver.ended()
             self._judge(flight)
+            self._plan.account.warn_without_prices()
         if self._plan.save is not None:
             self._plan.save.sync_if_due()
 

@@ -77,7 +77,6 @@ class Account:
             return  # a turn that was refused before it began
         self._turns += 1
         _add(self.usage, usage)
-        self._warn_without_prices()
 
     def allows(self, running: int) -> bool:
         """Return True when one more turn, beside those in flight, stays within the budget."""
@@ -88,16 +87,13 @@ class Account:
             spent.tokens or 0, self._limit.tokens, running
         )
 
-    def _fits(self, spent: float, limit: float | None, running: int) -> bool:
-        if limit is None:
-            return True
-        mean = spent / self._turns if self._turns else 0.0
-        # Sums of prices are rounded: a budget for exactly ten turns pays for ten.
-        return spent < limit and spent + (running + 1) * mean <= limit * (1 + 1e-9)
+    def warn_without_prices(self) -> None:
+        """Issue one `UserWarning` when a turn was counted and a budget in dollars has no effect.
 
-    def _warn_without_prices(self) -> None:
+        A filter may turn it into an exception, so the caller keeps the turn's result first.
+        """
         limited = self._limit is not None and self._limit.dollars is not None
-        if limited and not self._warned and not self.usage.cost.total:
+        if limited and self._turns and not self._warned and not self.usage.cost.total:
             self._warned = True
             warnings.warn(
                 "the gateway reports no cost for this model, so a budget in dollars limits "
@@ -105,6 +101,13 @@ class Account:
                 UserWarning,
                 stacklevel=2,
             )
+
+    def _fits(self, spent: float, limit: float | None, running: int) -> bool:
+        if limit is None:
+            return True
+        mean = spent / self._turns if self._turns else 0.0
+        # Sums of prices are rounded: a budget for exactly ten turns pays for ten.
+        return spent < limit and spent + (running + 1) * mean <= limit * (1 + 1e-9)
 
 
 def tokens_of(usage: Usage) -> int:

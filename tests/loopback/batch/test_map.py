@@ -242,6 +242,27 @@ def test_a_budget_ends_the_batch_after_its_results(client: Client, gateway: Fake
     assert len(gateway.requests) == 10
 
 
+def test_a_warning_that_is_an_error_loses_no_result(client: Client, gateway: FakeGateway) -> None:
+    """With a filter that raises the warning about prices, the paid answers can still be read."""
+    gateway.default = Reply("x", usage={"totalTokens": 10, "cost": {"total": 0}})
+    batch = client.map(MODEL, prompts(3), budget=1.0, concurrency=1)
+    with pytest.raises(UserWarning, match="reports no cost"):
+        next(batch)
+    assert [result.index for result in batch] == list(range(len(gateway.requests)))
+
+
+def test_a_budget_of_an_endless_generator_ends_it(client: Client, gateway: FakeGateway) -> None:
+    """The first of two amounts that is used up ends the batch, also without a known total."""
+    cost = {"input": 0.5, "output": 0.5, "total": 1.0}
+    gateway.default = Reply("x", usage={"totalTokens": 10, "cost": cost})
+    for budget in (5.0, Budget(dollars=5.0, tokens=10_000), Budget(dollars=1e6, tokens=50)):
+        endless = (f"p{number}" for number in itertools.count())
+        with pytest.raises(BudgetError) as caught:
+            client.map(MODEL, endless, budget=budget, concurrency=3).results()
+        assert len(caught.value.results) == 5
+        assert caught.value.spent == Budget(dollars=5.0, tokens=50)
+
+
 def test_cost_and_usage_are_added_up(client: Client, gateway: FakeGateway) -> None:
     """The batch knows the tokens and the dollars of all its turns, failed ones too."""
     cost = {"input": 0.25, "output": 0.25, "total": 0.5}

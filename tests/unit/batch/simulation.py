@@ -71,6 +71,7 @@ class Simulation:
             usage = Usage(input=10, total_tokens=10)
             usage.cost.total = self._cost
             self.account.add(usage)
+            self.account.warn_without_prices()
             self.driver.succeeded(self.now)
             self.answered.append(item.index)
             return
