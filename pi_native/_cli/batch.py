@@ -6,6 +6,9 @@ import argparse
 import contextlib
 import json
 import os
+import shutil
+import sys
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -52,7 +55,9 @@ def batch(args: argparse.Namespace, console: Console) -> int:
         raise ConfigurationError("no model: give -m PROVIDER/ID or set PI_NATIVE_MODEL")
     with (
         _os_errors(),
+        _warnings_to(console),
         client_for_turns(args) as client,
+        console.notes_to(_write_above_progress),
         client.map(
             model,
             PromptFile(args.input),
@@ -92,7 +97,7 @@ def _run(results: Batch[Any], console: Console) -> int:
                 console.problem(f"prompt {result.index}: {_cause(result.error)}")
                 if _is_hopeless(result.error, results):
                     console.problem("every prompt fails; the batch ends here")
-                    break
+                    results.stop()
     except BudgetError as exc:
         code = 1
         console.problem(f"the budget is used up; at least {exc.left:,} prompts are left")
@@ -120,6 +125,30 @@ def _summary(results: Batch[Any]) -> str:
         f"{answered:,} answered ({progress.reused:,} of them before), {progress.failed:,} failed, "
         f"{results.usage.total_tokens:,} tokens, ${results.cost.total:,.4f}"
     )
+
+
+def _write_above_progress(text: str) -> None:
+    """Write a line to the terminal that shows the progress, which is then drawn below it."""
+    try:
+        from tqdm.auto import tqdm  # lazy: an optional dependency, extra [batch]
+    except ImportError:
+        width = shutil.get_terminal_size().columns - 1
+        print("\r" + text.ljust(width), file=sys.stderr, flush=True)
+    else:
+        tqdm.write(text, file=sys.stderr)
+
+
+@contextlib.contextmanager
+def _warnings_to(console: Console) -> Iterator[None]:
+    """Write warnings as lines; what follows their semicolon is advice for Python code."""
+
+    def show(message: Warning | str, *_: object, **__: object) -> None:
+        console.problem(str(message).partition(";")[0])
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", UserWarning)
+        warnings.showwarning = show
+        yield
 
 
 class PromptFile:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
+import struct
 import subprocess
 import sys
 from collections.abc import Callable
@@ -127,6 +129,81 @@ def test_a_budget_ends_the_batch(
     assert "the budget is used up; at least 3 prompts are left" in capsys.readouterr().err
 
 
+def test_a_budget_without_prices_is_one_line(
+    gateway: FakeGateway, prompts: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The warning is a line of the program, without a path and without advice for Python code."""
+    cost = {"input": 0, "output": 0, "total": 0}
+    gateway.default = Reply("x", usage={"totalTokens": 10, "cost": cost})
+    assert main(["batch", str(prompts), "-o", str(tmp_path / "out.jsonl"), "--budget", "1"]) == 0
+    err = capsys.readouterr().err
+    assert err.count("pi-native: the gateway reports no cost for this model") == 1
+    assert "UserWarning" not in err
+    assert "Budget(" not in err
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs a pseudo-terminal")
+@pytest.mark.parametrize("bar", [True, False], ids=["tqdm", "line"])
+def test_failures_are_lines_above_the_progress(
+    gateway: FakeGateway, tmp_path: Path, bar: bool
+) -> None:
+    """On a terminal each failure has a line of its own, and the summary is the last line."""
+    fcntl = pytest.importorskip("fcntl")
+    termios = pytest.importorskip("termios")
+    if bar:
+        pytest.importorskip("tqdm")
+    else:
+        (tmp_path / "tqdm.py").write_text("raise ImportError('no tqdm')\n", "utf-8")
+    path = tmp_path / "prompts.jsonl"
+    path.write_text('"again"\n' * 12, "utf-8")
+    gateway.default = HTTPError(404, "Unknown model")
+    command = [sys.executable, "-m", "pi_native", "batch", str(path), "--concurrency", "1"]
+    environ = {**os.environ, "COLUMNS": "80"} | ({} if bar else {"PYTHONPATH": str(tmp_path)})
+    ours, theirs = os.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    with subprocess.Popen(
+        [*command, "-o", str(tmp_path / "out.jsonl")], stderr=theirs, env=environ
+    ) as process:
+        os.close(theirs)
+        lines = screen(read_all(ours))
+        assert process.wait(60) == 1
+    failures = [line for line in lines if "prompt " in line and "Unknown model" in line]
+    assert len(failures) == 10
+    assert all(line.startswith("pi-native: prompt ") for line in failures)
+    assert all(line.rstrip().endswith("(HTTP 404)") for line in failures)
+    assert [line for line in lines if line.strip()][-1].startswith("pi-native: 0 answered")
+
+
+def read_all(descriptor: int) -> str:
+    """Return what a process writes to its terminal until it ends."""
+    data = b""
+    with os.fdopen(descriptor, "rb", buffering=0) as terminal:
+        try:
+            while piece := terminal.read(4096):
+                data += piece
+        except OSError:  # Linux reports the end of a terminal so
+            pass
+    return data.decode()
+
+
+def screen(text: str) -> list[str]:
+    """Return the lines of a terminal after text with carriage returns and cursor movements."""
+    lines, row, column = [""], 0, 0
+    for piece in re.findall(r"\x1b\[A|\r|\n|[^\r\n\x1b]+", text):
+        if piece == "\n":
+            row += 1
+            lines.extend([""] * (row + 1 - len(lines)))
+        elif piece == "\x1b[A":
+            row -= 1
+        elif piece == "\r":
+            column = 0
+        else:
+            line = lines[row].ljust(column)
+            lines[row] = line[:column] + piece + line[column + len(piece) :]
+            column += len(piece)
+    return lines
+
+
 @pytest.mark.parametrize(
     ("answer", "requests"),
     [(HTTPError(401, "no"), 1), (HTTPError(404, "Unknown model"), 10)],
@@ -200,7 +277,7 @@ def test_wrong_usage_is_exit_code_2(
 
 @pytest.mark.skipif(os.name == "nt", reason="sends SIGINT to another process")
 def test_ctrl_c_keeps_what_was_answered(gateway: FakeGateway, tmp_path: Path) -> None:
-    """The exit code is 130, no traceback is shown, and the answers are in the output."""
+    """The exit code is 130, there is no traceback, and the same command sends what is missing."""
     path, output = tmp_path / "prompts.jsonl", tmp_path / "out.jsonl"
     path.write_text("".join(f'"p{number}"\n' for number in range(50)), "utf-8")
 
@@ -218,3 +295,8 @@ def test_ctrl_c_keeps_what_was_answered(gateway: FakeGateway, tmp_path: Path) ->
     assert "Traceback" not in err
     assert "2 answered" in err
     assert len(answers(output)) == 2
+    gateway.default = Reply("later")
+    before = len(gateway.requests)
+    assert subprocess.run(command, stderr=subprocess.DEVNULL, timeout=60).returncode == 0
+    assert len(answers(output)) == 50
+    assert len(gateway.requests) - before == 48
