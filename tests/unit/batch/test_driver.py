@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import warnings
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given, settings, strategies as st
@@ -63,6 +64,15 @@ def test_nothing_starts_within_the_time_of_a_hint() -> None:
     later = [start for start, _ in simulation.starts if start > 0.1]
     assert min(later) >= 20.1
     assert sorted(simulation.answered) == list(range(40))
+
+
+@pytest.mark.parametrize("edge", [min, max], ids=["least", "most"])
+def test_a_hint_is_obeyed_in_full_and_at_most_5_percent_longer(edge: Callable[..., float]) -> None:
+    """The jitter is on top of the hint, and small: the window spreads the turns of a batch."""
+    simulation = Simulation(lambda now, _index: (0.0, Refused(20.0) if now < 1 else None))
+    simulation.driver._uniform = edge
+    simulation.run(1)
+    assert simulation.now == pytest.approx(edge(20.0, 21.0))
 
 
 def test_refused_prompts_are_sent_first_after_the_pause() -> None:
