@@ -11,6 +11,7 @@ import errno
 import functools
 import importlib.metadata
 import platform
+import queue
 import socket
 import ssl
 import sys
@@ -230,10 +231,14 @@ class _Pool:
     def _put_conn(self: Any, conn: Any) -> None:
         if conn is not None:
             conn.hand_back()
-            if self.pool is not None and self.pool.full():
-                conn.close()
-                return
-        super()._put_conn(conn)  # type: ignore[misc]
+        pool = self.pool
+        if pool is None or conn is None:
+            super()._put_conn(conn)  # type: ignore[misc]
+            return
+        try:  # urllib3 would log a warning about a full pool
+            pool.put(conn, block=False)
+        except queue.Full:
+            conn.close()
 
 
 class _HTTPPool(_Pool, HTTPConnectionPool):
