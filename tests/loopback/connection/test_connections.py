@@ -207,7 +207,8 @@ def test_a_kept_connection_that_was_closed_is_replaced(
                     assert client.complete("x/y", "hi").text == "Hello"
                 else:
                     assert start(peer.url, **options).result().text == "Hello"
-                assert closed.wait(5)
+                assert wait_until(lambda: not workers())  # the connection is given back
+                assert closed.wait(20)
         assert peer.accepted == 2
 
 
@@ -220,7 +221,8 @@ def test_a_kept_connection_that_was_reset_is_replaced() -> None:
     ):
         for _ in range(3):
             assert client.complete("x/y", "hi").text == "Hello"
-            assert closed.wait(5)
+            assert wait_until(lambda: not workers())  # the connection is given back
+            assert closed.wait(20)
         assert peer.accepted == 2
 
 
@@ -252,6 +254,7 @@ def test_a_kept_connection_that_closes_while_sending_is_replaced(
                 model = Model("y", "x", base_url=peer.url)
                 message = stream_pi_native(model, Context([UserMessage(prompt)])).result()
             assert message.text == "Hello"
+            assert wait_until(lambda: not workers())  # the connection is given back
         assert peer.accepted == 2
 
 
