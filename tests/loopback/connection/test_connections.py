@@ -120,9 +120,10 @@ def test_a_chunked_refusal_keeps_the_connection() -> None:
 
 @pytest.mark.parametrize("framing", ["chunked", "length"])
 def test_an_answer_whose_end_is_late_keeps_the_connection(
-    gateway: FakeGateway, client: Client, framing: Any
+    gateway: FakeGateway, client: Client, framing: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The end of the body that comes after the result still saves the connection."""
+    monkeypatch.setattr("pi_native._turn.attempt._PUBLISH_SECONDS", 0.04)  # as it is
     gateway.raw([frame(FINISHED), frame("[DONE]")], framing=framing, fault=Stall(after=1))
     assert client.stream("x/y", "hi").result().text == "Hello"
     assert workers(), "the result was published only when the connection was free"

@@ -1,0 +1,16 @@
+"""Fixtures of the tests of connections."""
+
+from __future__ import annotations
+
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def patient_drain(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Publish a turn when its connection is given back, however slow the machine is.
+
+    After 40 ms of draining a turn is published all the same, and the next one opens a connection of
+    its own. The tests here count connections; tests/loopback/turn tests the limits.
+    """
+    for name in ("_PUBLISH_SECONDS", "_DRAIN_SECONDS"):
+        monkeypatch.setattr(f"pi_native._turn.attempt.{name}", 10.0)
