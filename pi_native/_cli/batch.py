@@ -128,7 +128,7 @@ def _summary(results: Batch[Any]) -> str:
 
 
 def _write_above_progress(text: str) -> None:
-    """Write a line to the terminal that shows the progress, which is then drawn below it."""
+    """Write a line to the terminal that shows the progress, which is shown again below it."""
     try:
         from tqdm.auto import tqdm  # lazy: an optional dependency, extra [batch]
     except ImportError:
