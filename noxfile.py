@@ -10,6 +10,7 @@ import shutil
 from pathlib import Path
 
 import nox
+from nox.command import CommandFailed
 
 nox.needs_version = ">=2024.4.15"
 nox.options.sessions = ["lint", "types", "test-3.11"]
@@ -19,7 +20,7 @@ PYTHONS = ["3.10", "3.11", "3.12", "3.13", "3.14", "3.14t", "3.15"]
 MAIN = "3.11"
 # Tests wait for sockets and processes more than they compute: twice as many workers as cores.
 WORKERS = str(max(4, 2 * (os.cpu_count() or 1)))
-TESTS = ("-q", "-p", "no:cacheprovider", "-n", WORKERS, "--dist", "loadgroup")
+TESTS = ("-q", "-n", WORKERS, "--dist", "loadgroup")
 EVERYWHERE = "not gateway and not browser and not boxes"
 
 
@@ -46,7 +47,7 @@ def types(session: nox.Session) -> None:
 def test(session: nox.Session) -> None:
     """Run the fast and the slow tests that need nothing but Python."""
     session.install("-e", ".[test]")
-    session.run("python", "-m", "pytest", *TESTS, "-m", EVERYWHERE, *session.posargs)
+    _pytest(session, "-m", EVERYWHERE)
 
 
 @nox.session(python="3.10", name="test-lowest")
@@ -56,7 +57,7 @@ def test_lowest(session: nox.Session) -> None:
     lowest = session.run("python", ".ci/lowest.py", "setup.cfg", silent=True)
     session.install(*str(lowest).split())
     session.run("python", ".ci/lowest.py", "setup.cfg", "--check")
-    session.run("python", "-m", "pytest", *TESTS, "-m", EVERYWHERE, *session.posargs)
+    _pytest(session, "-m", EVERYWHERE)
 
 
 @nox.session(python=MAIN, name="test-all")
@@ -65,19 +66,9 @@ def test_all(session: nox.Session) -> None:
     session.install("-e", ".[dev,browser]")
     with session.chdir("tests/gateway"):
         session.run("npm", "ci", "--no-audit", "--no-fund", "--loglevel=error", external=True)
-    session.run(
-        *(
-            "python",
-            "-m",
-            "pytest",
-            *TESTS,
-            "-m",
-            "",
-            "--hypothesis-profile=thorough",
-            "--cov",
-            "--cov-report=term",
-        ),
-        *session.posargs,
+    _pytest(
+        session,
+        *("-m", "", "--hypothesis-profile=thorough", "--cov", "--cov-report=term"),
         env={
             "PI_NATIVE_REQUIRE_GATEWAY": "1",
             # Not create_tmp, which sets TMPDIR: below the checkout, the tests that start pytest
@@ -136,6 +127,22 @@ def bench(session: nox.Session) -> None:
     """Measure what a turn costs, here and in other clients; arguments go to the benchmarks."""
     session.install("-e", ".", "-r", "benchmarks/requirements.txt")
     session.run("python", "-m", "benchmarks", *session.posargs)
+
+
+def _pytest(session: nox.Session, *arguments: str, env: dict[str, str] | None = None) -> None:
+    """Run the tests, and those that fail once more, alone.
+
+    Many tests wait for threads, sockets and processes. Beside others on a busy machine one can miss
+    its time; a test that also fails alone fails the session. The log names both.
+    """
+    cache = Path(session.virtualenv.location, "pytest-cache").resolve()
+    pytest = ("python", "-m", "pytest", "-o", f"cache_dir={cache}")
+    try:
+        session.run(*pytest, *TESTS, *arguments, *session.posargs, env=env)
+    except CommandFailed:
+        session.log("running the tests that failed again, alone")
+        again = ("--last-failed", "--last-failed-no-failures", "none", "-q", "-n", "0", "-m", "")
+        session.run(*pytest, *again, env=env)
 
 
 def _remove_build() -> None:
