@@ -101,14 +101,17 @@ class TestProviderFailures:
             client.complete("fake/429", "hi")
         assert caught.value.message.error_status == 429
 
-    def test_a_client_may_retry_it(self, gateway, upstream):
-        """A client with retries sends the request again, and the caller sees one turn."""
+    def test_a_wait_of_an_hour_is_not_retried(self, gateway, upstream):
+        """A failure that asks for a wait of an hour is final, and the caller sees one turn."""
         with (
             Client(gateway.url, gateway.token, max_retries=1) as client,
             client.stream("fake/429", "hi") as stream,
         ):
             assert [event.type for event in stream] == ["start", "error"]
-        assert len(upstream.requests) == 2
+        with pytest.raises(ProviderError) as caught:
+            stream.get_final_message()
+        assert caught.value.retry_after == 3600
+        assert len(upstream.requests) == 1
 
     def test_the_gateway_may_break(self, client):
         """An error event without a message gets one that names the failure."""
