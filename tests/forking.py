@@ -7,7 +7,9 @@ import json
 import os
 import select
 import signal
+import sys
 import tempfile
+import threading
 import traceback
 from collections.abc import Callable
 from typing import Any, BinaryIO, TypeVar
@@ -45,9 +47,13 @@ def in_child(work: Callable[[], Any]) -> Any:
     with tempfile.TemporaryFile() as stacks:
         # Registered in the parent: a child may hang before it runs any code of the test.
         faulthandler.register(signal.SIGUSR1, stacks)
+        trace = sys.gettrace()
+        sys.settrace(None)  # a process of pytest-xdist is measured in spite of `no_cover`
         pid = os.fork()
         if pid == 0:
+            threading.settrace(None)  # type: ignore[arg-type]
             _run_child(work, writing)
+        sys.settrace(trace)
         faulthandler.unregister(signal.SIGUSR1)
         os.close(writing)
         hung = True
