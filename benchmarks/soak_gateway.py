@@ -50,7 +50,7 @@ _BUSY = HTTPError(503, "busy")
 
 
 class Answers:
-    """Answers by model; a turn that is to be retried succeeds at the second attempt."""
+    """Answer by model; a turn that is retried succeeds at the second attempt."""
 
     def __init__(self, gateway: FakeGateway) -> None:
         self.counts: collections.Counter[str] = collections.Counter()

@@ -39,7 +39,7 @@ class BlockCutter:
     def __init__(self, max_event_bytes: int) -> None:
         self.data = b""  # the newest bytes
         self.position = 0  # the end of what was cut
-        self.end = 0  # the end of what is to be cut
+        self.end = 0  # the end of the part to cut
         self.at_block = False  # True when a block begins at the position
         self._max = max_event_bytes
         self._buffer = bytearray()

@@ -1,4 +1,4 @@
-"""What the gateway answers: given events, bytes and errors, and the union of all answers.
+"""The answers of the gateway: given events, bytes and errors, and the union of all answers.
 
 An answer makes a `Response` to a request. Wrong types raise `TypeError` when a script is written,
 in the line that is wrong.

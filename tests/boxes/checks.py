@@ -1,4 +1,4 @@
-"""What must hold through every proxy and server between the client and its gateway."""
+"""The checks that pass through every proxy and server between a client and its gateway."""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ class Peer:
         return self._rest + b"".join(iter(lambda: self.sock.recv(65536), b""))
 
     def has_nothing_to_read(self) -> bool:
-        """Return whether nothing has come, not even the end."""
+        """Return whether neither data nor the end of it has arrived."""
         self.sock.setblocking(False)
         with contextlib.suppress(BlockingIOError):
             self.sock.recv(1)

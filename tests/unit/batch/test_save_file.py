@@ -140,7 +140,7 @@ def test_a_file_of_another_kind_is_refused_and_kept(tmp_path: Path, text: str) -
 
 
 def test_a_broken_message_is_refused_with_its_line(path: Path) -> None:
-    """A line that somebody edited is named, before any turn is paid for."""
+    """The error names a line that was edited, before any turn is paid for."""
     path.write_text(path.read_text("utf-8").replace('"Because."', "5"), "utf-8")
     with pytest.raises(ConfigurationError, match=r"answers.jsonl, line 1: "):
         SaveFile(path, CALL)
