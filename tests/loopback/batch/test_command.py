@@ -300,3 +300,41 @@ def test_ctrl_c_keeps_what_was_answered(gateway: FakeGateway, tmp_path: Path) ->
     assert subprocess.run(command, stderr=subprocess.DEVNULL, timeout=60).returncode == 0
     assert len(answers(output)) == 50
     assert len(gateway.requests) - before == 48
+
+
+# Not ru_maxrss: on Linux it begins with the memory of the process that started this one.
+MEASURED = """
+import sys
+from pathlib import Path
+from pi_native.__main__ import main
+code = main(sys.argv[1:])
+status = Path("/proc/self/status").read_text("ascii")
+print(code, status.partition("VmHWM:")[2].split()[0])
+"""
+
+
+def _peak_memory(folder: Path, count: int) -> float:
+    """Run a batch of `count` prompts of 10 KB, and return its highest resident memory in MB."""
+    path, output = folder / f"prompts-{count}.jsonl", folder / f"out-{count}.jsonl"
+    with path.open("w", encoding="utf-8") as file:
+        file.writelines(json.dumps(f"{number} {'x' * 10_000}") + "\n" for number in range(count))
+    command = [sys.executable, "-c", MEASURED, "batch", str(path), "-o", str(output)]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=240, check=True)
+    code, peak = ended.stdout.split()
+    assert code == "0", ended.stderr
+    with output.open(encoding="utf-8") as file:
+        assert sum(1 for _ in file) >= count
+    return int(peak) / 1024
+
+
+@pytest.mark.slow
+@pytest.mark.no_cover
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc/self/status")
+def test_memory_does_not_grow_with_the_number_of_prompts(
+    gateway: FakeGateway, tmp_path: Path
+) -> None:
+    """2,000 more prompts of 10 KB, which are 20 MB, need less than 8 MB more memory."""
+    gateway.default = Reply("fine")
+    small = _peak_memory(tmp_path, 200)
+    large = _peak_memory(tmp_path, 2_200)
+    assert large - small < 8, (small, large)
