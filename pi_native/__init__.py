@@ -16,7 +16,8 @@ from ._batch.batch import Batch
 from ._batch.progress import Progress
 from ._batch.result import BatchResult
 from ._batch.rules.budget import Budget
-from ._client import Client, stream_pi_native
+from ._client.client import Client
+from ._client.low_level import stream_pi_native
 from ._config import Setting
 from ._conversation import Conversation
 from ._protocol.convert import from_wire, to_wire

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 import attrs
 
-from ._client import Client
+from ._client.client import Client
 from ._conversation_file import FilePath, read_context, write_context
 from ._prompts import context_of, expect, messages_of
 from ._turn.stream import AssistantMessageEventStream

@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from .._client import Client
+from .._client.client import Client
 from .._protocol.request import Request
 from .._threads.abort import AbortSignal
 from .._turn.stream import AssistantMessageEventStream

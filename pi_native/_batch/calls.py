@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
 
-from .._client import Client
+from .._client.client import Client
 from .._http.timeouts import resolve_timeouts
 from .._prompts import context_of, expect_signal
 from .._protocol.request import turn_request

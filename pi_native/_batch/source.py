@@ -7,7 +7,7 @@ from typing import Any
 
 import attrs
 
-from .._client import Client
+from .._client.client import Client
 from .._tools.target import MisfitError
 from .._types.messages import AssistantMessage
 from .._types.request import Context

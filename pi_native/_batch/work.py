@@ -13,7 +13,7 @@ from typing import Any
 
 import attrs
 
-from .._client import Client
+from .._client.client import Client
 from .._threads.abort import AbortSignal
 from .._threads.clock import monotonic
 from .._tools.calls import asking

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from .._client import Client
+from .._client.client import Client
 from .._prompts import context_of, messages_of
 from .._types.gateway import ModelInfo
 from .._types.messages import AssistantMessage, Message

@@ -53,9 +53,9 @@ LATE = {
 }
 # The methods for batches and extractions import the code for them on use.
 LATER = {
-    ("_client", "_batch"),
+    ("_client.client", "_batch"),
     ("__init__", "_batch"),
-    ("_client", "_tools"),
+    ("_client.client", "_tools"),
     ("_conversation", "_tools"),
 }
 

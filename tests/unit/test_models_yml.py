@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from pi_native import Client, ConfigurationError, Setting
-from pi_native._client import Secret
+from pi_native._protocol.request import Secret
 
 GATEWAY = "http://llm-gateway.internal:4000"
 
