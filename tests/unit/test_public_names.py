@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import pickle
+import re
 import typing
+from pathlib import Path
 
 import attrs
 import pytest
 
 import pi_native
+
+ROOT = Path(__file__).parents[2]
 
 
 def test_every_name_is_there() -> None:
@@ -41,3 +45,12 @@ def test_public_classes_name_the_public_module() -> None:
 def test_the_types_of_fields_can_be_asked_for(cls: type) -> None:
     """`typing.get_type_hints` works on every public attrs class, for whatever library asks."""
     assert typing.get_type_hints(cls).keys() >= {field.name for field in attrs.fields(cls)}
+
+
+def test_the_reference_lists_the_calls_of_a_client() -> None:
+    """The page names each public member of `Client`, in the order of their use."""
+    page = (ROOT / "docs" / "reference" / "client.md").read_text(encoding="utf-8")
+    listed = re.search(r"::: pi_native\.Client\n.*?members: \[(.*?)\]", page, re.DOTALL)
+    assert listed is not None
+    members = {name for name in dir(pi_native.Client) if not name.startswith("_")}
+    assert set(listed[1].split(", ")) == members
