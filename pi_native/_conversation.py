@@ -127,7 +127,7 @@ class Conversation:
         Takes the arguments of `stream`. Raises the errors of the stream, and `ProviderError` for a
         turn that the provider failed.
         """
-        return self.stream(prompt, **options)._result_alone().raise_for_error()
+        return self.stream(prompt, **options)._final_message_alone()
 
     @overload
     def extract(

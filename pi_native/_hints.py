@@ -17,6 +17,7 @@ GIVE_KEY = (
     "the gateway keeps the key in ~/.omp/auth-gateway.token"
 )
 NO_GATEWAY_ANSWERED = "a proxy or a web server answered, not the gateway"
+NOT_A_GATEWAY = "the base URL does not lead to a pi-native gateway"
 PROXY_PASSWORD = (
     "the proxy requires a user name and password: write them into HTTP_PROXY or HTTPS_PROXY as "
     "http://user:password@host:port"
@@ -65,11 +66,7 @@ def refusal_hint(
     if status in (401, 403):
         return _key_hint(code, authorization)
     if status == 404:
-        return (
-            "Client.models() lists the models"
-            if code
-            else "the base URL does not lead to a pi-native gateway"
-        )
+        return "Client.models() lists the models" if code else NOT_A_GATEWAY
     if status == 429 and retry_after is not None:
         return f"try again in {retry_after:g} s"
     return None

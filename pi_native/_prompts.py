@@ -81,6 +81,9 @@ def messages_of(prompt: str | Message | Sequence[Message]) -> list[Message]:
 
 
 def _instructions(system: str | Sequence[str]) -> list[str]:
+    if not isinstance(system, Sequence):
+        kind = type(system).__name__
+        raise TypeError(f"system must be a string or a sequence of strings, not {kind}")
     texts = [system] if isinstance(system, str) else list(system)
     for index, text in enumerate(texts):
         if not isinstance(text, str):

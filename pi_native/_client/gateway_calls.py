@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from .._config import without_endpoint
+from .._hints import NOT_A_GATEWAY
 from .._http.json_call import fetch_json, get
 from .._http.timeouts import resolve_timeouts
 from .._protocol.convert import from_wire
 from .._protocol.request import merge_headers, with_bearer
+from .._protocol.rules import quote
 from .._types.gateway import CredentialsCheck, Health, ModelInfo, ModelList, Rows, UsageSnapshot
 from .._types.option_checks import seconds
 from ..errors import (
     AuthenticationError,
+    DecodeError,
     GatewayConnectionError,
     GatewayServerError,
     StreamTimeoutError,
@@ -38,7 +42,7 @@ class GatewayClient(BaseClient):
 
         Other kinds are for example "embedding" and "image"; only chat models serve turns.
         """
-        models = self._ask("/v1/models", ModelList).data or []
+        models = self._ask("/v1/models", ModelList).data
         return Rows(model for model in models if kind in (None, model.kind or "chat"))
 
     def wait_until_ready(self, timeout: float = 30.0) -> Health:
@@ -85,7 +89,11 @@ class GatewayClient(BaseClient):
             if exc.status != 401 or not self._has_new_key():
                 raise
             body = fetch_json(self._transport, self._page(path), limits)
-        return from_wire(body, answer)
+        try:
+            return from_wire(body, answer)
+        except DecodeError as exc:
+            text = f"{path} is {exc}, in {quote(json.dumps(body))}"
+            raise DecodeError(text, problems=exc.problems, hint=NOT_A_GATEWAY) from None
 
     def _page(self, path: str) -> Request:
         headers = merge_headers({"Accept": "application/json"}, self._attribution, self._headers)

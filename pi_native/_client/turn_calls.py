@@ -74,7 +74,7 @@ class TurnClient(GatewayClient):
             'Because of the air.'
         """
         turn = self.stream(model, prompt, system=system, tools=tools, signal=signal, **options)
-        return turn._result_alone().raise_for_error()
+        return turn._final_message_alone()
 
     def _start_turn(
         self,

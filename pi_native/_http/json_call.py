@@ -10,6 +10,7 @@ import threading
 from collections.abc import Mapping
 from typing import Any
 
+from .._hints import NOT_A_GATEWAY
 from .._protocol.error_response import MAX_BODY_BYTES, refusal
 from .._protocol.request import Request
 from .._protocol.rules import quote
@@ -151,7 +152,9 @@ def _object(body: bytes) -> dict[str, Any]:
     try:
         parsed = parse_json(text)
     except (ValueError, RecursionError) as exc:
-        raise StreamProtocolError(f"the response is not JSON ({exc}): {quote(text)}") from None
+        problem = f"the response is not JSON ({exc}): {quote(text)}"
+        raise StreamProtocolError(problem, hint=NOT_A_GATEWAY) from None
     if not isinstance(parsed, dict):
-        raise StreamProtocolError(f"the response is not a JSON object: {quote(text)}")
+        problem = f"the response is not a JSON object: {quote(text)}"
+        raise StreamProtocolError(problem, hint=NOT_A_GATEWAY)
     return parsed

@@ -21,8 +21,10 @@ from .._types.events import (
     ToolCallDeltaEvent,
     result_of,
 )
+from .._types.messages import AssistantMessage
 from .._types.options import SseEvent
 from .._types.request import Model
+from ..errors import StreamProtocolError
 from .chunked import Piece, whole
 from .rules import DONE, read_event
 from .snapshots import STRING_PART, SnapshotRead, SnapshotTracker
@@ -62,6 +64,7 @@ class EventDecoder:
         self.framed = False  # True after the first server-sent event
         self.closed = False  # True after a terminal event or [DONE]
         self._model = model
+        self._newest: AssistantMessageEvent | None = None  # with the newest snapshot
         self._observe = observe
         self._may_look_ahead = observe is None  # an observer gets every block
         self._cutter = BlockCutter(max_event_bytes)
@@ -84,6 +87,8 @@ class EventDecoder:
                         break
                     event = self._read(block, trailing=False)
                 if event is not None:
+                    if getattr(event, "_partial", None) is not None:
+                        self._newest = event
                     yield event
 
     def finish(self) -> Iterator[AssistantMessageEvent]:
@@ -129,10 +134,18 @@ class EventDecoder:
         if frame.data == DONE:
             self._close()
             return None
-        event = read_event(frame.data, trailing=trailing, model=self._model)
+        event = read_event(
+            frame.data, trailing=trailing, model=self._model, newest=self._newest_snapshot
+        )
         if event is not None and result_of(event) is not None:
             self._close()
         return event
+
+    def _newest_snapshot(self) -> AssistantMessage | None:
+        try:
+            return None if self._newest is None else self._newest.partial
+        except StreamProtocolError:
+            return None
 
     def _close(self) -> None:
         self.closed = True

@@ -7,8 +7,10 @@ replaces the missing one then.
 
 from __future__ import annotations
 
+import copy
 import json
-from typing import Any, Final, Literal
+from collections.abc import Callable
+from typing import Any, Final, Literal, TypeAlias
 
 from .._threads.outcome import Outcome
 from .._types.events import AssistantMessageEvent, DoneEvent, ErrorEvent
@@ -25,15 +27,25 @@ _QUOTED_CHARACTERS = 200
 _LONGEST_TEXT = 4096
 # An object with one of these is a message, and not an error object such as a provider's own.
 _MESSAGE_MEMBERS = frozenset(("role", "content", "stopReason"))
+Newest: TypeAlias = Callable[[], AssistantMessage | None]
+"""Returns the newest snapshot of the turn, or None if there is none that can be read."""
+
 # These are delivered, but do not move the deadlines.
 NO_PROGRESS = frozenset(("start", "inference_admission"))
 
 
-def read_event(data: str, *, trailing: bool, model: Model) -> AssistantMessageEvent | None:
+def no_snapshot() -> None:
+    """Return None: no snapshot has arrived."""
+
+
+def read_event(
+    data: str, *, trailing: bool, model: Model, newest: Newest = no_snapshot
+) -> AssistantMessageEvent | None:
     """Return the event in a frame's data; None for data that is ignored.
 
     `trailing` is True when the stream ended inside the frame: JSON that was cut off is dropped
-    then, since the stream is incomplete anyway. Raises `StreamProtocolError` for data that is no
+    then, since the stream is incomplete anyway. A terminal event without the content that had
+    arrived gets it from the `newest` snapshot. Raises `StreamProtocolError` for data that is no
     event.
     """
     if not data:
@@ -49,14 +61,34 @@ def read_event(data: str, *, trailing: bool, model: Model) -> AssistantMessageEv
     if not isinstance(parsed, dict) or not isinstance(parsed.get("type"), str):
         raise StreamProtocolError(f"an event is not an object with a type: {quote(data)}")
     if parsed["type"] == "error":
-        return _read_failure(parsed, model)
+        return _read_failure(parsed, model, newest)
     try:
         event = decode_event(parsed)
     except DecodeError as exc:
         raise DecodeError(f"{exc}, in {quote(data)}", problems=exc.problems) from None
-    if isinstance(event, DoneEvent) and parsed.get("reason") in ("error", "aborted"):
-        return _read_failure({**parsed, "error": parsed["message"]}, model)
+    if not isinstance(event, DoneEvent):
+        return event
+    if parsed.get("reason") in ("error", "aborted"):
+        return _read_failure({**parsed, "error": parsed["message"]}, model, newest)
+    _complete(event, newest, data)
     return event
+
+
+def _complete(event: DoneEvent, newest: Newest, data: str) -> None:
+    """Add the members without which the message of a `done` would be an empty success."""
+    message = event.message
+    if message.content is None:
+        message.content = _content_of(newest())
+        if message.content is None:
+            problem = "$.message.content: expected an array, got nothing"
+            text = f"not a valid event: {problem}, in {quote(data)}"
+            raise DecodeError(text, problems=[problem])
+    message.stop_reason = message.stop_reason or event.reason or "stop"
+
+
+def _content_of(message: AssistantMessage | None) -> Any:
+    """Return a copy of the content of a snapshot; None without one."""
+    return [*message.content] if message is not None and message.content else None
 
 
 def _is_cut_off(data: str, fault: json.JSONDecodeError) -> bool:
@@ -99,8 +131,11 @@ def stand_in(
     )
 
 
-def _read_failure(parsed: dict[str, Any], model: Model) -> ErrorEvent:
-    """Return an `error` event of any shape as a failed turn: the event decides, not its message."""
+def _read_failure(parsed: dict[str, Any], model: Model, newest: Newest) -> ErrorEvent:
+    """Return an `error` event of any shape as a failed turn: the event decides, not its message.
+
+    Its message has the content that had arrived, which the caller has paid for.
+    """
     reason: Literal["aborted", "error"] = (
         "aborted" if parsed.get("reason") == "aborted" else "error"
     )
@@ -108,13 +143,31 @@ def _read_failure(parsed: dict[str, Any], model: Model) -> ErrorEvent:
     extra = {name: value for name, value in parsed.items() if name not in known}
     message = _failed_message(parsed)
     if message is None:
-        message = stand_in(
-            model, stop_reason=reason, error_message=_failure_text(parsed) or _as_json(parsed)
+        message = _failed_so_far(
+            newest(), model, reason=reason, text=_failure_text(parsed) or _as_json(parsed)
         )
     elif not message.failed:
         message.stop_reason = reason
         message.error_message = message.error_message or _failure_text(parsed)
+    message.content = message.content or _content_of(newest()) or []
     return ErrorEvent(reason, message, extra=extra)
+
+
+def _failed_so_far(
+    snapshot: AssistantMessage | None,
+    model: Model,
+    *,
+    reason: Literal["aborted", "error"],
+    text: str,
+) -> AssistantMessage:
+    """Return the newest snapshot as a failed message; without one a message without content."""
+    if snapshot is None:
+        return stand_in(model, stop_reason=reason, error_message=text)
+    message = copy.copy(snapshot)
+    message.content = [*(snapshot.content or [])]
+    message.stop_reason = reason
+    message.error_message = text
+    return message
 
 
 def _failed_message(parsed: dict[str, Any]) -> AssistantMessage | None:

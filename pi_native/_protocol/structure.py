@@ -168,7 +168,9 @@ def class_hook(cls: type[WireObject], hook_for: HookFor) -> Hook:
     members: dict[str, _Member] = {}
     for a in wire_fields(cls):
         read = _tag_hook(a.default) if is_tag(a) else hook_for(hints[a.name])
-        expected = ("a string" if is_tag(a) else "an object") if a.metadata.get("required") else ""
+        expected = a.metadata.get("required", "")
+        if expected and is_tag(a):
+            expected = "a string"
         members[wire_name(a)] = _Member(a.name, read, expected, "count" in a.metadata)
     local = {a.name: a.default for a in fields(cls) if a.metadata.get("local")}
     return _ClassHook(cls, members, local)

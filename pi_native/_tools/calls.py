@@ -64,6 +64,6 @@ def asking(client: Client, model: str | Model | ModelInfo) -> Ask:
     """Return a function that makes a turn of a context with the options."""
 
     def ask(context: Context, options: Mapping[str, Any]) -> AssistantMessage:
-        return client._start_turn(model, context, options)._result_alone().raise_for_error()
+        return client._start_turn(model, context, options)._final_message_alone()
 
     return ask

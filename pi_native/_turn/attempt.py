@@ -41,6 +41,8 @@ _DRAIN_BYTES = 1024 * 1024
 _PUBLISH_SECONDS = 0.04
 _ERROR_BODY_SECONDS = 10.0
 _QUOTED_BYTES = 400
+# No line of an event stream begins with these: they are JSON or HTML with the wrong content type.
+_PAGES = (b"{", b"[", b"<", b'"')
 
 Read = Callable[[], Piece | None]
 
@@ -211,7 +213,8 @@ def _incomplete(
 def _check_content_type(response: ResponseInfo, beginning: bytes) -> None:
     """Refuse a page that is no event stream; read as one, it would be an empty success."""
     kind = response.headers.get("content-type", "")
-    if "text/event-stream" in kind.lower() or not beginning.strip():
+    says_stream = "text/event-stream" in kind.lower() and not beginning.lstrip().startswith(_PAGES)
+    if says_stream or not beginning.strip():
         return
     start = quote(beginning.decode("utf-8", "replace"))
     raise StreamProtocolError(f"the answer is no event stream but {kind or 'untyped'}: {start}")

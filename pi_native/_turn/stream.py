@@ -25,7 +25,7 @@ from .._types.events import (
 )
 from .._types.messages import AssistantMessage
 from .._types.stats import StreamStats
-from ..errors import IncompleteStreamError, StreamProtocolError
+from ..errors import IncompleteStreamError, ProviderError, StreamProtocolError
 from .output import frames_of, whole_characters
 
 if TYPE_CHECKING:
@@ -248,7 +248,7 @@ class AssistantMessageEventStream(EventStream[AssistantMessageEvent, AssistantMe
             >>> Client().stream("acme/small", "Why?").get_final_message().text
             'Because of the air.'
         """
-        return self.result().raise_for_error()
+        return self._raise_if_failed(self.result())
 
     @property
     def text_stream(self) -> Iterator[str]:
@@ -268,7 +268,15 @@ class AssistantMessageEventStream(EventStream[AssistantMessageEvent, AssistantMe
         message = None if outcome is None else outcome.result
         cancelled = self._producer is not None and self._producer.cancelled
         if message is not None and not cancelled:
-            message.raise_for_error()
+            self._raise_if_failed(message)
+
+    def _raise_if_failed(self, message: AssistantMessage) -> AssistantMessage:
+        try:
+            return message.raise_for_error()
+        except ProviderError as exc:
+            if not message.content:  # the message of a cancelled turn has none
+                exc.partial = self.partial or message
+            raise
 
     def sse(self, *, heartbeat: float | None = 15.0) -> Iterator[bytes]:
         r"""Return the turn as server-sent events in the gateway's own form, for any WSGI server.
@@ -311,11 +319,11 @@ class AssistantMessageEventStream(EventStream[AssistantMessageEvent, AssistantMe
         """
         return self._producer.stats if self._producer else StreamStats()
 
-    def _result_alone(self) -> AssistantMessage:
-        """Return the result of a stream that no other code can iterate, without keeping events."""
+    def _final_message_alone(self) -> AssistantMessage:
+        """As `get_final_message`, for a stream that no other code iterates: keep no events."""
         self._channel.discard_events()
         with self:
-            return self.result()
+            return self.get_final_message()
 
     def display(self) -> AssistantMessage:
         """Show the answer while it arrives, and return the message when it is complete.

@@ -16,7 +16,9 @@ from typing import Any, ClassVar
 
 from attrs import Attribute, define, field, fields
 
-REQUIRED = {"required": True}
+REQUIRED = {"required": "an object"}
+REQUIRED_LIST = {"required": "an array"}
+REQUIRED_BOOL = {"required": "true or false"}
 """Metadata of a field that the object must have; all others may be missing."""
 
 LOCAL = {"local": True}

@@ -1,6 +1,7 @@
 """The gateway's own pages: models, health, limits of providers, credentials.
 
-A member that a page lacks is None, as in all types of the protocol.
+A member that a page lacks is None, as in all types of the protocol. Only the member without which
+it is not that page is required: the page of another server, or an error, is not an empty success.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from typing import Any, TypeVar
 
 from attrs import define, field
 
-from .base import WireObject, named
+from .base import REQUIRED_BOOL, REQUIRED_LIST, WireObject, named
 
 Row = TypeVar("Row")
 
@@ -37,14 +38,14 @@ class ModelInfo(WireObject):
 class ModelList(WireObject):
     """The list of the gateway's models."""
 
-    data: list[ModelInfo]
+    data: list[ModelInfo] = field(metadata=REQUIRED_LIST)
 
 
 @define(eq=False, repr=False)
 class Health(WireObject):
     """The state of the gateway, and its version."""
 
-    ok: bool
+    ok: bool = field(metadata=REQUIRED_BOOL)
     version: str
 
 
@@ -53,7 +54,7 @@ class UsageSnapshot(WireObject):
     """The use of each provider's limits at `generated_at` (ms since 1970)."""
 
     generated_at: float
-    reports: list[dict[str, Any]]
+    reports: list[dict[str, Any]] = field(metadata=REQUIRED_LIST)
 
 
 @define(eq=False, repr=False, kw_only=True)
@@ -73,7 +74,7 @@ class CredentialsCheck(WireObject):
     """The states of the gateway's credentials at `generated_at` (ms since 1970)."""
 
     generated_at: float
-    credentials: list[CredentialStatus]
+    credentials: list[CredentialStatus] = field(metadata=REQUIRED_LIST)
 
 
 class Rows(list[Row]):

@@ -139,6 +139,16 @@ BROKEN_HEADS = {
         StreamProtocolError,
         "application/json",
     ),
+    "JSON as an event stream": (
+        UNTIL_CLOSE + b'{"error":"unauthorized"}',
+        StreamProtocolError,
+        "unauthorized",
+    ),
+    "HTML as an event stream": (
+        UNTIL_CLOSE + b"<html>Welcome</html>",
+        StreamProtocolError,
+        "<html>",
+    ),
     "204": (b"HTTP/1.1 204 No Content\r\n\r\n", AuthGatewayError, "returned empty body"),
     "205": (b"HTTP/1.1 205 Reset\r\nContent-Length: 0\r\n\r\n", AuthGatewayError, "empty body"),
     "no content": (OK + b"Content-Length: 0\r\n\r\n", AuthGatewayError, "empty body"),
@@ -170,10 +180,11 @@ def test_an_answer_that_is_no_stream_is_a_clear_error(
 
 
 def test_a_page_that_is_no_stream_is_an_error_also_with_incomplete_turns_accepted() -> None:
-    """A proxy's HTML page is never an empty success."""
-    page = OK.replace(b"text/event-stream", b"text/html") + b"\r\n<p>hello</p>"
-    _, failure = outcome(answer(page), on_incomplete="done")
-    assert isinstance(failure, StreamProtocolError)
+    """A page is never an empty success, whatever its content type says."""
+    for head in (OK.replace(b"text/event-stream", b"text/html"), OK):
+        for body in (b"<p>hello</p>", b'\n{"error":"unauthorized"}', b"[1]", b'"no"'):
+            _, failure = outcome(answer(head + b"\r\n" + body), on_incomplete="done")
+            assert isinstance(failure, StreamProtocolError)
 
 
 @pytest.mark.parametrize(

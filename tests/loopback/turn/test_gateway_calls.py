@@ -201,12 +201,13 @@ def test_a_list_of_models_that_is_a_number(gateway: FakeGateway, client: Client)
 
 
 @each_page
-def test_a_page_that_lacks_everything(
+def test_a_page_with_its_main_member_only(
     gateway: FakeGateway, client: Client, ask: Callable[[Client], object], path: str
 ) -> None:
-    """Missing members are None, or no rows."""
-    gateway.add(json_page(b"{}"), path=path)
-    assert ask(client) is not None
+    """Every other missing member is None."""
+    page = b'{"data":[{}],"ok":true,"reports":[{}],"credentials":[{}]}'
+    gateway.add(json_page(page), path=path)
+    assert ask(client)
 
 
 def dribble(connection: Connection) -> None:
@@ -321,11 +322,52 @@ def test_a_page_without_end(status: bytes) -> None:
     assert poured < (200_000_000 if status == b"200 OK" else 50_000_000)
 
 
+@each_page
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"{}",
+        b"[]",
+        b"null",
+        b"<html>Log in</html>",
+        b'{"error":"unauthorized"}',
+        b'{"error":{"type":"x","message":"no"}}',
+        b'{"object":"list","generatedAt":1,"status":"ok"}',
+        b'{"data":null,"ok":null,"reports":null,"credentials":null}',
+        b'{"data":{},"ok":1,"reports":{},"credentials":{}}',
+    ],
+)
+def test_another_page_is_no_empty_success(
+    gateway: FakeGateway,
+    client: Client,
+    ask: Callable[[Client], object],
+    path: str,
+    body: bytes,
+) -> None:
+    """A 200 without the page's main member raises, quotes the page, and says what to check."""
+    gateway.add(json_page(body), path=path)
+    with pytest.raises(StreamProtocolError) as caught:
+        ask(client)
+    assert "base URL" in (caught.value.hint or "")
+    assert body.decode()[:8] in str(caught.value)
+
+
+def test_a_gateway_is_not_ready_while_another_server_answers(
+    gateway: FakeGateway, client: Client
+) -> None:
+    """`wait_until_ready` does not take the health page of another server for the gateway's."""
+    gateway.add(json_page(b'{"status":"ok"}'), path="/healthz")
+    with pytest.raises(DecodeError):
+        client.wait_until_ready(5)
+
+
 def test_a_page_starts_no_thread(gateway: FakeGateway, client: Client) -> None:
     """The call runs in the caller's own thread."""
     seen: list[set[str]] = []
     gateway.add(
-        lambda _: seen.append({t.name for t in threads()}) or json_page(b"{}"), path="/v1/models"
+        lambda _: seen.append({t.name for t in threads()}) or json_page(b'{"data":[]}'),
+        path="/v1/models",
     )
     client.models()
     assert not [name for name in seen[0] if name.startswith("pi-native-")]

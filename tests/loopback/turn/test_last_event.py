@@ -6,11 +6,21 @@ import math
 import threading
 import time
 from collections.abc import Callable
+from typing import Any, get_args
 
 import pytest
 
-from pi_native import ErrorEvent, ProviderError, UnknownEvent
-from pi_native.testing import FakeGateway
+from pi_native import (
+    AbortController,
+    Client,
+    Conversation,
+    ErrorEvent,
+    ProviderError,
+    SseEvent,
+    UnknownEvent,
+)
+from pi_native.testing import FakeGateway, Stall
+from pi_native.testing._replies import ErrorShape
 
 from ...conftest import wait_until
 from ..calls import KEY, outcome, start, types, workers
@@ -54,12 +64,54 @@ def test_error_is_a_message_and_not_an_exception(gateway: FakeGateway, reason: s
 
 def test_the_gateways_own_failure_is_an_error_event(gateway: FakeGateway) -> None:
     """Without a message it gets one, with stop reason "error" and the gateway's text."""
-    gateway.events([DELTA, {"type": "error", "reason": "error", "errorMessage": "broke"}])
+    gateway.events([{"type": "error", "reason": "error", "errorMessage": "broke"}])
     events, message = outcome(start(gateway.url))
     assert isinstance(events[-1], ErrorEvent)
     assert events[-1].error is message
     assert (message.stop_reason, message.error_message) == ("error", "broke")
     assert (message.provider, message.model, message.content) == ("x", "y", [])
+
+
+@pytest.mark.parametrize("text", ["", "What had arrived."])
+@pytest.mark.parametrize("shape", get_args(ErrorShape))
+def test_a_failed_turn_keeps_the_text_that_had_arrived(
+    gateway: FakeGateway, client: Client, shape: ErrorShape, text: str
+) -> None:
+    """The message, the exception and the stream have it for an `error` event of every shape."""
+    gateway.failed_turn(400, "no", shape=shape, text=text, times=2)
+    with pytest.raises(ProviderError) as caught:
+        client.complete("x/y", "hi")
+    assert caught.value.partial is caught.value.message is not None
+    assert (caught.value.message.text, caught.value.message.stop_reason) == (text, "error")
+    stream = client.stream("x/y", "hi")
+    assert stream.result().text == text
+    assert stream.partial is stream.result()
+
+
+@pytest.mark.parametrize("how", ["complete", "ask", "get_final_message"])
+def test_a_cancelled_turn_keeps_the_text_that_had_arrived(
+    gateway: FakeGateway, client: Client, how: str
+) -> None:
+    """The exception of a turn that is cancelled while it streams has the text as its `partial`."""
+    gateway.reply(["One ", "two ", "three."], fault=Stall(after=3))
+    controller = AbortController()
+    deltas: list[str] = []
+
+    def cancel_at_the_second_delta(event: SseEvent) -> None:
+        if "text_delta" in event.data:
+            deltas.append(event.data)
+            controller.abort() if deltas[1:] else gateway.release()
+
+    options: Any = {"signal": controller.signal, "on_sse_event": cancel_at_the_second_delta}
+    calls: dict[str, Callable[[], object]] = {
+        "complete": lambda: client.complete("x/y", "hi", **options),
+        "ask": lambda: Conversation(client, "x/y").ask("hi", **options),
+        "get_final_message": lambda: client.stream("x/y", "hi", **options).get_final_message(),
+    }
+    with pytest.raises(ProviderError) as caught:
+        calls[how]()
+    assert caught.value.partial is not None
+    assert caught.value.partial.text == "One "
 
 
 def test_an_event_of_an_unknown_type_is_delivered(gateway: FakeGateway) -> None:

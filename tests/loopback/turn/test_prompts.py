@@ -129,7 +129,15 @@ def test_a_prompt_of_another_type_is_raised_at_the_call(
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"model": 7}, {"model": None}, {"tools": 7}, {"system": 7}, {"temprature": 1}],
+    [
+        {"model": 7},
+        {"model": None},
+        {"tools": 7},
+        {"system": 7},
+        {"system": {"be brief": 1}},
+        {"system": [7]},
+        {"temprature": 1},
+    ],
     ids=repr,
 )
 def test_another_wrong_type_is_raised_at_the_call(

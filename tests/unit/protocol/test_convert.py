@@ -179,7 +179,8 @@ def test_answers_of_the_gateway_keep_their_own_spelling() -> None:
     info = from_wire(data, ModelInfo)
     assert (info.owned_by, info.supports_tools, info.context_length) == ("p", True, None)
     assert to_wire(info) == data
-    assert from_wire({"generatedAt": 1.5}, UsageSnapshot).generated_at == 1.5
+    page = {"generatedAt": 1.5, "reports": []}
+    assert from_wire(page, UsageSnapshot).generated_at == 1.5
 
 
 # Faults.

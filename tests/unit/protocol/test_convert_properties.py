@@ -203,12 +203,10 @@ OTHERS: dict[type, st.SearchStrategy[Json]] = {
             "supports_tools": BOOL,
         },
     ),
-    Health: an_object({}, {"ok": BOOL, "version": TEXT}),
-    UsageSnapshot: an_object({}, {"generatedAt": NUMBER, "reports": st.lists(OBJECT, max_size=2)}),
+    Health: an_object({"ok": BOOL}, {"version": TEXT}),
+    UsageSnapshot: an_object({"reports": st.lists(OBJECT, max_size=2)}, {"generatedAt": NUMBER}),
     CredentialsCheck: an_object(
-        {},
         {
-            "generatedAt": NUMBER,
             "credentials": st.lists(
                 an_object(
                     {},
@@ -221,6 +219,7 @@ OTHERS: dict[type, st.SearchStrategy[Json]] = {
                 max_size=2,
             ),
         },
+        {"generatedAt": NUMBER},
     ),
 }
 UNIONS: list[tuple[Any, st.SearchStrategy[Json]]] = [

@@ -20,6 +20,7 @@ from pi_native import (
     ProviderError,
     StartEvent,
     StreamProtocolError,
+    TextContent,
     TextDeltaEvent,
     UnknownEvent,
     Usage,
@@ -213,6 +214,19 @@ def test_a_failure_without_a_text_shows_its_json(said: object) -> None:
     event = read(data)
     assert isinstance(event, ErrorEvent)
     assert json.loads(event.error.error_message or "") == data
+
+
+@pytest.mark.parametrize("message", [{}, {"role": "assistant"}, {"content": None}])
+def test_a_done_without_content_is_no_empty_success(message: dict[str, Any]) -> None:
+    """Its message gets the content of the newest snapshot; without one the event is a fault."""
+    data = json.dumps({"type": "done", "reason": "stop", "message": message})
+    with pytest.raises(DecodeError, match=r"\$.message.content: expected an array, got nothing"):
+        read(data)
+    newest = AssistantMessage([TextContent("Hi")])
+    event = read_event(data, trailing=False, model=MODEL, newest=lambda: newest)
+    assert isinstance(event, DoneEvent)
+    assert (event.message.content, event.message.stop_reason) == (newest.content, "stop")
+    assert event.message.content is not newest.content
 
 
 def test_the_gateways_own_failure_keeps_what_else_it_said() -> None:
