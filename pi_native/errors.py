@@ -92,6 +92,7 @@ class GatewayConnectionError(PiNativeError, ConnectionError):
     """
 
     retryable: bool = True
+    phase: ConnectionPhase
 
     def __init__(
         self, message: str, *, phase: ConnectionPhase = "connect", hint: str | None = None
@@ -154,6 +155,9 @@ class GatewayServerError(AuthGatewayError):
 class StreamTimeoutError(PiNativeError, TimeoutError):
     """A time limit was exceeded. `phase` names the limit, `limit` is its length in seconds."""
 
+    phase: TimeoutPhase
+    limit: float | None
+
     def __init__(
         self,
         message: str,
@@ -193,6 +197,8 @@ class ProviderError(PiNativeError):
       "content_blocked", "auth", "transient", "timeout" or "other".
     * `retry_after` is the wait in seconds that the provider asks for, or None.
     """
+
+    kind: FailureKind
 
     def __init__(
         self,

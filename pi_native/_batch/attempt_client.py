@@ -118,5 +118,7 @@ def _rebuild(token: str, state: bytes, had_key: bool) -> ClientHandle:
         new._token, new._state, new._had_key = token, state, had_key
         handle = _rebuilt.setdefault(token, new)  # atomic: no lock that a fork could copy
         for old in list(_rebuilt)[:-_MOST_CLIENTS]:
-            _rebuilt.pop(old).client.close()
+            evicted = _rebuilt.pop(old, None)  # another thread may have been first
+            if evicted is not None:
+                evicted.client.close()
     return handle

@@ -15,8 +15,9 @@ from .._protocol.error_response import MAX_BODY_BYTES, refusal
 from .._protocol.request import Request
 from .._protocol.rules import quote
 from .._protocol.strict_json import parse_json
+from .._threads.real_threads import thread_failure
 from .._threads.timers import PhaseClock, timer_thread
-from ..errors import PiNativeError, StreamProtocolError, StreamTimeoutError, TimeoutPhase
+from ..errors import StreamProtocolError, StreamTimeoutError, TimeoutPhase
 from .connection import SocketHandle
 from .errors import timeout_error
 from .gateway_response import GatewayResponse
@@ -34,7 +35,11 @@ def get(base_url: str, path: str, headers: Mapping[str, str]) -> Request:
 
 def fetch_json(transport: Transport, request: Request, limits: Timeouts) -> dict[str, Any]:
     """Return the JSON object of the response. Raises what the stream of a turn would raise."""
-    return _JsonCall(transport, request, limits).run()
+    try:
+        call = _JsonCall(transport, request, limits)
+    except RuntimeError as exc:  # the timer thread cannot be started
+        raise thread_failure(exc) from exc
+    return call.run()
 
 
 class _JsonCall:
@@ -88,7 +93,7 @@ class _JsonCall:
         try:
             worker.start()
         except RuntimeError as exc:
-            raise PiNativeError(f"no thread for the request: {exc}") from exc
+            raise thread_failure(exc) from exc
 
     def _work(self) -> None:
         try:

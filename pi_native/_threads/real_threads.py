@@ -1,9 +1,9 @@
-"""A check that green threads have not replaced the real ones.
+"""Checks that this process, and this interpreter in it, can run the package's threads.
 
-The package relies on real threads: the timer thread sleeps in a C queue, which blocks an event
-loop, and a cancel shuts down a socket that another thread is blocked in. Tried with gevent 26.9:
-with everything patched the queue's lock is missing, with `queue=False` the first turn never ends,
-and with `thread=False` the second turn meets a hub of a dead thread.
+Green threads must not have replaced the real ones: the timer thread sleeps in a C queue, which
+blocks an event loop, and a cancel shuts down a socket that another thread is blocked in. Tried with
+gevent 26.9: with everything patched the queue's lock is missing, with `queue=False` the first turn
+never ends, and with `thread=False` the second turn meets a hub of a dead thread.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import queue
 import socket
 import threading
 
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, PiNativeError
 
 _LIBRARIES = ("gevent", "eventlet")
 
@@ -26,3 +26,19 @@ def require_real_threads() -> None:
                 f"pi_native needs real threads and sockets, and {library} has replaced them here: "
                 f"call it in a process that is not patched"
             )
+
+
+def thread_failure(exc: RuntimeError) -> PiNativeError:
+    """Return the error for a thread that could not be started.
+
+    It is a `ConfigurationError` in an isolated subinterpreter, which allows no daemon threads.
+    Other threads would keep the process alive until the answer is complete.
+    """
+    try:
+        threading.Thread(daemon=True)
+    except RuntimeError:
+        return ConfigurationError(
+            "pi_native needs daemon threads, which this subinterpreter does not allow",
+            hint="call it in the main interpreter, or in a process of its own",
+        )
+    return PiNativeError(f"no thread can be started: {exc}")

@@ -22,7 +22,7 @@ from collections.abc import Callable
 from ..errors import TimeoutPhase
 from . import abort as _abort
 from .clock import monotonic
-from .real_threads import require_real_threads
+from .real_threads import require_real_threads, thread_failure
 
 _log = logging.getLogger("pi_native")
 _NEVER = float("inf")
@@ -273,6 +273,13 @@ def _renew_after_fork() -> None:
     _timer_thread = TimerThread()
 
 
-_abort.set_clock(lambda seconds, action: timer_thread().call_later(seconds, action))
+def _call_later(seconds: float, action: Action) -> None:
+    try:
+        timer_thread().call_later(seconds, action)
+    except RuntimeError as exc:
+        raise thread_failure(exc) from exc
+
+
+_abort.set_clock(_call_later)
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_renew_after_fork)

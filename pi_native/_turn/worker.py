@@ -11,6 +11,7 @@ from typing import TypeAlias
 from .._http.timeouts import Timeouts, resolve_timeouts
 from .._http.transport import Transport
 from .._protocol.request import Request, turn_request
+from .._threads.real_threads import thread_failure
 from .._types.messages import AssistantMessage
 from .._types.options import RetryInfo, StreamOptions
 from .._types.request import Context, Model
@@ -45,7 +46,7 @@ def start_call(
     try:
         turn = Turn(model, options, keep, [observer for observer in found if observer is not None])
     except RuntimeError as exc:  # the timer thread cannot be started
-        return failed_call(PiNativeError(f"no thread can be started for the stream: {exc}"))
+        return failed_call(thread_failure(exc))
     stream = AssistantMessageEventStream(turn.channel, turn)
     try:
         _start(turn, context, transport, renew)
@@ -79,7 +80,7 @@ def _start(turn: Turn, context: Context, transport: Transport, renew: Renew | No
     try:
         turn.worker.start()
     except RuntimeError as exc:
-        raise PiNativeError(f"no thread can be started for the stream: {exc}") from exc
+        raise thread_failure(exc) from exc
 
 
 def _work(
