@@ -63,7 +63,7 @@ def test_lowest(session: nox.Session) -> None:
 @nox.session(python=MAIN, name="test-all")
 def test_all(session: nox.Session) -> None:
     """Run all tests, with the real gateway, a terminal and a browser, and check the coverage."""
-    session.install("-e", ".[dev,browser]")
+    session.install("-e", ".[dev,browser,integrations]")
     with session.chdir("tests/gateway"):
         session.run("npm", "ci", "--no-audit", "--no-fund", "--loglevel=error", external=True)
     _pytest(

@@ -31,6 +31,7 @@ ORDER = [
     "_batch",
     "testing",
     "_cli",
+    "integrations",
 ]
 CLIENT = {
     "__init__",
@@ -66,6 +67,15 @@ USERS = {
     "markdown_it": {"_notebook.sanitize"},
     "opentelemetry": {"_turn.telemetry"},
     "yaml": {"_models_yml"},
+    "llm": {
+        "integrations.llm.__init__",
+        "integrations.llm.answers",
+        "integrations.llm.keys",
+        "integrations.llm.messages",
+        "integrations.llm.model",
+        "integrations.llm.model_list",
+        "integrations.llm.options",
+    },
     "urllib3": {"_http.adapter", "_http.errors", "_http.gateway_response"},
     "requests": {
         "_http.adapter",
@@ -173,11 +183,11 @@ def test_types_and_decoding_are_pure(path: Path) -> None:
     assert not names & {"socket", "threading", "select", "ssl", "http", "urllib3", "requests"}
 
 
-@pytest.mark.parametrize("folder", ["_cli", "testing"])
+@pytest.mark.parametrize("folder", ["_cli", "testing", "integrations"])
 def test_front_ends_use_the_public_names(folder: str) -> None:
-    """The command line and the fake gateway import what any user may, except for the recorder."""
+    """These packages import what any user may, except for the recorder."""
     allowed = {("testing._recording.record", "_http.observer")}
-    for path in sorted((PACKAGE / folder).glob("*.py")):
+    for path in sorted((PACKAGE / folder).rglob("*.py")):
         for name in inner_imports(path):
             private = name.startswith("_") and not name.startswith(("_cli", "__version__"))
             assert not private or (module_name(path), name) in allowed, f"{path.name}: {name}"
@@ -189,8 +199,9 @@ def test_importing_the_package_loads_no_extra() -> None:
     loaded = run(code).stdout.split()
     assert "pi_native._client" in loaded
     unwanted = {"yaml", "rich", "IPython", "opentelemetry", "argparse", "pytest"}
+    unwanted |= {"llm", "pydantic", "langchain_core", "click", "openai", "flask", "django"}
     assert not unwanted & set(loaded)
-    assert not {"pi_native._cli", "pi_native.testing"} & set(loaded)
+    assert not {"pi_native._cli", "pi_native.testing", "pi_native.integrations"} & set(loaded)
 
 
 def test_no_class_name_is_used_twice() -> None:

@@ -34,7 +34,7 @@ PAGES = [README, *(path for path in MARKDOWN if "```python" in path.read_text("u
 # A cluster needs a process of its own: tests/loopback/batch/test_page.py.
 RUN_HERE = [page for page in PAGES if page.stem != "more-than-one-machine"]
 COLUMNS = 80
-FOR_DEVELOPMENT = {"test", "browser", "fuzz", "docs", "dev"}
+FOR_DEVELOPMENT = {"test", "integrations", "browser", "fuzz", "docs", "dev"}
 Run = Callable[[Path], None]
 
 _BLOCK = re.compile(

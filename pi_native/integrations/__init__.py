@@ -1,0 +1,1 @@
+"""Other people's frameworks: each module here needs the framework that it is for."""
