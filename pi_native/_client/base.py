@@ -103,16 +103,16 @@ class BaseClient:
         limits = resolve_timeouts(options, os.environ)
         key = "set" if self._api_key else None
         origins = self._origins | timeout_origins(options, os.environ)
-        connect = DEFAULT if limits.connect == _CONNECT_SECONDS else ARGUMENT
-        total = DEFAULT if limits.total is None else ARGUMENT
+        connect = DEFAULT if limits["connect"] == _CONNECT_SECONDS else ARGUMENT
+        total = DEFAULT if limits["total"] is None else ARGUMENT
         return Rows(
             [
                 Setting("base_url", self.base_url, origins["base_url"]),
                 Setting("api_key", key, origins["api_key"]),
-                Setting("connect_timeout", limits.connect, connect),
-                Setting("first_event_timeout", limits.first_event, origins["first_event"]),
-                Setting("idle_timeout", limits.idle, origins["idle"]),
-                Setting("total_timeout", limits.total, total),
+                Setting("connect_timeout", limits["connect"], connect),
+                Setting("first_event_timeout", limits["first_event"], origins["first_event"]),
+                Setting("idle_timeout", limits["idle"], origins["idle"]),
+                Setting("total_timeout", limits["total"], total),
             ]
         )
 

@@ -88,7 +88,7 @@ def connection_error(
     return failure
 
 
-def timeout_error(phase: TimeoutPhase, limit: float, stage: str) -> StreamTimeoutError:
+def timeout_error(phase: TimeoutPhase, limit: float | None, stage: str) -> StreamTimeoutError:
     """Return the error for a time limit, in seconds, that was exceeded.
 
     `stage` says what a new connection waited for. The texts for events are the protocol's.

@@ -16,12 +16,12 @@ from .._protocol.request import Request
 from .._protocol.rules import quote
 from .._protocol.strict_json import parse_json
 from .._threads.real_threads import thread_failure
-from .._threads.timers import PhaseClock, timer_thread
+from .._threads.timers import timer_thread
 from ..errors import StreamProtocolError, StreamTimeoutError, TimeoutPhase
 from .connection import SocketHandle
 from .errors import timeout_error
 from .gateway_response import GatewayResponse
-from .timeouts import Timeouts
+from .timeouts import Limits
 from .transport import Transport
 
 _MAX_BODY_BYTES = 64 * 1024 * 1024
@@ -33,7 +33,7 @@ def get(base_url: str, path: str, headers: Mapping[str, str]) -> Request:
     return Request("GET", base_url + path, dict(headers))
 
 
-def fetch_json(transport: Transport, request: Request, limits: Timeouts) -> dict[str, Any]:
+def fetch_json(transport: Transport, request: Request, limits: Limits) -> dict[str, Any]:
     """Return the JSON object of the response. Raises what the stream of a turn would raise."""
     try:
         call = _JsonCall(transport, request, limits)
@@ -45,12 +45,12 @@ def fetch_json(transport: Transport, request: Request, limits: Timeouts) -> dict
 class _JsonCall:
     """One request, its worker thread and its time limits."""
 
-    def __init__(self, transport: Transport, request: Request, limits: Timeouts) -> None:
+    def __init__(self, transport: Transport, request: Request, limits: Limits) -> None:
         self._transport = transport
         self._request = request
         self._limits = limits
         self._handle = SocketHandle()
-        self._clock = PhaseClock(self._expired)
+        self._clock = timer_thread().timer(lenient=True)
         self._done = threading.Event()
         self._result: dict[str, Any] = {}
         self._failure: BaseException | None = None
@@ -59,14 +59,13 @@ class _JsonCall:
     def run(self) -> dict[str, Any]:
         """Start the worker thread and wait for it."""
         total = timer_thread().timer()
-        if (seconds := self._limits.total) is not None:
-            total.start(seconds, lambda: self._expired("total", seconds))
+        total.start(self._limits["total"], lambda: self._expired("total"))
         try:
             self._start_worker()
             while not self._done.wait(_LOOK_SECONDS):
                 pass
         finally:
-            self._clock.close()
+            self._clock.cancel()
             total.cancel()
             self._handle.cut()
         try:
@@ -78,11 +77,11 @@ class _JsonCall:
 
     def connecting(self) -> None:
         """Enter the phase "connect"."""
-        self._clock.enter("connect", self._limits.connect)
+        self._enter("connect")
 
     def connected(self) -> None:
         """Enter the phase "headers"."""
-        self._clock.enter("headers", self._limits.first_event)
+        self._enter("headers")
 
     def resending(self) -> None:
         """Do nothing: attempts are not counted here."""
@@ -101,6 +100,7 @@ class _JsonCall:
         except BaseException as exc:  # noqa: BLE001 - raised by the caller
             self._failure = exc
         finally:
+            self._clock.cancel()  # the caller may have stopped it before this thread's last phase
             self._handle.release()
             self._done.set()
 
@@ -109,14 +109,14 @@ class _JsonCall:
         response = self._transport.send(
             self._request,
             self._handle,
-            connect_timeout=self._limits.connect,
-            read_timeout=None if owns_sockets else self._limits.first_event,
+            connect_timeout=self._limits["connect"],
+            read_timeout=None if owns_sockets else self._limits["headers"],
             progress=self,
         )
         try:
             if not owns_sockets and (descriptor := response.descriptor()) is not None:
                 self._handle.adopt(descriptor)
-            self._clock.enter("first_event", self._limits.first_event)
+            self._enter("first_event")
             return self._read(response)
         finally:
             response.close()
@@ -137,8 +137,11 @@ class _JsonCall:
             )
         return _object(body)
 
-    def _expired(self, phase: TimeoutPhase, limit: float) -> None:
-        self._timeout = timeout_error(phase, limit, self._handle.stage)
+    def _enter(self, phase: TimeoutPhase) -> None:
+        self._clock.start(self._limits[phase], lambda: self._expired(phase))
+
+    def _expired(self, phase: TimeoutPhase) -> None:
+        self._timeout = timeout_error(phase, self._limits[phase], self._handle.stage)
         self._done.set()
         self._handle.cut()
 

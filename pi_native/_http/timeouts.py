@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import TypeAlias
-
-import attrs
+from typing import TypeAlias, get_args
 
 from .._types.options import StreamOptions
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, TimeoutPhase
 
 _FIRST_EVENT = "PI_STREAM_FIRST_EVENT_TIMEOUT_MS"
 _IDLE = "PI_STREAM_IDLE_TIMEOUT_MS"
@@ -22,25 +20,36 @@ _IDLE_ALIAS = "PI_OPENAI_STREAM_IDLE_TIMEOUT_MS"
 ARGUMENT, DEFAULT = "argument", "default"
 
 
-@attrs.define(eq=False, repr=False)
-class Timeouts:
-    """The limits in seconds; None is no limit."""
-
-    connect: float | None
-    first_event: float | None
-    idle: float | None
-    total: float | None
+Limits: TypeAlias = dict[TimeoutPhase, float | None]
+"""The limit of each phase in seconds; None is no limit."""
 
 
-def resolve_timeouts(options: StreamOptions, environ: Mapping[str, str]) -> Timeouts:
+def no_limits() -> Limits:
+    """Return limits that never expire."""
+    return dict.fromkeys(get_args(TimeoutPhase))
+
+
+def sum_of(*limits: float | None) -> float | None:
+    """Return the limit of several waits together."""
+    return None if None in limits else sum(limit for limit in limits if limit is not None)
+
+
+def longest_of(*limits: float | None) -> float | None:
+    """Return the limit that is reached last."""
+    return None if None in limits else max(limit for limit in limits if limit is not None)
+
+
+def resolve_timeouts(options: StreamOptions, environ: Mapping[str, str]) -> Limits:
     """Return the limits of a call. Raises `ConfigurationError` for an option of a wrong type."""
     idle = _idle(options, environ)
-    return Timeouts(
-        connect=_seconds(_option(options.connect_timeout_ms, "connect_timeout_ms")),
-        first_event=_seconds(_first_event(options, environ, idle)[0]),
-        idle=_seconds(idle[0]),
-        total=_seconds(_option(options.total_timeout_ms, "total_timeout_ms")),
-    )
+    first_event = _seconds(_first_event(options, environ, idle)[0])
+    return {
+        "connect": _seconds(_option(options.connect_timeout_ms, "connect_timeout_ms")),
+        "headers": first_event,
+        "first_event": first_event,
+        "idle": _seconds(idle[0]),
+        "total": _seconds(_option(options.total_timeout_ms, "total_timeout_ms")),
+    }
 
 
 def timeout_origins(options: StreamOptions, environ: Mapping[str, str]) -> dict[str, str]:

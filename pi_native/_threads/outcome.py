@@ -18,8 +18,16 @@ class Outcome(Generic[T, R]):
     result: R | None = None
     failure: BaseException | None = None
     event: T | None = None
+    cancelled: bool = field(default=False, init=False)
+    """True if the caller ended the stream."""
     origin: TracebackType | None = field(default=None, init=False)
     """The traceback of the failure when the stream ended."""
+
+    def become(self, other: Outcome[T, R]) -> None:
+        """Take over the content of another outcome, before any reader has seen this one."""
+        self.result, self.event, self.cancelled = other.result, other.event, other.cancelled
+        self.failure = other.failure
+        self.origin = None if self.failure is None else self.failure.__traceback__
 
     def raise_failure(self) -> None:
         """Raise the failure if there is one.

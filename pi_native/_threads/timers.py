@@ -19,7 +19,6 @@ import queue
 import threading
 from collections.abc import Callable
 
-from ..errors import TimeoutPhase
 from . import abort as _abort
 from .clock import monotonic
 from .real_threads import require_real_threads, thread_failure
@@ -62,16 +61,19 @@ class Timer:
         """True when nothing is planned."""
         return self._action is None
 
-    def start(self, seconds: float, action: Action) -> None:
-        """Run `action()` in `seconds` from now, instead of an earlier plan."""
-        self._plan(seconds, action)
+    def start(self, seconds: float | None, action: Action) -> None:
+        """Run `action()` in `seconds` from now, instead of an earlier plan; None is never."""
+        if seconds is None:
+            self.cancel()
+        else:
+            self._plan(seconds, action)
 
     def postpone(self, seconds: float) -> None:
         """Run the planned action in `seconds` from now."""
         self._plan(seconds, None)
 
     def cancel(self) -> None:
-        """Drop the plan. Its action may be running at this moment."""
+        """Drop the plan, and the reference to its action, which may be running at this moment."""
         with self._lock:
             self._action = None
 
@@ -206,36 +208,6 @@ _timer_thread = TimerThread()
 def timer_thread() -> TimerThread:
     """Return the process's timer thread."""
     return _timer_thread
-
-
-class PhaseClock(Timer):
-    """One time limit, which moves along with the phases of a call."""
-
-    def __init__(self, expired: Callable[[TimeoutPhase, float], object]) -> None:
-        thread = timer_thread()
-        thread.start()
-        super().__init__(thread.inbox, lenient=True)
-        self._expired = expired
-
-    def enter(self, phase: TimeoutPhase, limit: float | None, left: float | None = None) -> None:
-        """Leave the earlier phase, and give this one `limit` seconds, of which `left` are left.
-
-        None is no limit.
-        """
-        if limit is None:
-            self.cancel()
-        else:
-            seconds = limit if left is None else left
-            self.start(seconds, lambda: self._expired(phase, limit))
-
-    def stop(self) -> None:
-        """Leave the phase without entering another."""
-        self.cancel()
-
-    def close(self) -> None:
-        """Stop for good, and release the callback."""
-        self.cancel()
-        self._expired = lambda _phase, _limit: None
 
 
 def watch_event(event: threading.Event, then: Action) -> Callable[[], None]:

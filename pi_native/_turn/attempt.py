@@ -12,13 +12,14 @@ from collections.abc import Callable, Iterator
 
 from .._http.connection import SocketHandle
 from .._http.gateway_response import GatewayResponse
-from .._http.timeouts import Timeouts
+from .._http.timeouts import longest_of
 from .._http.transport import Transport
 from .._protocol.chunked import Piece
 from .._protocol.decoder import EventDecoder
 from .._protocol.error_response import MAX_BODY_BYTES, refusal
 from .._protocol.request import Request
 from .._protocol.rules import ended_early, quote
+from .._threads.signals import is_set
 from .._threads.timers import timer_thread
 from .._types.events import AssistantMessageEvent
 from .._types.failure import failure_of
@@ -31,7 +32,8 @@ from ..errors import (
     StreamProtocolError,
 )
 from .logs import callback_raised
-from .state import Turn, TurnOutcome
+from .state import TurnOutcome
+from .turn import Turn
 
 # What follows the terminal event is read so that the connection can serve the next turn. Publishing
 # before that made a caller's next turn open a second connection in a quarter of the tries. Waiting
@@ -56,9 +58,7 @@ class TurnFailedError(Exception):
         self.delay = delay
 
 
-def run_attempt(
-    turn: Turn, transport: Transport, request: Request, limits: Timeouts, *, may_retry: bool
-) -> None:
+def run_attempt(turn: Turn, transport: Transport, request: Request, *, may_retry: bool) -> None:
     """Make one request and publish its outcome.
 
     With `may_retry`, a failure before any content leaves no trace in the stream. Raises
@@ -66,7 +66,7 @@ def run_attempt(
     """
     handle = turn.begin_attempt(request, may_retry=may_retry)
     try:
-        response = _send(turn, transport, request, limits, handle)
+        response = _send(turn, transport, request, handle)
         with contextlib.closing(response):
             turn.responded(response.info)
             _check_response(turn, response, handle)
@@ -76,24 +76,25 @@ def run_attempt(
             outcome = _read_events(turn, response, read, decoder)
             turn.end(outcome)
             _drain(turn, response, read, decoder, handle, outcome)
-            turn.settle(outcome)
+            turn.channel.settle(outcome)
     finally:
         turn.end_attempt()
 
 
 def _send(
-    turn: Turn, transport: Transport, request: Request, limits: Timeouts, handle: SocketHandle
+    turn: Turn, transport: Transport, request: Request, handle: SocketHandle
 ) -> GatewayResponse:
+    limits = turn.limits
     if transport.owns_sockets:
-        return transport.send(request, handle, connect_timeout=limits.connect, progress=turn)
+        return transport.send(request, handle, connect_timeout=limits["connect"], progress=turn)
     # The sockets of a caller's session come into reach with the headers. Until then only its own
     # timeouts end the worker; the caller is freed by the turn's clock all the same.
-    turn.await_headers(_sum(limits.connect, limits.first_event))
+    turn.await_headers()
     response = transport.send(
         request,
         handle,
-        connect_timeout=limits.connect,
-        read_timeout=_longest(limits.first_event, limits.idle),
+        connect_timeout=limits["connect"],
+        read_timeout=longest_of(limits["first_event"], limits["idle"]),
     )
     if (descriptor := response.descriptor()) is not None:
         handle.adopt(descriptor)
@@ -204,7 +205,7 @@ def _incomplete(
     if not decoder.framed:
         _check_content_type(response, beginning)
     turn.truncated = True
-    if turn.caller_aborted():
+    if is_set(turn.options.signal):
         return turn.cancelled_outcome(None)
     outcome = ended_early(turn.model, turn.options.on_incomplete)
     return outcome if outcome.failure is None else turn.failed(outcome.failure)
@@ -233,7 +234,7 @@ def _drain(
     The outcome is published after 40 ms, however long this takes.
     """
     timers = timer_thread()
-    publish = timers.call_later(_PUBLISH_SECONDS, lambda: turn.settle(outcome))
+    publish = timers.call_later(_PUBLISH_SECONDS, lambda: turn.channel.settle(outcome))
     limit = timers.call_later(_DRAIN_SECONDS, handle.cut)
     drained = 0
     # What follows the end is dropped, and so is any fault in it.
@@ -276,11 +277,3 @@ def _observer(turn: Turn) -> Callable[[SseEvent], None] | None:
             callback_raised("on_sse_event")
 
     return observe
-
-
-def _longest(*limits: float | None) -> float | None:
-    return None if None in limits else max(limit for limit in limits if limit is not None)
-
-
-def _sum(*limits: float | None) -> float | None:
-    return None if None in limits else sum(limit for limit in limits if limit is not None)

@@ -8,10 +8,11 @@ import threading
 from collections.abc import Callable
 from typing import TypeAlias
 
-from .._http.timeouts import Timeouts, resolve_timeouts
+from .._http.timeouts import resolve_timeouts
 from .._http.transport import Transport
 from .._protocol.request import Request, turn_request
 from .._threads.real_threads import thread_failure
+from .._threads.signals import is_set, reason_of
 from .._types.messages import AssistantMessage
 from .._types.options import RetryInfo, StreamOptions
 from .._types.request import Context, Model
@@ -19,9 +20,10 @@ from ..errors import AuthenticationError, PiNativeError
 from .attempt import TurnFailedError, run_attempt
 from .logs import start_log
 from .observers import TurnObserver
-from .state import OverError, Turn
+from .state import OverError
 from .stream import AssistantMessageEventStream
 from .telemetry import start_span
+from .turn import Turn
 
 _numbers = itertools.count(1)
 
@@ -64,8 +66,8 @@ def failed_call(failure: PiNativeError) -> AssistantMessageEventStream:
 
 
 def _start(turn: Turn, context: Context, transport: Transport, renew: Renew | None) -> None:
-    if turn.caller_aborted():
-        turn.abort_as_asked()
+    if is_set(turn.options.signal):
+        turn.abort(reason_of(turn.options.signal))
         return
     limits = resolve_timeouts(turn.options, os.environ)
     # Serialised here and not by the worker: the caller may change the conversation after the call.
@@ -73,7 +75,7 @@ def _start(turn: Turn, context: Context, transport: Transport, renew: Renew | No
     turn.begin(limits)
     turn.worker = threading.Thread(
         target=_work,
-        args=(turn, request, transport, limits, renew),
+        args=(turn, request, transport, renew),
         name=f"pi-native-{next(_numbers)}",
         daemon=True,
     )
@@ -87,7 +89,6 @@ def _work(
     turn: Turn,
     request: Request,
     transport: Transport,
-    limits: Timeouts,
     renew: Renew | None,
 ) -> None:
     try:
@@ -95,7 +96,7 @@ def _work(
         for number in itertools.count(1):
             turn.check()
             try:
-                retry = _attempt(turn, request, transport, limits, number)
+                retry = _attempt(turn, request, transport, number)
             except AuthenticationError as exc:
                 renewed = renew(request) if renew and exc.status == 401 else None
                 if renewed is None:
@@ -115,13 +116,11 @@ def _work(
         turn.finish()
 
 
-def _attempt(
-    turn: Turn, request: Request, transport: Transport, limits: Timeouts, number: int
-) -> RetryInfo | None:
+def _attempt(turn: Turn, request: Request, transport: Transport, number: int) -> RetryInfo | None:
     """Make an attempt; return its failure and the delay if a retry follows, else None."""
     may_retry = number <= turn.options.max_retries
     try:
-        run_attempt(turn, transport, request, limits, may_retry=may_retry)
+        run_attempt(turn, transport, request, may_retry=may_retry)
     except TurnFailedError as exc:
         return RetryInfo(number, exc.delay, exc.failure)
     except PiNativeError as exc:

@@ -23,7 +23,7 @@ from pi_native import (
     TextDeltaEvent,
 )
 from pi_native._threads.outcome import Outcome
-from pi_native._turn.state import Turn
+from pi_native._turn.turn import Turn
 
 LEFT = 20.0  # seconds in which whatever is to happen has happened
 ITERATORS = 2
@@ -75,7 +75,8 @@ class Race:
     def end(self, how: str) -> None:
         """End the turn, as a caller or a timeout can."""
         if how == "deadline":
-            self.turn._clock.enter("idle", 0.0)
+            self.turn.limits["idle"] = 0.0
+            self.turn._enter("idle")
         elif how == "abort":
             self.controller.abort("enough")
         elif how == "drop":

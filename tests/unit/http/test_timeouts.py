@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from pi_native import ConfigurationError, StreamOptions
-from pi_native._http.timeouts import ARGUMENT, DEFAULT, Timeouts, resolve_timeouts, timeout_origins
+from pi_native._http.timeouts import ARGUMENT, DEFAULT, Limits, resolve_timeouts, timeout_origins
 
 FIRST = "PI_STREAM_FIRST_EVENT_TIMEOUT_MS"
 IDLE = "PI_STREAM_IDLE_TIMEOUT_MS"
@@ -23,7 +23,7 @@ OPTIONS = (
 FIELDS = ("connect", "first_event", "idle", "total")
 
 
-def limits(environ: Mapping[str, str] | None = None, **options: Any) -> Timeouts:
+def limits(environ: Mapping[str, str] | None = None, **options: Any) -> Limits:
     """Return the limits of a call with these options, in this environment."""
     return resolve_timeouts(StreamOptions(**options), environ or {})
 
@@ -31,7 +31,7 @@ def limits(environ: Mapping[str, str] | None = None, **options: Any) -> Timeouts
 def test_the_defaults() -> None:
     """Ten seconds to connect, five minutes for each wait, and as long as it takes in all."""
     found = limits()
-    assert [getattr(found, name) for name in FIELDS] == [10.0, 300.0, 300.0, None]
+    assert [found[name] for name in FIELDS] == [10.0, 300.0, 300.0, None]
 
 
 @pytest.mark.parametrize(("option", "field"), [*zip(OPTIONS, FIELDS, strict=True)])
@@ -55,7 +55,7 @@ def test_an_option_is_in_milliseconds(
     option: str, field: str, milliseconds: float, seconds: float | None
 ) -> None:
     """Fractions of a millisecond are cut off; nothing, less, and no end are no limit."""
-    assert getattr(limits(**{option: milliseconds}), field) == seconds
+    assert limits(**{option: milliseconds})[field] == seconds
 
 
 @pytest.mark.parametrize("option", OPTIONS)
@@ -94,8 +94,8 @@ def test_an_option_that_no_clock_can_hold(option: str) -> None:
 )
 def test_the_environment_is_in_milliseconds(text: str, seconds: float | None) -> None:
     """A variable is a number, spaces around it or not; nothing is 0, and 0 or less no limit."""
-    assert limits({IDLE: text}).idle == seconds
-    assert limits({ALIAS: text}).idle == seconds
+    assert limits({IDLE: text})["idle"] == seconds
+    assert limits({ALIAS: text})["idle"] == seconds
 
 
 @pytest.mark.parametrize(
@@ -104,10 +104,10 @@ def test_the_environment_is_in_milliseconds(text: str, seconds: float | None) ->
 )
 def test_a_variable_that_is_no_finite_number_counts_as_unset(text: str) -> None:
     """The defaults hold then, for either wait."""
-    assert limits({IDLE: text}).idle == 300.0
-    assert limits({ALIAS: text}).idle == 300.0
-    assert limits({FIRST: text}).first_event == 300.0
-    assert limits({FIRST: text, IDLE: "400000"}).first_event == 400.0
+    assert limits({IDLE: text})["idle"] == 300.0
+    assert limits({ALIAS: text})["idle"] == 300.0
+    assert limits({FIRST: text})["first_event"] == 300.0
+    assert limits({FIRST: text, IDLE: "400000"})["first_event"] == 400.0
 
 
 @pytest.mark.parametrize(
@@ -127,7 +127,7 @@ def test_who_says_the_idle_limit(
     environ: dict[str, str], options: dict[str, Any], idle: float | None
 ) -> None:
     """The option, else the variable, else its alias, which is for when there is no variable."""
-    assert limits(environ, **options).idle == idle
+    assert limits(environ, **options)["idle"] == idle
 
 
 @pytest.mark.parametrize(
@@ -159,19 +159,19 @@ def test_who_says_the_first_events_limit(
     environ: dict[str, str], options: dict[str, Any], first_event: float | None
 ) -> None:
     """The option, else the variable; what they leave open is said by the idle limit."""
-    assert limits(environ, **options).first_event == first_event
+    assert limits(environ, **options)["first_event"] == first_event
 
 
 @pytest.mark.parametrize("name", [FIRST, IDLE, ALIAS])
 def test_connecting_and_the_whole_turn_have_no_variable(name: str) -> None:
     """The environment moves the waits for events, and nothing else."""
     found = limits({name: "1000"}, total_timeout_ms=5000)
-    assert (found.connect, found.total) == (10.0, 5.0)
+    assert (found["connect"], found["total"]) == (10.0, 5.0)
 
 
 def test_connecting_can_be_left_unbounded() -> None:
     """An option of None is no default there, but no limit."""
-    assert limits(connect_timeout_ms=None).connect is None
+    assert limits(connect_timeout_ms=None)["connect"] is None
 
 
 @pytest.mark.parametrize(

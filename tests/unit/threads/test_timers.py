@@ -17,7 +17,7 @@ import pytest
 from pi_native import AbortSignal
 from pi_native._threads import timers as _deadlines
 from pi_native._threads.clock import monotonic
-from pi_native._threads.timers import PhaseClock, Timer, TimerThread, timer_thread, watch_event
+from pi_native._threads.timers import Timer, TimerThread, timer_thread, watch_event
 
 from ...conftest import wait_until
 from ...forking import forks, in_child
@@ -466,98 +466,54 @@ def test_the_timer_thread_is_shared() -> None:
     assert timer_thread() is timer_thread()
 
 
-# Phase clocks.
+# Lenient timers, as the clock of a turn: one timer that each phase starts again.
 
 
-class Expired:
-    """A callback that records the calls of a phase clock."""
-
-    def __init__(self) -> None:
-        self.calls: list[tuple[str, float]] = []
-        self.event = threading.Event()
-
-    def __call__(self, phase: str, limit: float) -> None:
-        """Record the expired phase and its limit."""
-        self.calls.append((phase, limit))
-        self.event.set()
-
-    def wait(self) -> bool:
-        """Wait for the first call; return true if it came."""
-        return self.event.wait(LEFT)
+def clock() -> Timer:
+    """Return the timer of a turn's phases."""
+    return timer_thread().timer(lenient=True)
 
 
-def test_a_phase_expires_with_its_name_and_limit() -> None:
-    """A phase that takes too long is reported once, with its own limit."""
-    expired = Expired()
-    PhaseClock(expired).enter("connect", 0.01)
-    assert expired.wait()
-    settled(timer_thread())
-    assert expired.calls == [("connect", 0.01)]
-
-
-@pytest.mark.parametrize("left", [None, 30.0])
 @pytest.mark.parametrize("limit", [LONG, None])
-def test_a_phase_that_has_ended_does_not_expire(limit: float | None, left: float | None) -> None:
-    """The next phase ends the one before, with or without a limit of its own, whole or in part."""
-    expired, other = Expired(), Fired()
+def test_a_phase_that_has_ended_does_not_expire(limit: float | None) -> None:
+    """The next phase replaces the one before, with or without a limit of its own."""
+    expired, other = Fired(), Fired()
     with held_up(timer_thread()):
-        clock = PhaseClock(expired)
-        clock.enter("connect", 0.001)
-        clock.enter("headers", limit, left)
+        phases = clock()
+        phases.start(0.001, expired)
+        phases.start(limit, expired)
         timer_thread().call_later(0.002, other)
     assert other.wait()
-    assert expired.calls == []
+    assert expired.times == []
+    assert phases.cancelled == (limit is None)
 
 
 def test_a_shorter_phase_expires_before_the_previous_one() -> None:
     """The timer of a longer phase does not delay the next phase."""
-    expired = Expired()
-    clock = PhaseClock(expired)
-    clock.enter("headers", LONG)
+    before, expired = Fired(), Fired()
+    phases = clock()
+    phases.start(LONG, before)
     settled(timer_thread())
-    clock.enter("first_event", 0.01)
+    phases.start(0.01, expired)
     assert expired.wait()
-    assert expired.calls == [("first_event", 0.01)]
+    assert before.times == []
 
 
-def test_a_phase_may_begin_with_a_part_of_its_limit() -> None:
-    """A phase of which some time has passed expires after the rest, and reports its whole limit."""
-    expired = Expired()
-    clock = PhaseClock(expired)
-    begun = time.monotonic()
-    clock.enter("idle", LONG, 0.01)
-    assert expired.wait()
-    assert time.monotonic() >= begun + 0.01
-    assert expired.calls == [("idle", LONG)]
-
-
-def test_a_stopped_clock_never_expires() -> None:
-    """After stop() no phase expires."""
-    expired, other = Expired(), Fired()
-    with held_up(timer_thread()):
-        clock = PhaseClock(expired)
-        clock.enter("idle", 0.001)
-        clock.stop()
-        timer_thread().call_later(0.01, other)
-    assert other.wait()
-    assert expired.calls == []
-
-
-def test_a_closed_clock_holds_nothing() -> None:
-    """close() stops the clock and releases its callback."""
-    expired, other = Expired(), Fired()
+def test_a_cancelled_timer_holds_nothing() -> None:
+    """`cancel()` releases the action, and may be called again."""
+    expired, other = Fired(), Fired()
     gone = weakref.ref(expired)
     with held_up(timer_thread()):
-        clock = PhaseClock(expired)
-        clock.enter("idle", 0.001)
-        clock.close()
+        phases = clock()
+        phases.start(0.001, expired)
+        phases.cancel()
         timer_thread().call_later(0.002, other)
     assert other.wait()
-    assert expired.calls == []
+    assert expired.times == []
     del expired
     gc.collect()
     assert gone() is None
-    clock.close()
+    phases.cancel()
 
 
 # Plain events.

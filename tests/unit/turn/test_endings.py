@@ -25,6 +25,7 @@ from pi_native import (
     Client,
     Conversation,
     DoneEvent,
+    ErrorEvent,
     GatewayConnectionError,
     Model,
     StreamOptions,
@@ -32,10 +33,10 @@ from pi_native import (
     TextContent,
 )
 from pi_native._http.connection import SocketHandle
-from pi_native._http.timeouts import Timeouts
+from pi_native._http.timeouts import no_limits
 from pi_native._protocol.rules import ended_early
-from pi_native._turn.state import Turn
 from pi_native._turn.stream import MessageChannel, outcome_of
+from pi_native._turn.turn import Turn
 
 from ..endings import CALLERS, LEFT, Race, delta, pairs
 
@@ -44,7 +45,6 @@ EVENTS = 12
 PACKAGE = str(Path(pi_native.__file__).parent)
 MODEL = Model("y", "x")
 DONE = DoneEvent("stop", AssistantMessage([TextContent("all")], stop_reason="stop", timestamp=1))
-NO_LIMITS = Timeouts(None, None, None, None)
 WORKERS = ("terminal event", "end of data", "failure")
 
 
@@ -71,7 +71,7 @@ def end_as_worker(turn: Turn, how: str) -> None:
         outcome = outcome_of(DONE) if how == "terminal event" else ended_early(MODEL, "done")
         assert outcome is not None
         turn.end(outcome)
-        turn.settle(outcome)
+        turn.channel.settle(outcome)
     turn.finish()
 
 
@@ -95,7 +95,7 @@ def run(pair: tuple[str, str], streaming: bool, head_start: float = 0.0) -> str:
     controller = AbortController()
     turn = Turn(MODEL, StreamOptions(signal=controller.signal))
     turn._streaming = streaming
-    turn.begin(NO_LIMITS)
+    turn.begin(no_limits())
     heard: list[int] = []
     controller.signal.add_listener(lambda: heard.append(1))
     race = Race(AssistantMessageEventStream(turn.channel, turn), controller, runners=2)
@@ -129,19 +129,57 @@ def test_either_of_two_endings_can_win() -> None:
     assert winners == {"terminal event", "abort"}
 
 
-def test_a_cancel_while_a_timeout_prepares_its_failure_counts_as_the_cancel(
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize("kind", [AbortController, threading.Event])
+@pytest.mark.parametrize("point", ["the partial is parsed", "the outcome is decided"])
+@pytest.mark.parametrize("streaming", [False, True])
+def test_a_cancel_before_a_timeout_is_decided_counts_as_the_cancel(
+    monkeypatch: pytest.MonkeyPatch, kind: type[Any], point: str, streaming: bool
 ) -> None:
-    """The caller's cancel wins over a timeout that has not been published yet."""
-    event = threading.Event()  # is noticed by polling, so that nothing else settles first
-    turn = Turn(MODEL, StreamOptions(signal=event))
+    """A signal that is set before the failure is decided makes it a cancel, at each point."""
+    source = kind()
+    signal = source.signal if kind is AbortController else source
+    turn = Turn(MODEL, StreamOptions(signal=signal))
+    turn._streaming = streaming
+    # No listener is registered, as if its thread had not come to it yet: the signal is only set.
 
-    def cancel_in_between(_: MessageChannel) -> None:
-        event.set()
+    def cancel() -> None:
+        source.abort("enough") if kind is AbortController else source.set()
 
-    monkeypatch.setattr(MessageChannel, "partial", property(cancel_in_between))
+    stop_at(monkeypatch, point, cancel)
     turn.fail(StreamTimeoutError("too late", phase="idle", limit=1.0))
-    with pytest.raises(AbortError):
+    assert turn.cancelled
+    if streaming:
+        assert turn.channel.result(0).stop_reason == "aborted"
+        assert isinstance(turn.channel.next(), ErrorEvent)
+    else:
+        with pytest.raises(AbortError, match="enough" if kind is AbortController else "aborted"):
+            turn.channel.result(0)
+    turn.finish()
+
+
+def stop_at(monkeypatch: pytest.MonkeyPatch, point: str, action: Callable[[], object]) -> None:
+    """Run the action once, at a point of `Turn.fail`."""
+    if point == "the partial is parsed":
+        monkeypatch.setattr(MessageChannel, "partial", property(lambda _: action()))
+        return
+    settle = MessageChannel.settle
+
+    def act_and_settle(channel: MessageChannel, outcome: Any) -> bool:
+        action()
+        return settle(channel, outcome)
+
+    monkeypatch.setattr(MessageChannel, "settle", act_and_settle)
+
+
+def test_a_cancel_after_a_timeout_was_published_changes_nothing() -> None:
+    """The first ending stays: a later cancel does not replace a failure."""
+    controller = AbortController()
+    turn = Turn(MODEL, StreamOptions(signal=controller.signal))
+    turn.begin(no_limits())
+    turn.fail(StreamTimeoutError("too late", phase="idle", limit=1.0))
+    controller.abort()
+    assert not turn.cancelled
+    with pytest.raises(StreamTimeoutError):
         turn.channel.result(0)
     turn.finish()
 
@@ -190,10 +228,10 @@ def test_a_ctrl_c_as_a_turn_ends_adds_it_to_the_history_once() -> None:
         stream = chat.stream("hi")
         outcome = outcome_of(DONE)
         assert outcome is not None
-        settle = functools.partial(client.turns[0].settle, outcome)
+        settle = functools.partial(client.turns[0].channel.settle, outcome)
         interrupted = interrupted_at(point, settle)
         in_history.add(len(chat.messages))
-        client.turns[0].settle(outcome)
+        client.turns[0].channel.settle(outcome)
         assert stream.result(0) is DONE.message
         assert [message.role for message in chat.messages] == ["user", "assistant"]
         client.turns[0].finish()

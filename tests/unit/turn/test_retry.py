@@ -22,7 +22,7 @@ from pi_native import (
 )
 from pi_native._protocol.request import Request
 from pi_native._turn.retry import retry_delay
-from pi_native._turn.state import Turn
+from pi_native._turn.turn import Turn
 
 
 @pytest.mark.parametrize(
