@@ -23,6 +23,8 @@ from ._conversation import Conversation
 from ._protocol.convert import from_wire, to_wire
 from ._threads import timers as _timers  # noqa: F401 - the clock of `AbortSignal.timeout`
 from ._threads.abort import AbortController, AbortSignal
+from ._tools.function import FunctionTool, tool
+from ._tools.rounds import Rounds
 from ._turn import logs as _logs
 from ._turn.stream import AssistantMessageEventStream, EventStream
 from ._types.content import (
@@ -122,6 +124,7 @@ __all__ = [
     "EventStream",
     "ExtractionError",
     "FallbackContent",
+    "FunctionTool",
     "GatewayConnectionError",
     "GatewayServerError",
     "Health",
@@ -140,6 +143,7 @@ __all__ = [
     "RedactedThinkingContent",
     "ResponseInfo",
     "RetryInfo",
+    "Rounds",
     "ServerToolContent",
     "Setting",
     "SseEvent",
@@ -173,6 +177,7 @@ __all__ = [
     "from_wire",
     "stream_pi_native",
     "to_wire",
+    "tool",
 ]
 
 

@@ -21,8 +21,9 @@ import attrs
 
 from ._client.client import Client
 from ._conversation_file import FilePath, read_context, write_context
-from ._prompts import context_of, expect, messages_of
+from ._prompts import Tools, context_of, declarations, expect, messages_of, tools_of
 from ._turn.stream import AssistantMessageEventStream
+from ._types.content import ToolCall
 from ._types.gateway import ModelInfo
 from ._types.messages import AssistantMessage, Cost, Message, Usage
 from ._types.request import Context, Model, Tool
@@ -31,6 +32,9 @@ from .errors import ConfigurationError, ConversationBusyError
 if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
 
+    from ._tools.function import FunctionTool
+    from ._tools.rounds import Rounds
+    from ._types.messages import ToolResultMessage
     from ._types.options import ConversationOptions as Options
 
 _BUSY = "a turn of this conversation is running: end it, or copy()"
@@ -69,7 +73,7 @@ class Conversation:
         model: str | Model | ModelInfo | None = None,
         *,
         system: str | Sequence[str] | None = None,
-        tools: Sequence[Tool] | None = None,
+        tools: Tools | None = None,
         messages: Iterable[Message] = (),
         **options: Unpack[Options],
     ) -> None:
@@ -81,8 +85,11 @@ class Conversation:
         self.client = client
         self.model = model
         self.session_id: str = _new_session_id()
-        self.context: Context = context_of(list(messages), system, tools)
+        self.context: Context = context_of(list(messages), system, None)
         self.options: dict[str, Any] = {**options}
+        self._functions: dict[str, FunctionTool[..., Any]] = {}
+        if tools is not None:
+            self._attach(tools)
         self._forget_turns()
 
     @property
@@ -129,6 +136,93 @@ class Conversation:
         """
         return self.stream(prompt, **options)._final_message_alone()
 
+    def run(
+        self,
+        prompt: Said | None = None,
+        *,
+        max_rounds: int = 10,
+        approve: Callable[[ToolCall], bool | str | Mapping[str, Any]] | None = None,
+        workers: int = 8,
+        on_tool: Callable[[ToolCall, ToolResultMessage], object] | None = None,
+        **options: Unpack[Options],
+    ) -> AssistantMessage:
+        """Make turns, and run the tools that the model calls, until it answers without a call.
+
+        `prompt` and `options` are those of `stream`. A history that ends in calls without results,
+        for example from a file, begins with these calls. A `tool_choice` that forces a call applies
+        to the first request.
+
+        * `max_rounds`: the number of requests. In the last one no tool is run any more.
+        * `approve(call)` is called for tools with `approve=True`, in this thread and before any
+          tool of the round starts. It returns True, False or a reason to refuse, or the arguments
+          to run with.
+        * `workers`: the number of tools that run at the same time, in threads.
+        * `on_tool(call, result)` is called in this thread after each tool.
+
+        A call of an unknown tool, arguments that do not fit, a `ToolError` and a refusal are
+        results that are marked as errors, and the model continues. Any other exception of a tool is
+        raised here, and the model sees that the tool failed. If this method raises, each call in
+        the history still has a result, and the conversation can be continued.
+
+        Raises `ToolRoundsError` after `max_rounds` requests, or for the third equal call with an
+        equal failing result; `AbortError` for a cancel, which does not wait for tools; what `ask`
+        raises; and `ConfigurationError` before the first request: for a tool without a function,
+        and for one that must be approved without an `approve`.
+
+            >>> def clock(zone: str) -> str:
+            ...     "Tell the time in a zone."
+            ...     return "half past nine"
+            >>> Conversation(Client(), "acme/clocks", tools=[clock]).run("What time is it?").text
+            'It is half past nine.'
+        """
+        from ._tools.loop import ToolLoop  # a later package; see test_layers.py
+
+        return ToolLoop(
+            self,
+            prompt,
+            max_rounds=max_rounds,
+            approve=approve,
+            workers=workers,
+            on_tool=on_tool,
+            options=options,
+        ).run()
+
+    def rounds(
+        self,
+        prompt: Said | None = None,
+        *,
+        max_rounds: int = 10,
+        approve: Callable[[ToolCall], bool | str | Mapping[str, Any]] | None = None,
+        workers: int = 8,
+        on_tool: Callable[[ToolCall, ToolResultMessage], object] | None = None,
+        **options: Unpack[Options],
+    ) -> Rounds:
+        """Return the streams of `run`, one for each request, as an iterator.
+
+        Takes the arguments of `run`. The tools of an answer run when the next stream is asked for;
+        the answer and their results are added to the history together.
+
+            >>> chat = Conversation(Client(), "anthropic/claude-sonnet-4-5")
+            >>> for stream in chat.rounds("Why is the sky blue?"):
+            ...     for text in stream.text_stream:
+            ...         print(text, end="")
+            Because of the air.
+        """
+        from ._tools.loop import ToolLoop
+        from ._tools.rounds import Rounds
+
+        return Rounds(
+            ToolLoop(
+                self,
+                prompt,
+                max_rounds=max_rounds,
+                approve=approve,
+                workers=workers,
+                on_tool=on_tool,
+                options=options,
+            )
+        )
+
     @overload
     def extract(
         self, into: type[T], prompt: Said | None = None, **options: Unpack[Options]
@@ -168,6 +262,7 @@ class Conversation:
         twin = copy.copy(self)
         twin.context = copy.deepcopy(self.context)
         twin.options = dict(self.options)
+        twin._functions = dict(self._functions)
         twin.session_id = _new_session_id()
         twin._forget_turns()
         twin._files = dict(self._files)
@@ -206,14 +301,20 @@ class Conversation:
         path: FilePath,
         client: Client | None = None,
         model: str | Model | ModelInfo | None = None,
+        *,
+        tools: Tools | None = None,
         **options: Unpack[Options],
     ) -> Self:
         """Read a file of `save`, without loss, also what this version does not know.
 
-        Raises `OSError`, and `DecodeError`, which names the line that is no message.
+        `tools` are added to those in the file, and replace those of the same name: the file has no
+        functions. Raises `OSError`, `DecodeError`, which names the line that is no message, and
+        `ConfigurationError` for tools that cannot be declared.
         """
         loaded = cls(client, model, **options)
         loaded.context, fingerprint = read_context(path)
+        if tools is not None:
+            loaded._attach(tools)
         loaded._files[os.path.realpath(path)] = fingerprint
         return loaded
 
@@ -231,11 +332,24 @@ class Conversation:
     def __getstate__(self) -> dict[str, Any]:
         kept = {name: value for name, value in self.__dict__.items() if not name.startswith("_")}
         kept["options"] = {k: v for k, v in self.options.items() if k != "api_key"}
+        kept["_functions"] = self._functions
         return kept
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self._forget_turns()
+
+    def _attach(self, tools: Tools) -> None:
+        """Declare the tools, in place of those of the same name, and keep their functions."""
+        attached = tools_of(tools)
+        declared = {tool.name: tool for tool in self.context.tools or ()}
+        declared.update({tool.name: tool for tool in declarations(attached)})
+        self.context.tools = list(declared.values())
+        for tool in attached:
+            if isinstance(tool, Tool):
+                self._functions.pop(tool.name, None)
+            else:
+                self._functions[tool.name] = tool
 
     def _ready(self) -> tuple[Client, str | Model | ModelInfo]:
         if self.client is None or self.model is None:

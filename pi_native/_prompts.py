@@ -5,8 +5,8 @@ A wrong type raises `TypeError` here, at the call, and names the argument or the
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
@@ -17,7 +17,11 @@ from ._types.messages import Message, UserMessage
 from ._types.request import Context, Model, Tool
 from .errors import ConfigurationError
 
+if TYPE_CHECKING:
+    from ._tools.function import FunctionTool
+
 Prompt = str | Message | Sequence[Message] | Context
+Tools = Sequence[Tool | Callable[..., Any]]
 
 
 def expect(value: object, kind: type, name: str) -> None:
@@ -55,18 +59,29 @@ def model_of(model: str | Model | ModelInfo) -> Model:
     return Model(model_id, provider)
 
 
-def context_of(
-    prompt: Prompt, system: str | Sequence[str] | None, tools: Sequence[Tool] | None
-) -> Context:
-    """Return the context to send: the prompt, instructions and tools. Raises `TypeError`."""
+def context_of(prompt: Prompt, system: str | Sequence[str] | None, tools: Tools | None) -> Context:
+    """Return the context to send: the prompt, instructions and tools.
+
+    Raises `TypeError`, and `ConfigurationError` for tools that cannot be declared.
+    """
     context = attrs.evolve(prompt) if isinstance(prompt, Context) else Context(messages_of(prompt))
     if system is not None:
         context.system_prompt = _instructions(system)
     if tools is not None:
-        context.tools = list(tools)
-        for tool in context.tools:
-            expect(tool, Tool, "each of the tools")
+        context.tools = declarations(tools_of(tools))
     return context
+
+
+def tools_of(tools: Tools) -> list[Tool | FunctionTool[..., Any]]:
+    """Return tools and functions as tools. Raises `TypeError` and `ConfigurationError`."""
+    from ._tools.function import as_tools  # a later package; see test_layers.py
+
+    return as_tools(tools)
+
+
+def declarations(tools: Sequence[Tool | FunctionTool[..., Any]]) -> list[Tool]:
+    """Return the tools as they are sent to the model."""
+    return [tool if isinstance(tool, Tool) else tool.declaration for tool in tools]
 
 
 def messages_of(prompt: str | Message | Sequence[Message]) -> list[Message]:

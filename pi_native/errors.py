@@ -266,13 +266,20 @@ class ToolError(PiNativeError):
 class ToolRoundsError(PiNativeError):
     """The model still calls tools after the allowed number of rounds.
 
-    `rounds` is the number of requests that were made, `partial` the last message.
+    Also raised when the model repeats a call that fails. The calls of the last message are answered
+    as not run, and the conversation can be continued. `rounds` is the number of requests that were
+    made, `partial` the last message.
     """
 
     def __init__(
-        self, message: str, *, rounds: int = 0, partial: AssistantMessage | None = None
+        self,
+        message: str,
+        *,
+        rounds: int = 0,
+        partial: AssistantMessage | None = None,
+        hint: str | None = None,
     ) -> None:
-        super().__init__(message)
+        super().__init__(message, hint=hint)
         self.rounds = rounds
         self.partial: AssistantMessage | None = partial
 

@@ -13,7 +13,7 @@ import attrs
 
 from .._client.client import Client
 from .._http.timeouts import resolve_timeouts
-from .._prompts import context_of, expect_signal
+from .._prompts import Tools, context_of, expect_signal
 from .._protocol.request import turn_request
 from .._tools.extract import Extractor, value_of
 from .._tools.target import Target, make_target
@@ -22,7 +22,7 @@ from .._types.gateway import ModelInfo
 from .._types.messages import AssistantMessage
 from .._types.option_checks import option_names
 from .._types.options import StreamOptions
-from .._types.request import Context, Model, Tool
+from .._types.request import Context, Model
 from ..errors import ConfigurationError
 from .attempt_client import ClientHandle
 from .batch import Batch
@@ -81,7 +81,7 @@ class PromptCall:
     model: str | Model | ModelInfo
     into: Any
     system: str | Sequence[str] | None
-    tools: Sequence[Tool] | None
+    tools: Tools | None
     options: Mapping[str, Any]
 
     def context(self, prompt: Any) -> Context:

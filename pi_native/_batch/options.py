@@ -8,9 +8,9 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from typing import Literal
 
+from .._prompts import Tools
 from .._threads.abort import AbortSignal
 from .._types.options import TurnOptions
-from .._types.request import Tool
 from .progress import Progress
 from .rules.budget import Budget
 
@@ -19,7 +19,7 @@ class MapOptions(TurnOptions, total=False):
     """The keyword arguments of `Client.map`, without `into`."""
 
     system: str | Sequence[str] | None
-    tools: Sequence[Tool] | None
+    tools: Tools | None
     executor: Executor | None
     concurrency: int
     ordered: bool

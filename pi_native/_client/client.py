@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 from .._models_yml import find_provider
-from .._prompts import Prompt, expect_signal
+from .._prompts import Prompt, Tools, expect_signal
 from .._threads.abort import AbortSignal
 from .._types.gateway import ModelInfo
-from .._types.request import Model, Tool
+from .._types.request import Model
 from .turn_calls import TurnClient
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ class Client(TurnClient):
         retries: int = 2,
         force: bool | None = None,
         system: str | Sequence[str] | None = None,
-        tools: Sequence[Tool] | None = None,
+        tools: Tools | None = None,
         signal: AbortSignal | threading.Event | None = None,
         **options: Unpack[TurnOptions],
     ) -> Any:
@@ -184,7 +184,7 @@ class Client(TurnClient):
         *,
         into: Any = None,
         system: str | Sequence[str] | None = None,
-        tools: Sequence[Tool] | None = None,
+        tools: Tools | None = None,
         executor: Executor | None = None,
         concurrency: int = 8,
         ordered: bool = True,

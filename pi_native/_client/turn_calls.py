@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from .._config import without_endpoint, without_password
-from .._prompts import Prompt, context_of, expect_signal, model_of
+from .._prompts import Prompt, Tools, context_of, expect_signal, model_of
 from .._protocol.request import merge_headers
 from .._threads.abort import AbortSignal
 from .._turn.stream import AssistantMessageEventStream
 from .._turn.worker import failed_call, start_call
 from .._types.gateway import ModelInfo
 from .._types.messages import AssistantMessage
-from .._types.request import Context, Model, Tool
+from .._types.request import Context, Model
 from ..errors import ConfigurationError
 from .gateway_calls import GatewayClient
 
@@ -36,14 +36,15 @@ class TurnClient(GatewayClient):
         prompt: Prompt,
         *,
         system: str | Sequence[str] | None = None,
-        tools: Sequence[Tool] | None = None,
+        tools: Tools | None = None,
         signal: AbortSignal | threading.Event | None = None,
         **options: Unpack[TurnOptions],
     ) -> AssistantMessageEventStream:
         """Start a turn and return its stream at once.
 
         `model` is "provider/id", a bare id, a `ModelInfo` or a `Model`; `prompt` a string, a
-        message, a sequence of messages or a `Context`. `options` are fields of `StreamOptions`, and
+        message, a sequence of messages or a `Context`; `tools` are `Tool` objects and functions,
+        which are declared and not run. `options` are fields of `StreamOptions`, and
         `connect_timeout`, `first_event_timeout`, `idle_timeout` and `total_timeout` in seconds.
         Raises `TypeError` only; every other failure comes out of the stream.
 
@@ -52,7 +53,10 @@ class TurnClient(GatewayClient):
             ...         print(text, end="", flush=True)
             Because of the air.
         """
-        context = context_of(prompt, system, tools)
+        try:
+            context = context_of(prompt, system, tools)
+        except ConfigurationError as exc:
+            return failed_call(exc)
         return self._start_turn(model, context, {**options, "signal": signal})
 
     def complete(
@@ -61,7 +65,7 @@ class TurnClient(GatewayClient):
         prompt: Prompt,
         *,
         system: str | Sequence[str] | None = None,
-        tools: Sequence[Tool] | None = None,
+        tools: Tools | None = None,
         signal: AbortSignal | threading.Event | None = None,
         **options: Unpack[TurnOptions],
     ) -> AssistantMessage:

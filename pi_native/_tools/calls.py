@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from .._client.client import Client
-from .._prompts import context_of, messages_of
+from .._prompts import Tools, context_of, messages_of
 from .._types.gateway import ModelInfo
 from .._types.messages import AssistantMessage, Message
-from .._types.request import Context, Model, Tool
+from .._types.request import Context, Model
 from .extract import Ask, Extractor
 from .target import make_target
 
@@ -28,7 +28,7 @@ def extract_with_client(
     retries: int,
     force: bool | None,
     system: str | Sequence[str] | None,
-    tools: Sequence[Tool] | None,
+    tools: Tools | None,
     options: Mapping[str, Any],
 ) -> Any:
     """Return the value of `Client.extract`."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 
+from .._prompts import Tools
 from .._threads.abort import AbortSignal
 from .._types.options import TurnOptions
-from .._types.request import Tool
 
 
 class ExtractOptions(TurnOptions, total=False):
@@ -16,5 +16,5 @@ class ExtractOptions(TurnOptions, total=False):
     retries: int
     force: bool | None
     system: str | Sequence[str] | None
-    tools: Sequence[Tool] | None
+    tools: Tools | None
     signal: AbortSignal | threading.Event | None

@@ -96,24 +96,16 @@ class _TypeTarget(Generic[T]):
     """A type that msgspec knows. What is no object on the wire is wrapped in `{"value": …}`."""
 
     def __init__(self, into: type[T]) -> None:
-        self._msgspec = load_msgspec()
         self._type = into
-        try:
-            schema = self._msgspec.json.schema(into)
-        except TypeError as exc:
-            reason = str(exc).strip().splitlines()[-1]
-            raise ConfigurationError(f"into: {_name(into)} has no JSON Schema: {reason}") from exc
-        inlined = _inline(schema)
+        schema = schema_of(into, "into")
+        inlined = inline(schema)
         self._wrapped = inlined.get("type") != "object"
         self.schema = _wrap(schema) if self._wrapped else inlined
 
     def convert(self, arguments: Any) -> T:
-        value = self._unwrap(arguments) if self._wrapped else arguments
-        try:
-            result: T = self._msgspec.convert(value, self._type, strict=True)
-        except self._msgspec.ValidationError as exc:
-            raise MisfitError([self._problem(str(exc))]) from exc
-        return result
+        if not self._wrapped:
+            return convert(arguments, self._type)
+        return convert(self._unwrap(arguments), self._type, f"$.{_WRAPPED}")
 
     def _unwrap(self, arguments: Any) -> Any:
         if not isinstance(arguments, dict) or _WRAPPED not in arguments:
@@ -123,12 +115,31 @@ class _TypeTarget(Generic[T]):
             raise MisfitError([("$", f"Object contains unknown field `{min(unknown)}`")])
         return arguments[_WRAPPED]
 
-    def _problem(self, text: str) -> Problem:
+
+def schema_of(type_: Any, what: str) -> dict[str, Any]:
+    """Return the JSON Schema of a type. Raises `ConfigurationError`, which begins with `what`."""
+    try:
+        schema: dict[str, Any] = load_msgspec().json.schema(type_)
+    except (TypeError, ValueError) as exc:
+        reason = str(exc).strip().splitlines()[-1]
+        raise ConfigurationError(f"{what}: {_name(type_)} has no JSON Schema: {reason}") from exc
+    return schema
+
+
+def convert(value: Any, type_: type[T], path: str = "$") -> T:
+    """Return a value of JSON as a value of the type, without any guess. Raises `MisfitError`.
+
+    `path` is the path of the value in the arguments.
+    """
+    msgspec = load_msgspec()
+    try:
+        result: T = msgspec.convert(value, type_, strict=True)
+    except msgspec.ValidationError as exc:
+        text = str(exc)
         place = _PLACE.search(text)
-        path = place[1] if place else "$"
-        if self._wrapped:
-            path = f"$.{_WRAPPED}{path[1:]}"
-        return path, _PLACE.sub("", text)
+        problem = (f"{path}{place[1][1:] if place else ''}", _PLACE.sub("", text))
+        raise MisfitError([problem]) from exc
+    return result
 
 
 def load_msgspec() -> Any:
@@ -142,7 +153,7 @@ def load_msgspec() -> Any:
     return msgspec
 
 
-def _inline(schema: dict[str, Any]) -> dict[str, Any]:
+def inline(schema: dict[str, Any]) -> dict[str, Any]:
     """Return a schema whose top is not a reference: providers want an object there."""
     name = str(schema.get("$ref", "")).removeprefix(_REFERENCE)
     definitions = schema.get("$defs", {})

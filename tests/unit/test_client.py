@@ -425,7 +425,7 @@ def test_a_signal_of_a_wrong_type(signal: Any, words: str) -> None:
 @pytest.mark.parametrize("tools", [[{"name": "clock"}], ["clock"], [None]])
 def test_tools_of_a_wrong_type(tools: Any) -> None:
     """It is raised at the call, and not by the provider."""
-    with pytest.raises(TypeError, match="each of the tools must be a Tool, not "):
+    with pytest.raises(TypeError, match="each of the tools must be a Tool or a function, not "):
         Client(URL, KEY).stream("x/y", "hi", tools=tools)
 
 

@@ -58,6 +58,8 @@ LATER = {
     ("__init__", "_batch"),
     ("_client.client", "_tools"),
     ("_conversation", "_tools"),
+    ("_prompts", "_tools"),
+    ("__init__", "_tools"),
 }
 
 USERS = {

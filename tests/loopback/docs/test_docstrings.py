@@ -28,20 +28,25 @@ WITH_EXAMPLES = {
     "Client.complete",
     "Client.stream",
     "Conversation",
+    "Conversation.rounds",
+    "Conversation.run",
     "EventStream",
     "FakeGateway",
     "FakeGateway.replay",
+    "FunctionTool",
     "ImageContent.from_bytes",
     "ImageContent.from_file",
     "ImageContent.from_image",
     "ImageContent.from_url_bytes",
     "PiNativeError",
+    "Rounds",
     "StreamOptions",
     "Tool",
     "from_wire",
     "record",
     "stream_pi_native",
     "to_wire",
+    "tool",
 }
 
 
@@ -66,6 +71,8 @@ EXAMPLES = dict(examples())
 
 def answer(request: RecordedRequest) -> Reply:
     """Return the answer of a model: one model fails, one calls a tool."""
+    if request.messages[-1]["role"] == "toolResult":
+        return Reply("It is half past nine.")
     return {
         "acme/broken": Reply("Because", error_message="overloaded"),
         "acme/clocks": Reply("", tool_calls=[CLOCK]),
