@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import errno
 import itertools
 import json
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -159,13 +161,19 @@ def _check_creatable(path: Path) -> None:
         raise ConfigurationError(
             f"cannot save a conversation in {path}: there is no folder {path.parent}"
         )
-    with path.open("xb"):
+    target = Path(os.path.realpath(path))  # of a link to a file that does not exist yet
+    with target.open("xb"):
         pass
-    path.unlink()
+    target.unlink()
 
 
 def _check_writable(path: Path) -> None:
-    """Open the file for writing, which does not change it. Raises `OSError`."""
+    """Open the file for writing, which does not change it. Raises `OSError`.
+
+    `Conversation.save` refuses a read-only file, also for root, who may write any file.
+    """
+    if not path.stat().st_mode & (stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH):
+        raise PermissionError(errno.EACCES, "the file is read-only")
     os.close(os.open(path, os.O_WRONLY))
 
 

@@ -61,7 +61,7 @@ class TestFile:
             ("folder", 2, "cannot read or write folder"),
             ("a" * 300, 2, "File name too long"),
             ("other.txt", 1, "other.txt, line 1: not JSON"),
-            pytest.param("locked.jsonl", 2, "Permission denied", marks=NOT_ROOT),
+            ("locked.jsonl", 2, "the file is read-only"),
             pytest.param("shut/chat.jsonl", 2, "Permission denied", marks=NOT_ROOT),
         ],
     )
@@ -76,6 +76,15 @@ class TestFile:
         assert screen.show("ask", "--file", file, "Hi") == code
         assert words in screen.text
         assert gateway.requests == []
+
+    @pytest.mark.usefixtures("gateway")
+    @pytest.mark.skipif(os.name == "nt", reason="Windows refuses links to most users")
+    def test_a_link_to_a_file_that_does_not_exist_yet(self, screen: Screen) -> None:
+        """The turn is saved in the target of the link."""
+        Path("chat.jsonl").symlink_to("target.jsonl")
+        assert screen.show("ask", "--file", "chat.jsonl", "Hi") == 0
+        assert Path("chat.jsonl").is_symlink()
+        assert roles(Path("target.jsonl")) == ["user", "assistant"]
 
     @pytest.mark.usefixtures("gateway")
     def test_the_check_creates_no_file(self, screen: Screen) -> None:
