@@ -15,6 +15,7 @@ from .._http.timeouts import resolve_timeouts
 from .._protocol.convert import from_wire
 from .._protocol.request import merge_headers, with_bearer
 from .._protocol.rules import quote
+from .._threads.clock import monotonic
 from .._types.gateway import CredentialsCheck, Health, ModelInfo, ModelList, Rows, UsageSnapshot
 from .._types.option_checks import seconds
 from ..errors import (
@@ -51,10 +52,10 @@ class GatewayClient(BaseClient):
         `timeout` is in seconds; after it the error of the last attempt is raised, most often a
         `GatewayConnectionError`. Needs no key.
         """
-        deadline = time.monotonic() + seconds("timeout", timeout)
+        deadline = monotonic() + seconds("timeout", timeout)
         pause = 0.05
         while True:
-            left = deadline - time.monotonic()
+            left = deadline - monotonic()
             try:
                 health = self._ask("/healthz", Health, {"total_timeout": max(left, pause)})
                 if health.ok is not False:
@@ -62,7 +63,7 @@ class GatewayClient(BaseClient):
                 failure: Exception = GatewayConnectionError("the gateway is not ready yet")
             except (GatewayConnectionError, GatewayServerError, StreamTimeoutError) as exc:
                 failure = exc
-            left = deadline - time.monotonic()
+            left = deadline - monotonic()
             if left <= 0:
                 raise failure
             time.sleep(min(pause, left))

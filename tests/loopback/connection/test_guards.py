@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 
-from pi_native import Client, GatewayConnectionError, PiNativeError
-from pi_native.testing import FakeGateway, Stall
+from pi_native import (
+    AbortSignal,
+    Client,
+    GatewayConnectionError,
+    PiNativeError,
+    StreamTimeoutError,
+)
+from pi_native.testing import FakeGateway, Slow, Stall
 
 from ..calls import KEY
 
@@ -42,6 +52,75 @@ def test_limits_pass_while_freezegun_stops_the_clock(gateway: FakeGateway) -> No
             stream.abort()
             gateway.release()
         assert client.complete("x/y", "hi").text
+
+
+def _after_a_refusal(client: Client, gateway: FakeGateway) -> object:
+    gateway.error(429, "slow down", headers={"Retry-After": "0.2"})
+    return client.complete("x/y", "hi", max_retries=1)
+
+
+def _after_an_event(client: Client, gateway: FakeGateway) -> object:
+    gateway.reply("never", fault=Stall(after=3))
+    signal = threading.Event()
+    timer = threading.Timer(0.2, signal.set)
+    timer.start()
+    try:
+        return client.stream("x/y", "hi", signal=signal).result()
+    finally:
+        timer.join()
+
+
+def _with_heartbeats(client: Client, gateway: FakeGateway) -> object:
+    gateway.reply("late", fault=Stall(after=3, seconds=0.3))
+    return list(client.stream("x/y", "hi").sse(heartbeat=0.05))
+
+
+def _stalled(client: Client, gateway: FakeGateway, **limits: Any) -> object:
+    gateway.reply("never", fault=Stall(after=limits.pop("after", 3)))
+    with pytest.raises(StreamTimeoutError):
+        client.complete("x/y", "hi", **limits)
+    return True
+
+
+WAITS: dict[str, Callable[[Client, FakeGateway], object]] = {
+    "total_timeout": lambda c, g: _stalled(c, g, total_timeout=0.2),
+    "idle_timeout": lambda c, g: _stalled(c, g, idle_timeout=0.2),
+    "first_event_timeout": lambda c, g: _stalled(c, g, after=0, first_event_timeout=0.2),
+    "a retry": _after_a_refusal,
+    "a signal": lambda c, g: AbortSignal.timeout(0.2).wait(20),  # noqa: ARG005
+    "one of several signals": lambda c, g: (  # noqa: ARG005
+        AbortSignal.any([AbortSignal.timeout(0.2), AbortSignal.timeout(60)]).wait(20)
+    ),
+    "a plain event": _after_an_event,
+    "heartbeats": _with_heartbeats,
+    "a stall of some seconds": lambda c, g: (
+        g.reply("late", fault=Stall(after=3, seconds=0.2)) and c.complete("x/y", "hi")
+    ),
+    "slow events": lambda c, g: g.reply("a b c", fault=Slow(0.05)) and c.complete("x/y", "hi"),
+    "a batch": lambda c, g: list(c.map("x/y", ["1", "2", "3"], concurrency=2)),  # noqa: ARG005
+    "the gateway's start": lambda c, g: c.wait_until_ready(5),  # noqa: ARG005
+}
+
+
+@pytest.mark.parametrize("wait", WAITS.values(), ids=WAITS.keys())
+def test_every_wait_ends_under_a_stopped_clock(
+    gateway: FakeGateway, wait: Callable[[Client, FakeGateway], object]
+) -> None:
+    """No wait of the client or of the fake gateway depends on a clock that freezegun stops."""
+    freezegun = pytest.importorskip("freezegun")
+    with Client(gateway.url, KEY, max_retries=0) as client, freezegun.freeze_time("2030-01-01"):
+        assert wait(client, gateway)
+
+
+def test_the_wait_for_a_gateway_ends_under_a_stopped_clock() -> None:
+    """`wait_until_ready` gives up on a gateway that is down under `freezegun.freeze_time`."""
+    freezegun = pytest.importorskip("freezegun")
+    with (
+        Client("http://127.0.0.1:9", KEY) as client,
+        freezegun.freeze_time("2030-01-01"),
+        pytest.raises(GatewayConnectionError),
+    ):
+        client.wait_until_ready(0.2)
 
 
 def test_a_refused_connection_is_still_an_error_under_a_stopped_clock() -> None:
