@@ -64,8 +64,7 @@ def test_lowest(session: nox.Session) -> None:
 def test_all(session: nox.Session) -> None:
     """Run all tests, with the real gateway, a terminal and a browser, and check the coverage."""
     session.install("-e", ".[dev,browser,integrations]")
-    with session.chdir("tests/gateway"):
-        session.run("npm", "ci", "--no-audit", "--no-fund", "--loglevel=error", external=True)
+    _install_gateway(session)
     _pytest(
         session,
         *("-m", "", "--hypothesis-profile=thorough", "--cov", "--cov-report=term"),
@@ -76,6 +75,16 @@ def test_all(session: nox.Session) -> None:
             "COVERAGE_FILE": str(Path(session.virtualenv.location, "coverage").resolve()),
         },
     )
+
+
+@nox.session(python=MAIN)
+def frameworks(session: nox.Session) -> None:
+    """Run the examples with other libraries: OpenAI-compatible ones, web servers, task queues."""
+    session.install("-e", ".[test]", "-r", "tests/frameworks/requirements.txt")
+    _install_gateway(session)
+    paths = ("tests/frameworks", "tests/gateway/test_recipes.py")
+    env = {"PI_NATIVE_REQUIRE_GATEWAY": "1", "PI_NATIVE_REQUIRE_FRAMEWORKS": "1"}
+    _pytest(session, "-m", "", *paths, env=env)
 
 
 @nox.session(python=MAIN)
@@ -143,6 +152,11 @@ def _pytest(session: nox.Session, *arguments: str, env: dict[str, str] | None = 
         session.log("running the tests that failed again, alone")
         again = ("--last-failed", "--last-failed-no-failures", "none", "-q", "-n", "0", "-m", "")
         session.run(*pytest, *again, env=env)
+
+
+def _install_gateway(session: nox.Session) -> None:
+    with session.chdir("tests/gateway"):
+        session.run("npm", "ci", "--no-audit", "--no-fund", "--loglevel=error", external=True)
 
 
 def _remove_build() -> None:

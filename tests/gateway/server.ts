@@ -82,7 +82,7 @@ const scripted = createMockModel({ id: "events", provider: "openai", baseUrl: ""
 // ---- fake/*: a provider behind the gateway's own OpenAI client -----------------------------------
 
 const fakes = [
-	...["tokens", "units", "thinking", "tools", "mixed", "forever"],
+	...["tokens", "units", "thinking", "tools", "mixed", "agent", "forever"],
 	...["silent", "stall", "die", "cut", "429", "500"],
 ];
 

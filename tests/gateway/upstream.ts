@@ -6,6 +6,7 @@
  *   mixed     reasoning, text, two tool calls             forever  a token every 5 ms, without an end
  *   silent    headers and not one token                   stall    three tokens, then nothing
  *   die       three tokens, then the connection is cut    cut      three tokens, then an end too early
+ *   agent     a call of the first tool, with the values of FACTS; given its result, that result as text
  *   429, 500  that status, with a long retry-after
  */
 
@@ -24,6 +25,9 @@ type Delta = Record<string, unknown>;
 const USAGE = { prompt_tokens: 11, completion_tokens: 7, total_tokens: 18 };
 const NOTE = Array.from({ length: 32 }, (_, n) => `line ${n} of the note`).join("\n");
 
+/** What the model "agent" knows: a value for each argument that a tool may have. */
+const FACTS: Record<string, unknown> = { city: "Oslo", country: "Norway", population: 709037 };
+
 const words = (text: string): Delta[] => (text.match(/\s*\S+\s*/g) ?? []).map((content) => ({ content }));
 const units = (text: string): Delta[] => text.split("").map((content) => ({ content }));
 const reasoning = (text: string): Delta[] => words(text).map(({ content }) => ({ reasoning_content: content }));
@@ -40,6 +44,15 @@ function toolCall(index: number, id: string, name: string, args: object): Delta[
 function lastUserText(body: any): string {
 	const content = body.messages.findLast((message: any) => message.role === "user")?.content ?? "";
 	return typeof content === "string" ? content : content.map((part: any) => part.text ?? "").join("");
+}
+
+function agent(body: any): Delta[] {
+	const last = body.messages.at(-1);
+	const tool = body.tools?.[0]?.function;
+	if (!tool) return words(lastUserText(body));
+	if (last.role === "tool") return words(`The tool says: ${last.content}`);
+	const names = Object.keys(tool.parameters.properties ?? {});
+	return toolCall(0, "call_1", tool.name, Object.fromEntries(names.map((name) => [name, FACTS[name]])));
 }
 
 function* endless(): Generator<Delta> {
@@ -61,6 +74,8 @@ function answer(body: any): Iterable<Delta> {
 				...toolCall(0, "call_a", "weather", { city: "Oslo" }),
 				...toolCall(1, "call_b", "weather", { city: "Rome" }),
 			];
+		case "agent":
+			return agent(body);
 		case "forever":
 			return endless();
 		case "silent":
@@ -87,9 +102,11 @@ function become(call: UpstreamCall, state: UpstreamCall["state"]): void {
 
 async function* body(call: UpstreamCall): AsyncGenerator<string> {
 	const { model } = call;
+	let calls = false;
 	yield ": the headers are out\n\n";
 	for (const delta of answer(call.body)) {
 		yield chunk(model, { delta });
+		calls ||= "tool_calls" in delta;
 		call.sent++;
 		await Bun.sleep(model === "forever" ? 5 : 1);
 		if (call.state !== "open") return;
@@ -103,8 +120,7 @@ async function* body(call: UpstreamCall): AsyncGenerator<string> {
 		throw new Error("the fake upstream dies, as asked");
 	}
 	if (model !== "cut") {
-		const toolUse = model === "tools" || model === "mixed";
-		yield chunk(model, { delta: {}, finish_reason: toolUse ? "tool_calls" : "stop" });
+		yield chunk(model, { delta: {}, finish_reason: calls ? "tool_calls" : "stop" });
 		yield chunk(model, undefined, { usage: USAGE });
 		yield "data: [DONE]\n\n";
 	}

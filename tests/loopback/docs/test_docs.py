@@ -31,8 +31,10 @@ README = ROOT / "README.md"
 DOCS = ROOT / "docs"
 MARKDOWN = sorted(DOCS.rglob("*.md"))
 PAGES = [README, *(path for path in MARKDOWN if "```python" in path.read_text("utf-8"))]
-# A cluster needs a process of its own: tests/loopback/batch/test_page.py.
-RUN_HERE = [page for page in PAGES if page.stem != "more-than-one-machine"]
+# A cluster needs a process of its own: tests/loopback/batch/test_page.py. The other libraries need
+# the real gateway: tests/gateway/test_recipes.py.
+RUN_ELSEWHERE = {"more-than-one-machine", "other-frameworks"}
+RUN_HERE = [page for page in PAGES if page.stem not in RUN_ELSEWHERE]
 COLUMNS = 80
 FOR_DEVELOPMENT = {"test", "integrations", "browser", "fuzz", "docs", "dev"}
 Run = Callable[[Path], None]
