@@ -15,6 +15,8 @@ from pi_native import ConfigurationError
 from pi_native._notebook import sanitize
 from pi_native._notebook.sanitize import escaped, safe_html
 
+from ...characters import CHARACTERS
+
 # Passes tags and links through, as notebooks do with Markdown: shows what a text could do.
 UNSAFE = MarkdownIt("commonmark", {"html": True}).enable("table")
 UNSAFE.validateLink = lambda _url: True  # type: ignore[method-assign]
@@ -277,7 +279,7 @@ def test_characters_that_a_page_cannot_hold_are_replaced() -> None:
     assert safe_html("\ud83d\ude00") == "<p>\U0001f600</p>\n"
 
 
-@given(st.text() | st.lists(st.sampled_from(PIECES)).map("".join))
+@given(st.text(CHARACTERS) | st.lists(st.sampled_from(PIECES)).map("".join))
 def test_an_escaped_text_is_only_text(text: str) -> None:
     """No parser finds a tag in it, and the page shows it as it was."""
     page = Page(f"<p>{escaped(text)}</p>")

@@ -29,6 +29,8 @@ from pi_native import (
 from pi_native._protocol.rules import NO_PROGRESS, aborted, ended_early, quote, read_event, stand_in
 from pi_native._types import messages as _messages
 
+from ...characters import CHARACTERS
+
 MODEL = Model("y/z", "x", "some-api")
 MESSAGE = {"role": "assistant", "content": [{"type": "text", "text": "Hi"}]}
 DELTA = {"type": "text_delta", "contentIndex": 0, "delta": "Hi", "partial": MESSAGE}
@@ -283,10 +285,12 @@ def test_every_error_event_is_a_failed_turn(
 
 
 @given(
-    st.recursive(st.none() | st.text() | st.integers() | st.booleans(), st.lists, max_leaves=4)
+    st.recursive(
+        st.none() | st.text(CHARACTERS) | st.integers() | st.booleans(), st.lists, max_leaves=4
+    )
     | st.dictionaries(
         st.sampled_from(["role", "content", "stopReason", "message", "errorMessage"]),
-        st.none() | st.text() | st.sampled_from(["stop", "error", "aborted"]),
+        st.none() | st.text(CHARACTERS) | st.sampled_from(["stop", "error", "aborted"]),
     )
 )
 def test_no_error_event_is_a_success(error: Any) -> None:

@@ -15,8 +15,10 @@ from pi_native.testing._recording.file import FIRST_LINE, RecordedTurn, lines, l
 from pi_native.testing._recording.redact import Redactor
 from pi_native.testing._recording.replay import Recorded
 
+from ...characters import CHARACTERS
+
 times = st.integers(0, 10**8).map(lambda tenth_ms: tenth_ms / 10_000)
-words = st.text(max_size=20)
+words = st.text(CHARACTERS, max_size=20)
 bodies = st.binary(max_size=50) | words.map(lambda text: text.encode("utf-8", "replace"))
 exchanges = st.builds(
     RecordedTurn,

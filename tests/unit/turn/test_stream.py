@@ -49,6 +49,8 @@ from pi_native import (
 from pi_native._threads import timers
 from pi_native._turn.stream import MessageChannel
 
+from ...characters import CHARACTERS
+
 LEFT = 20.0  # seconds that a wait may take at most
 
 
@@ -352,7 +354,7 @@ def test_split_characters_are_joined(pieces: list[str], texts: list[str]) -> Non
     assert text_of(*deltas(*pieces)) == texts
 
 
-@given(st.text(max_size=30), st.lists(st.integers(0, 60), max_size=10))
+@given(st.text(CHARACTERS, max_size=30), st.lists(st.integers(0, 60), max_size=10))
 def test_text_that_is_split_anywhere_is_joined(text: str, cuts: list[int]) -> None:
     """The pieces join to the text for any split between UTF-16 units, as in JavaScript."""
     units = text.encode("utf-16-le")

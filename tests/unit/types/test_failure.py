@@ -12,6 +12,8 @@ from hypothesis import given, strategies as st
 from pi_native import AssistantMessage, ProviderError
 from pi_native._types.failure import failure_kind, failure_of, provider_words
 
+from ...characters import CHARACTERS
+
 EMPTY, POLICY, BLOCKED = 0x2000, 0x4000, 0x8000
 TRANSIENT, TIMEOUT, USAGE = 0x20000, 0x40000, 0x80000
 OVERFLOW, AUTH, ABORT, REJECTED = 0x800000, 0x1000000, 0x8000000, 0x80000000
@@ -128,7 +130,7 @@ def test_the_words_of_the_provider_come_first(text: str, words: str) -> None:
     assert error.message.error_message == text
 
 
-JSON = st.recursive(st.none() | st.text() | st.integers(), st.lists, max_leaves=5)
+JSON = st.recursive(st.none() | st.text(CHARACTERS) | st.integers(), st.lists, max_leaves=5)
 INNER = st.dictionaries(st.sampled_from(["message", "type"]), JSON)
 OUTER = st.dictionaries(st.sampled_from(["error", "message", "type"]), JSON | INNER)
 

@@ -21,6 +21,8 @@ from pi_native import (
     to_wire,
 )
 
+from ...characters import CHARACTERS
+
 PIXEL = "iVBORw0KGgo="
 CALL = {
     "id": "c1",
@@ -168,8 +170,8 @@ def test_messages_that_are_no_list(messages: Any) -> None:
 
 
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text(),
-    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    st.none() | st.booleans() | st.integers() | st.text(CHARACTERS),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(CHARACTERS), inner),
     max_leaves=6,
 )
 ROLES = st.sampled_from(["user", "system", "assistant", "tool", "developer"]) | JSON
