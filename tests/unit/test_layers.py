@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -102,8 +103,14 @@ def group(module: str) -> str:
     return "the client" if first in CLIENT else first
 
 
-def imports(path: Path) -> Iterator[str]:
-    """Yield the modules that a file imports, except those that only a type checker sees."""
+@functools.cache
+def imports(path: Path) -> tuple[str, ...]:
+    """Return the modules that a file imports, except those that only a type checker sees."""
+    return tuple(all_imports(path))
+
+
+def all_imports(path: Path) -> Iterator[str]:
+    """Yield them; parsing takes a while."""
     nodes: list[ast.AST] = [*ast.parse(path.read_text(encoding="utf-8")).body]
     while nodes:
         node = nodes.pop()

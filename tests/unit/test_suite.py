@@ -48,7 +48,10 @@ def private_names(path: Path) -> Iterator[str]:
 
 def source_readers(path: Path) -> set[str]:
     """Return the functions of `inspect` that a file uses to read source code."""
-    nodes = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+    text = path.read_text(encoding="utf-8")
+    if not any(name in text for name in SOURCE_READERS):
+        return set()
+    nodes = ast.walk(ast.parse(text))
     names = {getattr(node, "attr", getattr(node, "id", None)) for node in nodes}
     return SOURCE_READERS & names
 
