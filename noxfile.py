@@ -67,8 +67,9 @@ def test_all(session: nox.Session) -> None:
     _install_gateway(session)
     _pytest(
         session,
-        *("-m", "", "--hypothesis-profile=thorough", "--cov", "--cov-report=term"),
+        *("-m", "", "--cov", "--cov-report=term"),
         env={
+            "PI_NATIVE_THOROUGH": "1",
             "PI_NATIVE_REQUIRE_GATEWAY": "1",
             # Not create_tmp, which sets TMPDIR: below the checkout, the tests that start pytest
             # would read pyproject.toml.

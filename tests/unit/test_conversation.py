@@ -36,6 +36,7 @@ from pi_native import (
     to_wire,
 )
 
+from ..repetitions import repetitions
 from .protocol.test_convert_properties import MESSAGE, OTHERS, parsed, same
 
 CLOCK = Tool("clock", "Tells the time.", {"type": "object"}, extra={"x": None})
@@ -224,7 +225,7 @@ def test_a_first_message_without_a_role_comes_back(file: Path) -> None:
     assert Conversation.load(file).context == chat.context
 
 
-@settings(max_examples=25)  # each is a file on a disk
+@settings(max_examples=repetitions(25, 8))  # each is a file on a disk
 @given(wire=OTHERS[Context], messages=st.lists(MESSAGE, max_size=3))
 def test_nothing_is_lost(
     tmp_path_factory: pytest.TempPathFactory, wire: dict[str, Any], messages: list[dict[str, Any]]

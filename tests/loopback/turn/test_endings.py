@@ -12,10 +12,11 @@ from benchmarks.wires import frame
 from pi_native import AbortController, Client, ResponseInfo
 
 from ...conftest import wait_until
+from ...repetitions import repetitions
 from ...unit.endings import CALLERS, LEFT, Race, pairs
 from ..peer import CHUNKED, LAST_CHUNK, Connection, Peer, chunk
 
-ROUNDS = 8
+ROUNDS = repetitions(8, 2)
 EVENTS = 5
 ALL = {"role": "assistant", "content": [{"type": "text", "text": "all"}]}
 

@@ -26,6 +26,8 @@ from pi_native import (
 from pi_native._cli.live import Trimmed
 from pi_native._cli.rendering import THEME, render, settled, source_of
 
+from ...repetitions import repetitions
+
 
 def shown(
     block: object, source: str | None = None, *, width: int = 60, soft_wrap: bool = True
@@ -257,7 +259,7 @@ def letters(text: str) -> Counter[str]:
     return Counter(re.findall(r"[^\W_]", text))
 
 
-@settings(max_examples=60)
+@settings(max_examples=repetitions(60, 10))
 @given(DOCUMENTS, st.integers(20, 300), st.booleans())
 def test_every_word_is_on_the_screen(source: str, width: int, soft_wrap: bool) -> None:
     """For every width from 20 to 300 no letter of the source is missing, and no line too long."""
@@ -267,7 +269,7 @@ def test_every_word_is_on_the_screen(source: str, width: int, soft_wrap: bool) -
         assert max(map(cell_len, text.split("\n"))) <= width
 
 
-@settings(max_examples=60)
+@settings(max_examples=repetitions(60, 10))
 @given(st.lists(st.one_of(WORDS, ODD), min_size=1, max_size=40), st.integers(20, 300))
 def test_words_stay_whole(words: list[str], width: int) -> None:
     """A word that fits into a line is not cut."""

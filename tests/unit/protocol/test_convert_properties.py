@@ -21,6 +21,8 @@ from pi_native._types.messages import AssistantMessage, Message, Usage
 from pi_native._types.request import Context, Model
 from pi_native.errors import DecodeError
 
+from ...repetitions import repetitions
+
 # JSON in general.
 
 TEXT = st.text(st.characters(exclude_categories=()), max_size=8)  # lone surrogates too
@@ -247,7 +249,7 @@ def test_reading_and_writing_is_the_identity(
 
 
 @everything
-@settings(max_examples=30)
+@settings(max_examples=repetitions(30, 8))
 @given(st.data())
 def test_copies_are_equal(cls: Any, wire: st.SearchStrategy[Json], data: st.DataObject) -> None:
     """A pickled, a copied and a deeply copied object are equal to it and written the same."""
@@ -259,7 +261,7 @@ def test_copies_are_equal(cls: Any, wire: st.SearchStrategy[Json], data: st.Data
 
 
 @everything
-@settings(max_examples=20)
+@settings(max_examples=repetitions(20, 8))
 @given(st.data())
 def test_any_object_has_a_repr(
     cls: Any, wire: st.SearchStrategy[Json], data: st.DataObject
@@ -333,7 +335,7 @@ FAULT = st.sampled_from(
 )
 
 
-@settings(max_examples=50)
+@settings(max_examples=repetitions(50, 10))
 @given(ASSISTANT, st.lists(FAULT, min_size=1, unique_by=lambda fault: fault[0]))
 def test_every_fault_is_named(wire: Json, faults: list[tuple[str, str, Any]]) -> None:
     """Each wrong member is named with its path and what it should have been, and no other."""

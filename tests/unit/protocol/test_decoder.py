@@ -47,6 +47,8 @@ from pi_native._protocol.snapshots import (
 )
 from pi_native._protocol.sse import BlockCutter
 
+from ...repetitions import repetitions
+
 MODEL = Model("y", "x")
 TRANSCRIPTS = sorted((Path(__file__).parent.parent.parent / "data").glob("*.sse"))
 
@@ -118,7 +120,7 @@ ENDS = st.sampled_from([b"\n", b"\r\n", b"\r"])
 
 
 @pytest.mark.parametrize("path", TRANSCRIPTS, ids=lambda path: path.stem)
-@settings(max_examples=20)
+@settings(max_examples=repetitions(20, 4))
 @given(cuts=CUTS, end=ENDS)
 def test_both_ways_agree_on_every_transcript(path: Path, cuts: list[int], end: bytes) -> None:
     """A recorded stream gives the same events with any line ends and splits."""

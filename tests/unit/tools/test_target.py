@@ -14,6 +14,8 @@ from typing_extensions import NotRequired, TypedDict
 from pi_native import ConfigurationError
 from pi_native._tools.target import MisfitError, make_target
 
+from ...repetitions import repetitions
+
 jsonschema = pytest.importorskip("jsonschema")
 pytest.importorskip("msgspec")
 
@@ -133,7 +135,7 @@ def test_the_conversion_accepts_what_the_schema_accepts(into: Any) -> None:
     if wrapped:
         shapes |= st.fixed_dictionaries({"value": values})
 
-    @settings(max_examples=25)
+    @settings(max_examples=repetitions(25, 8))
     @given(shapes)
     def agree(value: Any) -> None:
         assert accepts(target, value) == validator.is_valid(value), value

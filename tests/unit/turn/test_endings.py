@@ -38,9 +38,10 @@ from pi_native._protocol.rules import ended_early
 from pi_native._turn.stream import MessageChannel, outcome_of
 from pi_native._turn.turn import Turn
 
+from ...repetitions import repetitions
 from ..endings import CALLERS, LEFT, Race, delta, pairs
 
-ROUNDS = 72  # each pair; 2,016 in all
+ROUNDS = repetitions(72, 10)  # for each of 28 pairs
 EVENTS = 12
 PACKAGE = str(Path(pi_native.__file__).parent)
 MODEL = Model("y", "x")
