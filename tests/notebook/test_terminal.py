@@ -11,6 +11,8 @@ pytest.importorskip("IPython", reason="needs IPython, which is in the extra [tes
 
 from pi_native.testing import FakeGateway, Stall
 
+pytestmark = pytest.mark.slow
+
 ASK = "from pi_native import Client; client = Client(); stream = client.stream('a/b', 'Why?'); "
 
 

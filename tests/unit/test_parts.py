@@ -10,6 +10,8 @@ from benchmarks.parts import LIMITS
 
 from ..programs import run
 
+pytestmark = pytest.mark.slow
+
 _PROGRAM = """
 import json
 from benchmarks.parts import count

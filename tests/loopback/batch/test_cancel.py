@@ -169,6 +169,7 @@ except KeyboardInterrupt:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="sends SIGINT to another process")
 def test_ctrl_c_cancels_the_batch(gateway: FakeGateway, tmp_path: Path) -> None:
     """Ctrl-C raises `KeyboardInterrupt` at once; answers are saved, turns are cancelled."""

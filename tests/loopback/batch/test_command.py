@@ -142,6 +142,7 @@ def test_a_budget_without_prices_is_one_line(
     assert "Budget(" not in err
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="needs a pseudo-terminal")
 @pytest.mark.parametrize("bar", [True, False], ids=["tqdm", "line"])
 def test_failures_are_lines_above_the_progress(
@@ -275,6 +276,7 @@ def test_wrong_usage_is_exit_code_2(
     assert gateway.requests == []
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="sends SIGINT to another process")
 def test_ctrl_c_keeps_what_was_answered(gateway: FakeGateway, tmp_path: Path) -> None:
     """The exit code is 130, there is no traceback, and the same command sends what is missing."""

@@ -92,6 +92,7 @@ class TestAsk:
         assert events[-1]["message"]["content"][0]["text"] == "word " * 500
         assert len(out) < 100 * len(events) + 10_000
 
+    @pytest.mark.slow
     def test_a_lossy_encoding_gets_question_marks_and_a_warning(
         self, gateway: FakeGateway, start: Start, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -459,6 +460,7 @@ class TestUsage:
         assert (code, out) == (2, "")
         assert "pi-native" in err
 
+    @pytest.mark.slow
     def test_the_script_is_the_module(self) -> None:
         """`pi-native` and `python -m pi_native` are the same program."""
         script = Path(sys.executable).with_name("pi-native")

@@ -38,6 +38,7 @@ def test_pytest_socket_stops_a_turn(gateway: FakeGateway) -> None:
         assert client.complete("x/y", "hi").text
 
 
+@pytest.mark.slow
 def test_limits_pass_while_freezegun_stops_the_clock(gateway: FakeGateway) -> None:
     """Time limits, and the wait for a result, end under `freezegun.freeze_time`."""
     freezegun = pytest.importorskip("freezegun")

@@ -190,6 +190,7 @@ def stderr_of_a_program(gateway: FakeGateway, level: str | None) -> str:
     return done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("level", [None, "", "error"])
 def test_nothing_is_logged_by_default(gateway: FakeGateway, level: str | None) -> None:
     """Stderr is empty by default; at `error`, exceptions of callbacks are logged."""
@@ -198,6 +199,7 @@ def test_nothing_is_logged_by_default(gateway: FakeGateway, level: str | None) -
     assert "POST" not in said
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("level", ["debug", "DEBUG"])
 def test_the_environment_turns_it_on(gateway: FakeGateway, level: str) -> None:
     """Lines have the time and the thread, and neither the key nor the conversation."""
@@ -228,6 +230,7 @@ def test_each_spelling_of_a_level_is_valid(said: str, level: str, logger: loggin
     assert handler.stream is sys.stderr
 
 
+@pytest.mark.slow
 def test_an_unknown_level_is_reported(gateway: FakeGateway) -> None:
     """An unknown level causes a warning, and does not stop the program."""
     said = stderr_of_a_program(gateway, "loud")

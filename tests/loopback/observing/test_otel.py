@@ -381,6 +381,7 @@ def test_a_program_that_does_not_use_it_pays_nothing(
     assert (done.returncode, done.stdout, done.stderr) == (0, printed, "")
 
 
+@pytest.mark.slow
 def test_a_program_that_ends_with_its_turn_has_exported_it(gateway: FakeGateway) -> None:
     """The span is exported before the result is published, so none is lost at exit."""
     gateway.reply("Hello")

@@ -88,11 +88,13 @@ def test_each_test_has_a_started_gateway_of_its_own(tmp_path: Path) -> None:
     run(tmp_path, USES_IT)
 
 
+@pytest.mark.slow
 def test_the_environment_names_the_gateway(tmp_path: Path) -> None:
     """`Client()` asks the gateway and does not retry, and the next test sees nothing of it."""
     run(tmp_path, USES_THE_ENVIRONMENT)
 
 
+@pytest.mark.slow
 def test_a_strict_gateway_fails_the_test_at_its_end(tmp_path: Path) -> None:
     """An answer that is left is an error of the teardown, which names it."""
     run(tmp_path, STRICT, fails_with="1 answers were not asked for")

@@ -58,6 +58,7 @@ def test_each_part_of_the_text_is_printed_once(capsys: pytest.CaptureFixture[str
     assert capsys.readouterr().out == "One two \U0001f600\nThree four\n"
 
 
+@pytest.mark.slow
 def test_the_package_does_not_import_ipython() -> None:
     """Importing the package, and the HTML of a message, need no IPython."""
     script = (

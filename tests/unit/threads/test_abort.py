@@ -604,6 +604,7 @@ def test_abort_from_a_finaliser() -> None:
     assert heard == ["own"]
 
 
+@pytest.mark.slow
 def test_signals_do_not_affect_interpreter_exit() -> None:
     """A process that exits with live signals, derived ones and timeouts prints nothing."""
     code = (

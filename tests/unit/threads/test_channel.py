@@ -596,6 +596,7 @@ def test_settling_under_the_lock_of_another_thread_does_not_hang_either() -> Non
     assert readers.finish() == []
 
 
+@pytest.mark.slow
 def test_a_stream_without_a_turn_also_wakes_its_readers() -> None:
     """In a process without a timer thread, an end wakes the reader although the lock is held."""
     code = """

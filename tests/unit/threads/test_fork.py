@@ -14,6 +14,7 @@ from ...forking import forks, in_child
 from ...programs import run
 
 
+@pytest.mark.slow
 def test_importing_the_package_delays_no_fork() -> None:
     """The package registers nothing that `os.fork` has to wait for in the parent."""
     code = (
@@ -27,6 +28,7 @@ def test_importing_the_package_delays_no_fork() -> None:
     assert run(code).stdout.strip() == "[]"
 
 
+@pytest.mark.slow
 @forks
 def test_a_child_that_hangs_is_reported_with_its_stack(monkeypatch: pytest.MonkeyPatch) -> None:
     """The fork helper reports where the child hangs, and does not wait for it."""

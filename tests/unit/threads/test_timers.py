@@ -619,6 +619,7 @@ def test_a_fork_during_the_start_leaves_no_lock_held() -> None:
         assert in_child(child)
 
 
+@pytest.mark.slow
 def test_a_running_timer_thread_does_not_delay_the_exit() -> None:
     """A process with timers that are due in ten minutes exits at once, without output."""
     code = (
