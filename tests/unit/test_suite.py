@@ -21,6 +21,7 @@ PRIVATE = {
     "loopback/connection/test_connections.py": "restores this limit for the test of it",
     "loopback/turn/test_retries.py": "shortens the wait for an error body",
     "loopback/batch/test_map.py": "shortens the wait before a retry",
+    "loopback/platforms/test_interpreters.py": "removes the timer thread of earlier tests",
     "loopback/cancel/test_cancel.py": "not converted yet",
     "loopback/cancel/test_real_threads.py": "not converted yet",
     "loopback/observing/test_logging.py": "not converted yet",
