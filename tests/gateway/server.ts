@@ -2,10 +2,10 @@
  * The real omp auth-gateway on a free loopback port, in front of upstreams that do what a test says.
  *
  * Three listeners: the gateway itself; a fake `/chat/completions` that the gateway's own OpenAI
- * client calls for the `fake/*` models; and `GET /upstream`, where a test sees what both of them
- * saw, with `?after=N` as soon as that is another than version N. One line of JSON on stdout says
- * where they are. The process ends when its stdin closes, so that it cannot outlive the test run that
- * started it.
+ * client calls for the `fake/*` models (scripted.ts has the endpoints of the `scripted/*` models);
+ * and `GET /upstream`, where a test sees what both of them saw, with `?after=N` as soon as that is
+ * another than version N. One line of JSON on stdout says where they are. The process ends when its
+ * stdin closes, so that it cannot outlive the test run that started it.
  */
 
 import { registerCustomApi } from "@oh-my-pi/pi-ai/api-registry";
@@ -13,6 +13,7 @@ import { startAuthGateway } from "@oh-my-pi/pi-ai/auth-gateway";
 import { createMockModel, type MockHandler, registerMockApi } from "@oh-my-pi/pi-ai/providers/mock";
 import { AssistantMessageEventStream } from "@oh-my-pi/pi-ai/utils/event-stream";
 import { buildModel } from "@oh-my-pi/pi-catalog/build";
+import { completions, messages, script } from "./scripted";
 import { otherThan, seen, tell } from "./seen";
 import { complete } from "./upstream";
 
@@ -38,7 +39,15 @@ const control = Bun.serve({
 				return new Response(null, { status: 204 });
 			},
 		},
+		"/script": {
+			PUT: async (request) => {
+				script.splice(0, script.length, ...(await request.json()));
+				return new Response(null, { status: 204 });
+			},
+		},
 		"/v1/chat/completions": { POST: (request) => complete(request, seen.upstream) },
+		"/scripted/v1/messages": { POST: (request) => messages(request, seen.upstream) },
+		"/scripted/v1/chat/completions": { POST: (request) => completions(request, seen.upstream) },
 	},
 });
 
@@ -100,11 +109,22 @@ const provider = (id: string) =>
 		maxTokens: 4096,
 	});
 
+// ---- scripted/*: both translations of the gateway, in front of the answers of `PUT /script` --------
+
+const translated = (api: string, id: string, baseUrl: string, reasoning: boolean) =>
+	buildModel({
+		...{ id, name: `Scripted ${id}`, api, provider: "scripted", baseUrl, reasoning, input: ["text"] },
+		cost: { input: 3, output: 15, cacheRead: 0.3, cacheWrite: 3.75 },
+		...{ contextWindow: 200_000, maxTokens: 8192 },
+	} as any);
+
 const models = [
 	...Object.entries(mocks).map(([id, handler]) => createMockModel({ id, handler })),
 	createMockModel({ id: "keyless", provider: "unknown" }),
 	Object.assign(scripted, { api: "script" }),
 	...fakes.map(provider),
+	translated("anthropic-messages", "claude-sonnet-4-5", `${control.url.origin}/scripted`, true),
+	translated("openai-completions", "gpt-4.1", `${control.url.origin}/scripted/v1`, false),
 ];
 
 // ---- the gateway ---------------------------------------------------------------------------------
