@@ -21,7 +21,7 @@ MAIN = "3.11"
 # Tests wait for sockets and processes more than they compute: twice as many workers as cores.
 WORKERS = str(max(4, 2 * (os.cpu_count() or 1)))
 TESTS = ("-q", "-n", WORKERS, "--dist", "loadgroup")
-EVERYWHERE = "not gateway and not browser and not boxes"
+EVERYWHERE = "not gateway and not browser and not boxes and not omp"
 
 
 @nox.session(python=MAIN)
@@ -86,6 +86,39 @@ def frameworks(session: nox.Session) -> None:
     paths = ("tests/frameworks", "tests/gateway/test_recipes.py")
     env = {"PI_NATIVE_REQUIRE_GATEWAY": "1", "PI_NATIVE_REQUIRE_FRAMEWORKS": "1"}
     _pytest(session, "-m", "", *paths, env=env)
+
+
+@nox.session(python=MAIN)
+def omp(session: nox.Session) -> None:
+    """Install the real command line omp (720 MB, on Linux x86-64), and run the tests beside it."""
+    session.install("-e", ".[test]")
+    folder = Path(session.cache_dir, "omp").resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in ("package.json", "package-lock.json", "natives.ts"):
+        shutil.copy(Path("tests", "omp", name), folder)
+    install = ("npm", "ci", "--omit=optional", "--ignore-scripts")
+    with session.chdir(folder):
+        session.run(*install, "--no-audit", "--no-fund", "--loglevel=error", external=True)
+    session.run(
+        *(*_loopback_only(session), "python", "-m", "pytest", "tests/omp", "-m", "omp", "-n", "0"),
+        *session.posargs,
+        env={"PI_NATIVE_OMP": str(folder)},
+        external=True,
+    )
+
+
+def _loopback_only(session: nox.Session) -> tuple[str, ...]:
+    """Return the beginning of a command that runs it without a network but loopback.
+
+    omp asks servers for lists of models, and its default port may be in use.
+    """
+    command = ("unshare", "-rn", "sh", "-c", 'ip link set lo up && exec "$@"', "sh")
+    try:
+        session.run(*command, "true", external=True, silent=True)
+    except CommandFailed:
+        session.log("unshare does not work here: omp runs with the network of this machine")
+        return ()
+    return command
 
 
 @nox.session(python=MAIN)
