@@ -7,11 +7,11 @@ second, and less often when the snapshot is long, because each look sends all of
 from __future__ import annotations
 
 import contextlib
-import sys
 import time
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ..errors import ProviderError
+from .cells import current_shell
 from .sanitize import safe_html
 from .short_traceback import mark_as_shown
 from .terminal import TerminalView
@@ -59,16 +59,11 @@ def show_as_result(stream: AssistantMessageEventStream) -> None:
     try:
         show(stream)
     except Exception as exc:  # noqa: BLE001 - any failure of the stream
-        _fail_cell(_shell(), exc)
-
-
-def _shell() -> Any:
-    ipython = sys.modules.get("IPython")  # who runs in IPython has imported it
-    return ipython and ipython.get_ipython()
+        _fail_cell(current_shell(), exc)
 
 
 def _in_notebook() -> bool:
-    shell = _shell()
+    shell = current_shell()
     return shell is not None and "text/html" in shell.display_formatter.active_types
 
 

@@ -201,6 +201,7 @@ class AssistantMessageEventStream(EventStream[AssistantMessageEvent, AssistantMe
     ) -> None:
         self._channel = channel or MessageChannel()
         self._producer = producer
+        self._note_use()
 
     def __repr__(self) -> str:
         outcome = self._channel.outcome if self.done else None
@@ -218,6 +219,16 @@ class AssistantMessageEventStream(EventStream[AssistantMessageEvent, AssistantMe
             self.fail(IncompleteStreamError("the stream was ended without a message"))
         else:
             super().end(result)
+
+    def __iter__(self) -> Self:
+        self._note_use()
+        return self
+
+    def _note_use(self) -> None:
+        if self._producer is not None and "IPython" in sys.modules:
+            from .._notebook.cells import used_in_cell  # only notebooks need it
+
+            used_in_cell(self)
 
     def __next__(self) -> AssistantMessageEvent:
         """Return the next event; block until there is one. Raise the failure after the last one."""

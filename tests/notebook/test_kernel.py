@@ -184,6 +184,65 @@ def test_the_stop_button_ends_a_turn_in_every_shape(
     assert_nothing_runs(kernel)
 
 
+@pytest.mark.parametrize(
+    "source",
+    [
+        "s = client.stream('a/b', 'Why?')\nfor text in s.text_stream:\n    {body}",
+        "s = client.stream('a/b', 'Why?')\nfor event in s:\n    {body}",
+        "texts = client.stream('a/b', 'Why?').text_stream\nfor text in texts:\n    {body}",
+        "frames = client.stream('a/b', 'Why?').sse()\nfor frame in frames:\n    {body}",
+        "s = client.stream('a/b', 'Why?')\nnext(s)\n{body}",
+        "chat = Conversation(client, 'a/b')\ns = chat.stream('Why?')\nnext(s)\n{body}",
+        "s = client.stream('a/b', 'Why?')\ns.wait(0)\nprint('body')\ns.wait()",
+    ],
+)
+def test_the_stop_button_ends_a_turn_in_the_users_own_code(
+    kernel: Kernel, gateway: FakeGateway, source: str
+) -> None:
+    """An interrupt in the body of a loop ends the turn, also if a variable holds its stream."""
+    gateway.reply(WORDS, fault=Stall(after=AS_FAR_AS_BLUE))
+    kernel.run("import time\nfrom pi_native import Conversation")
+    kernel.run(
+        source.format(body="print('body'); time.sleep(60)"),
+        once_shown="body",
+        do=kernel.press_stop,
+        fails_with="KeyboardInterrupt",
+    )
+    assert gateway.requests[0].client_gone.wait(5)
+    assert_nothing_runs(kernel)
+
+
+def test_the_stop_button_ends_a_turn_of_an_earlier_cell(
+    kernel: Kernel, gateway: FakeGateway
+) -> None:
+    """The cell that iterates a stream ends its turn, also if another cell has started it."""
+    gateway.reply(WORDS, fault=Stall(after=AS_FAR_AS_BLUE))
+    kernel.run("import time\ns = client.stream('a/b', 'Why?')")
+    kernel.run(
+        "for event in s:\n    print('body')\n    time.sleep(60)",
+        once_shown="body",
+        do=kernel.press_stop,
+        fails_with="KeyboardInterrupt",
+    )
+    assert gateway.requests[0].client_gone.wait(5)
+    assert_nothing_runs(kernel)
+
+
+def test_the_stop_button_leaves_other_turns_alone(kernel: Kernel, gateway: FakeGateway) -> None:
+    """A turn of another cell continues when the interrupted cell does not use it."""
+    gateway.reply(WORDS, fault=Stall(after=AS_FAR_AS_BLUE))
+    kernel.run("import time\nother = client.stream('a/b', 'Why?')")
+    assert gateway.wait_for_request().stalled.wait(5)
+    kernel.run(
+        "print('body')\ntime.sleep(60)",
+        once_shown="body",
+        do=kernel.press_stop,
+        fails_with="KeyboardInterrupt",
+    )
+    gateway.release()
+    assert printed_by(kernel.run("print(other.get_final_message().stop_reason)")) == "stop\n"
+
+
 def test_the_stop_button_ends_the_wait_for_a_response(kernel: Kernel, gateway: FakeGateway) -> None:
     """The button works before anything has arrived."""
     gateway.reply(WORDS, fault=Stall(after=None))
