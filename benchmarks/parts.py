@@ -26,8 +26,8 @@ from pi_native import AssistantMessageEventStream, Client, TextDeltaEvent
 from . import wires
 
 PACKAGE = Path(pi_native.__file__).parent
-LIMITS = {"classes": 20, "event": 9, "cancel": 11}  # the aim for classes is 14
-_DATA = {"AppendOnlyBytes", "Collector", "LazyMessage", "RawSnapshot", "Secret", "Snapshot"}
+LIMITS = {"classes": 15, "event": 9, "cancel": 11}  # the aim for classes is 14
+_DATA = {"AppendOnlyBytes", "Collector", "LazyMessage", "RawSnapshot", "Secret", "SharedSnapshot"}
 _FRAMES = list(wires.text(20))
 _MIDDLE = 10
 _SECONDS = 10.0

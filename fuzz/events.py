@@ -19,7 +19,6 @@ from pi_native import (
     UnknownEvent,
     to_wire,
 )
-from pi_native._protocol.chunked import Piece
 from pi_native._protocol.decoder import EventDecoder
 from pi_native._protocol.strict_json import parse_json
 
@@ -33,16 +32,16 @@ _MADE_HERE = "a message of our own"
 class _SafeReader(EventDecoder):
     """Decoder that uses the safe path only."""
 
-    def _read_delta(self, *_: object) -> None:
+    def _read_delta(self, *_: object, **__: object) -> None:
         return None
 
 
 class _InChunksReader(EventDecoder):
     """Decoder that reads its input in place, inside a chunk whose lines end in LF."""
 
-    def feed(self, data: bytes) -> Iterator[AssistantMessageEvent]:
+    def feed(self, data: bytes, *_: object) -> Iterator[AssistantMessageEvent]:
         """Yield the events that `data` completes."""
-        return self.feed_piece(Piece(b"5\n" + data + b"\n0\n\n", [(2, 2 + len(data))]))
+        return super().feed(b"5\n" + data + b"\n0\n\n", [(2, 2 + len(data))])
 
 
 def check_events(data: bytes) -> None:

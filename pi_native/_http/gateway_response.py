@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 import requests
 import urllib3
 
-from .._protocol.chunked import Piece, whole
+from .._protocol.chunked import Body
 from .._types.options import ResponseInfo
 from ..errors import PiNativeError, StreamProtocolError, StreamTimeoutError
-from .adapter import direct_read
+from .adapter import direct_response
 from .errors import connection_error
 
 if TYPE_CHECKING:
@@ -33,7 +33,8 @@ class GatewayResponse:
 
     def __init__(self, response: requests.Response) -> None:
         self._response = response
-        self._direct = direct_read(response.raw)
+        self._direct = direct_response(response.raw)
+        self.body = Body() if self._direct is None else self._direct.body
         self._through = _reader_through(response.raw)
         self.reason: str = response.reason or ""
         headers = response.headers
@@ -54,16 +55,16 @@ class GatewayResponse:
         chunks = self._chunks()
         return chunks if self.observer is None else self.observer.read(chunks)
 
-    def reader(self) -> Callable[[], Piece | None]:
-        """Return a function that brings the next piece of the body, None at its end.
+    def reader(self) -> Callable[[], bool]:
+        """Return a function that reads the next part into `body`; it returns False at the end.
 
         It raises what the libraries below raise; `failure` says what that means.
         """
         if self.observer is not None:
-            pieces = map(whole, self.chunks())
-            return lambda: next(pieces, None)
+            self.body = Body()
+            return functools.partial(self._read_from, self.chunks())
         if self._direct is not None:
-            return functools.partial(self._direct, _READ_BYTES)
+            return functools.partial(self._direct.read_body, _READ_BYTES)
         return self._read_through
 
     def failure(self, exc: Exception) -> PiNativeError:
@@ -85,21 +86,33 @@ class GatewayResponse:
         if self._direct is not None:
             self._through()
 
-    def _read_through(self) -> Piece | None:
+    def _read_through(self) -> bool:
         data = self._through()
-        return whole(data) if data else None
+        self.body.feed(data)
+        return bool(data)
+
+    def _read_from(self, chunks: Iterator[bytes]) -> bool:
+        data = next(chunks, b"")
+        self.body.feed(data)
+        return bool(data)
+
+    def _next_chunk(self) -> bytes:
+        """Return the next part of the body, b"" at its end."""
+        direct = self._direct
+        if direct is not None and direct.read_body(_READ_BYTES):
+            return direct.body.content()
+        return self._through()
 
     def _chunks(self) -> Iterator[bytes]:
-        direct = self._direct and functools.partial(self._direct, _READ_BYTES)
         while True:
             try:
-                piece = (direct and direct()) or self._read_through()
+                data = self._next_chunk()
             except Exception as exc:  # noqa: BLE001 - after a cut even AttributeError was seen
                 failure = self.failure(exc)
                 break
-            if piece is None:
+            if not data:
                 return
-            yield piece.body()
+            yield data
         # Raised outside of the handler: the exception would be its context.
         try:
             raise failure

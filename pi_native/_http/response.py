@@ -10,10 +10,9 @@ from __future__ import annotations
 
 import http.client
 import io
-from collections.abc import Callable
 from typing import Any
 
-from .._protocol.chunked import Dechunker, Piece
+from .._protocol.chunked import Body
 from .connection import SocketHandle, check_timeout
 
 _INTERIM = range(102, 200)  # 101 changes the protocol, which no request of ours asks for
@@ -21,51 +20,69 @@ _BUFFER_BYTES = 64 * 1024
 _SMALL_READ_BYTES = 64 * 1024
 
 
-class _SocketReader(io.RawIOBase):
+class SocketReader(io.BufferedIOBase):
     """Reads a socket, and looks at every timeout whether the connection was cut."""
 
     def __init__(self, sock: Any, raw: io.RawIOBase, handle: SocketHandle | None) -> None:
+        self.last_line = b""
         self._sock = sock
         self._raw = raw  # keeps the socket open until this is closed
         self._handle = handle
+        self._buffer = b""  # what was received behind the line that was read last
 
     def readable(self) -> bool:
         """Return True."""
         return True
 
-    def readinto(self, buffer: Any) -> int:
-        """Receive into the buffer; return the number of bytes, 0 at the end."""
-        return int(self._receive(self._sock.recv_into, buffer))
+    def readline(self, size: int | None = -1, /) -> bytes:
+        """Return a line, at most `size` bytes of it, and remember it."""
+        limit = None if size is None or size < 0 else size
+        end = 0
+        while not (end := self._buffer.find(b"\n") + 1):
+            if limit is not None and len(self._buffer) >= limit:
+                break
+            data = self._receive(_BUFFER_BYTES)
+            if not data:
+                break
+            self._buffer += data
+        end = end or len(self._buffer)
+        self.last_line = self._take(end if limit is None else min(end, limit))
+        return self.last_line
 
-    def recv(self, amount: int) -> bytes:
-        """Return at most `amount` received bytes, b"" at the end.
+    def read1(self, size: int = -1, /) -> bytes:
+        """Return at most `size` bytes of the buffer, else those of one read of the socket."""
+        amount = _BUFFER_BYTES if size < 0 else size
+        return self._take(amount) if self._buffer else self._receive(amount)
 
-        `recv_into` a kept buffer needs a copy of each read, which is a fifth of the CPU of a turn
-        of 8,000 deltas (158 MB).
-        """
-        return bytes(self._receive(self._sock.recv, amount))
-
-    def _receive(self, receive: Callable[[Any], Any], argument: Any) -> Any:
-        while True:
-            try:
-                return receive(argument)
-            except TimeoutError as exc:
-                check_timeout(exc, self._handle)
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Return `size` bytes, fewer only at the end of the connection."""
+        parts: list[bytes] = []
+        left = None if size is None or size < 0 else size
+        while left != 0 and (data := self.read1(-1 if left is None else left)):
+            parts.append(data)
+            left = None if left is None else left - len(data)
+        return b"".join(parts)
 
     def close(self) -> None:
         """Release the socket."""
         self._raw.close()
         super().close()
 
+    def _take(self, amount: int) -> bytes:
+        taken, self._buffer = self._buffer[:amount], self._buffer[amount:]
+        return taken
 
-class _LineReader(io.BufferedReader):
-    """Remembers the last line that was read."""
+    def _receive(self, amount: int) -> bytes:
+        """Return at most `amount` received bytes, b"" at the end.
 
-    last_line = b""
-
-    def readline(self, size: int | None = -1, /) -> bytes:
-        self.last_line = super().readline(size)
-        return self.last_line
+        `recv_into` a kept buffer needs a copy of each read, which is a fifth of the CPU of a turn
+        of 8,000 deltas (158 MB).
+        """
+        while True:
+            try:
+                return bytes(self._sock.recv(amount))
+            except TimeoutError as exc:
+                check_timeout(exc, self._handle)
 
 
 class ChunkedResponse(http.client.HTTPResponse):
@@ -75,11 +92,8 @@ class ChunkedResponse(http.client.HTTPResponse):
         self, sock: Any, *args: Any, handle: SocketHandle | None = None, **kwargs: Any
     ) -> None:
         super().__init__(sock, *args, **kwargs)
-        raw = _SocketReader(sock, self.fp.detach(), handle)
-        self.fp: Any = _LineReader(raw, _BUFFER_BYTES)
-        self._source = raw
-        self._buffered = True  # True while bytes behind the head may be in the buffer
-        self._dechunker = Dechunker()
+        self.fp: Any = SocketReader(sock, self.fp.detach(), handle)
+        self.body = Body(chunked=True)
         self._busy = False  # True when the last read was full, so that as much may follow
 
     def begin(self, **limits: Any) -> None:
@@ -100,29 +114,22 @@ class ChunkedResponse(http.client.HTTPResponse):
         """Return the part of the body that one read from the socket brings; b"" at its end."""
         if not self.chunked or self.fp is None or amount < 0:
             return super().read1(amount)
-        piece = self.read_piece(amount)
-        return b"" if piece is None else piece.body()
+        return self.body.content() if self.read_body(amount) else b""
 
-    def read_piece(self, amount: int) -> Piece | None:
-        """Return the same part of a chunked body, still between the chunks' framing."""
-        while self.fp is not None and not self._dechunker.finished:
-            if self._dechunker.fault:
-                raise http.client.HTTPException(self._dechunker.fault)
-            data = self._read_raw(amount if self._busy else min(amount, _SMALL_READ_BYTES))
+    def read_body(self, amount: int) -> bool:
+        """Receive the next part of a chunked body into `body`; return False at its end."""
+        body = self.body
+        while self.fp is not None and not body.finished:
+            if body.fault:
+                raise http.client.HTTPException(body.fault)
+            data = self.fp.read1(amount if self._busy else min(amount, _SMALL_READ_BYTES))
             self._busy = len(data) >= _SMALL_READ_BYTES
             if not data:
                 raise http.client.IncompleteRead(b"")
-            piece = self._dechunker.feed(data)
-            if piece.spans:
-                return piece
+            body.feed(data)
+            if body.spans:
+                return True
         if self.fp is not None:
             reader, self.fp = self.fp, None
             reader.close()
-        return None
-
-    def _read_raw(self, amount: int) -> bytes:
-        if self._buffered:
-            self._buffered = False
-            data: bytes = self.fp.read1(_BUFFER_BYTES)  # the buffer, or one read past it
-            return data
-        return self._source.recv(amount)
+        return False

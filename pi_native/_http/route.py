@@ -32,12 +32,18 @@ class Route:
         return f"{self.origin} through the proxy {self.proxy}{source}"
 
 
-def find_route(url: str, settings: dict[str, Any]) -> Route:
-    """Return the route of a request with these settings of requests.
+def check_proxy(url: str, settings: dict[str, Any]) -> None:
+    """Raise `ConfigurationError` for a proxy whose URL cannot be used.
 
-    Raises `ConfigurationError` for a proxy whose URL cannot be used; it is not quoted, as it may
-    hold a password.
+    It is not quoted, as it may hold a password.
     """
+    proxy = select_proxy(url, settings["proxies"])
+    if proxy:
+        _proxy_address(proxy, _variable(url, proxy))
+
+
+def find_route(url: str, settings: dict[str, Any]) -> Route:
+    """Return the route of a request with these settings of requests, for the text of its error."""
     proxy = select_proxy(url, settings["proxies"])
     if not proxy:
         return Route(origin(url))

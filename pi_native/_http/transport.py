@@ -21,7 +21,7 @@ from .adapter import CancellableAdapter
 from .connection import RECHECK_SECONDS, SendProgress, SocketHandle
 from .errors import Failure, TimeoutPair, is_dead_connection, map_exception
 from .gateway_response import GatewayResponse
-from .route import Route, find_route, is_loopback, origin, request_settings
+from .route import Route, check_proxy, find_route, is_loopback, origin, request_settings
 from .sending import Sending, in_this_thread
 
 if TYPE_CHECKING:
@@ -116,17 +116,18 @@ class Transport:
     ) -> GatewayResponse:
         session = self._given or self._session()
         began = monotonic()
-        route = Route(origin(request.url))
+        settings: dict[str, Any] | None = None
         try:
             prepared = _prepare(session, request)
             settings = request_settings(session, str(prepared.url))
-            route = find_route(str(prepared.url), settings)
+            check_proxy(str(prepared.url), settings)
             with in_this_thread(sending):
                 return GatewayResponse(_response(session, prepared, timeout, settings))
         except PiNativeError:
             raise
         except Exception as exc:  # noqa: BLE001 - an adapter may raise anything
             took = monotonic() - began
+            route = find_route(request.url, settings) if settings else Route(origin(request.url))
             failed = Failure(exc, route, request.url, sending.connected, timeout, took)
             failure = map_exception(failed)
             del failed

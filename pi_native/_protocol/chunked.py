@@ -5,7 +5,7 @@ The gateway sends every event as a chunk, so one `recv` of a busy stream returns
 removing the framing of all at once halves the CPU of reading. An event is read in place, between
 the framing: copying it takes a quarter of the CPU of a long turn.
 
-Pure: bytes go in, the pieces of the body come out. It is stricter than `http.client`: a size is
+Pure: bytes go in, and spans of them come out. It is stricter than `http.client`: a size is
 hexadecimal digits only, and a chunk must end where its size says.
 """
 
@@ -21,45 +21,40 @@ _MAX_TRAILERS = 100  # as many as `http.client` allows headers
 _WORTH_A_LOOK = 4096  # copying smaller chunks takes less CPU than a step for each
 
 
-class Piece:
-    """The part of a body that one read returned: `spans` of `data` in order, `size` bytes."""
+class Body:
+    """The body of a response as it arrives: the `spans` of the newest `data` that belong to it."""
 
-    __slots__ = ("data", "size", "spans")
-
-    def __init__(self, data: bytes, spans: list[tuple[int, int]]) -> None:
-        self.data = data
-        self.spans = spans
-        self.size = sum([end - start for start, end in spans])
-
-    def body(self) -> bytes:
-        """Return the bytes of the body, without the framing between them."""
-        return _joined(self.data, self.spans)
-
-
-def whole(body: bytes) -> Piece:
-    """Return a piece without any framing."""
-    return Piece(body, [(0, len(body))])
-
-
-def _joined(data: bytes, spans: list[tuple[int, int]]) -> bytes:
-    view = memoryview(data)
-    return b"".join([view[start:end] for start, end in spans])
-
-
-class Dechunker:
-    """Removes the framing from a body that arrives in any pieces."""
-
-    def __init__(self) -> None:
-        self.finished = False
+    def __init__(self, *, chunked: bool = False) -> None:
+        self.data = b""
+        self.spans: list[tuple[int, int]] = []
+        self.finished = False  # True after the last chunk
         self.fault: str | None = None  # the first error in the framing
+        self._chunked = chunked
         self._in_chunk = 0  # missing bytes of the current chunk
         self._tail = False  # the line end after a chunk's data comes next
         self._trailers = False
         self._trailer_count = 0
         self._line = b""
 
-    def feed(self, data: bytes) -> Piece:
-        """Return the part of the body in `data`, up to the first error in the framing."""
+    @property
+    def size(self) -> int:
+        """The number of bytes of the newest part."""
+        return sum([end - start for start, end in self.spans])
+
+    def content(self) -> bytes:
+        """Return the newest part, without the framing in it."""
+        view = memoryview(self.data)
+        return b"".join([view[start:end] for start, end in self.spans])
+
+    def feed(self, data: bytes) -> None:
+        """Take what one read returned, up to the first error in the framing."""
+        self.data = data
+        self.spans = self._remove_framing(data) if self._chunked else [(0, len(data))]
+        if len(self.spans) > 1 and len(data) < _WORTH_A_LOOK * len(self.spans):
+            self.data = self.content()
+            self.spans = [(0, len(self.data))]
+
+    def _remove_framing(self, data: bytes) -> list[tuple[int, int]]:
         spans: list[tuple[int, int]] = []
         position, size = 0, len(data)
         while position < size and not (self.finished or self.fault):
@@ -75,9 +70,7 @@ class Dechunker:
                 position = _take_whole_chunks(data, position, spans)
                 if position < size:
                     position = self._read_line(data, position)
-        if len(spans) > 1 and size < _WORTH_A_LOOK * len(spans):
-            return whole(_joined(data, spans))
-        return Piece(data, spans)
+        return spans
 
     def _read_line(self, data: bytes, position: int) -> int:
         """Read a line of the framing, or the part of it that has arrived."""

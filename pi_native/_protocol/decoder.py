@@ -9,7 +9,7 @@ last member has a head of about a hundred bytes, and its snapshot is recognised 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from .._types.events import (
@@ -25,9 +25,8 @@ from .._types.messages import AssistantMessage
 from .._types.options import SseEvent
 from .._types.request import Model
 from ..errors import StreamProtocolError
-from .chunked import Piece, whole
 from .rules import DONE, read_event
-from .snapshots import STRING_PART, SnapshotRead, SnapshotTracker
+from .snapshots import STRING_PART, RawSnapshot, read_snapshot
 from .sse import BlockCutter, parse_block
 from .strict_json import parse_json
 
@@ -68,17 +67,18 @@ class EventDecoder:
         self._observe = observe
         self._may_look_ahead = observe is None  # an observer gets every block
         self._cutter = BlockCutter(max_event_bytes)
-        self._snapshots = SnapshotTracker()
+        self._snapshot: RawSnapshot | None = None  # the newest one that was read by the fast path
 
-    def feed(self, data: bytes) -> Iterator[AssistantMessageEvent]:
-        """Yield the events that `data` completes; raise `StreamProtocolError` after valid ones."""
-        return self.feed_piece(whole(data))
+    def feed(
+        self, data: bytes, spans: Sequence[tuple[int, int]] | None = None
+    ) -> Iterator[AssistantMessageEvent]:
+        """Yield the events that the spans of `data` complete; without spans all of it.
 
-    def feed_piece(self, piece: Piece) -> Iterator[AssistantMessageEvent]:
-        """Yield the events that a read completes, without copying its bytes first."""
+        Raises `StreamProtocolError` after the valid events.
+        """
         cutter = self._cutter
-        for start, end in piece.spans:
-            cutter.feed(piece.data, start, end)
+        for start, end in [(0, len(data))] if spans is None else spans:
+            cutter.feed(data, start, end)
             while not (cutter.at_block and cutter.position == cutter.end):
                 event = self._delta_ahead(cutter) if cutter.at_block else None
                 if event is None:
@@ -87,8 +87,6 @@ class EventDecoder:
                         break
                     event = self._read(block, trailing=False)
                 if event is not None:
-                    if getattr(event, "_partial", None) is not None:
-                        self._newest = event
                     yield event
 
     def finish(self) -> Iterator[AssistantMessageEvent]:
@@ -102,7 +100,7 @@ class EventDecoder:
         """Return the delta at the position; its end is known without a search for a blank line."""
         if not self._may_look_ahead:
             return None
-        found = self._read_delta(cutter.data, cutter.position, cutter.end, self._snapshots.follow)
+        found = self._read_delta(cutter.data, cutter.position, cutter.end)
         if found is None:
             return None
         event, end = found
@@ -113,9 +111,7 @@ class EventDecoder:
     def _read(self, block: bytes, *, trailing: bool) -> AssistantMessageEvent | None:
         if self.closed and self._observe is None:
             return None
-        found = (
-            None if self.closed else self._read_delta(block, 0, len(block), self._snapshots.read)
-        )
+        found = None if self.closed else self._read_delta(block, 0, len(block), is_block=True)
         event = None if found is None else found[0]
         if event is None or self._observe is not None:
             frame = parse_block(block)
@@ -139,6 +135,8 @@ class EventDecoder:
         )
         if event is not None and result_of(event) is not None:
             self._close()
+        if getattr(event, "_partial", None) is not None:
+            self._newest = event
         return event
 
     def _newest_snapshot(self) -> AssistantMessage | None:
@@ -152,9 +150,12 @@ class EventDecoder:
         self._may_look_ahead = False
 
     def _read_delta(
-        self, data: bytes, start: int, limit: int, read_snapshot: SnapshotRead
+        self, data: bytes, start: int, limit: int, *, is_block: bool = False
     ) -> tuple[AssistantMessageEvent, int] | None:
-        """Return the delta whose block begins at `start`, and the end of the block."""
+        """Return the delta whose block begins at `start`, and the end of the block.
+
+        The data `is_block` if nothing follows the block, which may then begin with a new snapshot.
+        """
         head = _DELTA.match(data, start)
         if head is None:
             return None
@@ -163,11 +164,15 @@ class EventDecoder:
             text = parse_json(f'"{delta.decode()}"') if b"\\" in delta else delta.decode()
         except ValueError:
             return None
-        found = read_snapshot(data, head.end(), limit, delta)
+        before, at = self._snapshot, head.end()
+        found = None if before is None else before.follow(data, at, limit, delta)
+        if found is None and is_block and (learnt := read_snapshot(before, data, at)) is not None:
+            found = learnt, limit
         if found is None:
             return None
-        snapshot, end = found
-        return bare_delta(_KINDS[kind], int(index), text, snapshot), end
+        self._snapshot, end = found
+        event = self._newest = bare_delta(_KINDS[kind], int(index), text, self._snapshot)
+        return event, end
 
 
 def bare_delta(

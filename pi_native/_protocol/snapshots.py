@@ -4,7 +4,7 @@ Why this exists: every event repeats the whole message so far, so a turn of n to
 on the wire (158 MB for 8,000 deltas). Parsing each snapshot takes 0.5 s of CPU, and keeping each
 one takes as much memory as the wire. Consecutive snapshots differ only at one or two insertion
 points, where a JSON string has grown: the text, or for a tool call the arguments as text and as far
-as they could be parsed. So the growing text is kept once, in a `SharedBuffer`, and a snapshot is
+as they could be parsed. So the growing text is kept once, in `AppendOnlyBytes`, and a snapshot is
 the lengths that its parts had.
 
 A snapshot is recognised without parsing it. It must repeat, byte for byte, the snapshot before it,
@@ -19,7 +19,6 @@ that is safe without a lock, on free-threaded builds too.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from typing import Any, TypeAlias
 
 from .convert import UnreadMessage
@@ -47,22 +46,21 @@ class AppendOnlyBytes:
       bytearray.
     """
 
-    __slots__ = ("_bytes", "_size", "_view", "length", "whole")
+    __slots__ = ("_bytes", "_size", "_view", "whole")
 
     def __init__(self, data: bytes) -> None:
-        self.length = len(data)
-        self._replace(data, self.length)
-        self.whole = self._view[: self.length]  # all bytes so far; for the one writer only
+        self._replace(data, len(data))
+        self.whole = self._view[: len(data)]  # all bytes so far; for the one writer only
 
-    def append(self, data: bytes) -> None:
-        """Add bytes. For the one writer only."""
-        start = self.length
+    def append(self, data: bytes) -> int:
+        """Add bytes, and return the new length. For the one writer only."""
+        start = len(self.whole)
         end = start + len(data)
         if end > self._size:
             self._replace(self.whole, end)
         self._view[start:end] = data
         self.whole = self._view[:end]
-        self.length = end
+        return end
 
     def prefix(self, length: int) -> bytes:
         """Return the first `length` bytes. For any thread."""
@@ -91,157 +89,132 @@ class RawSnapshot(UnreadMessage):
         """Return the snapshot's JSON, verbatim."""
         return self._text
 
+    def follow(self, data: bytes, start: int, limit: int, _delta: bytes) -> Found | None:
+        """Return the snapshot at `start` in `data` and the end of its event, if it repeats this.
 
-class Snapshot(RawSnapshot):
-    """A message so far, as a shared buffer and the lengths of its two growing parts."""
+        The event must end before `limit`. Each snapshot of a short answer may hold all of it.
+        """
+        text = self._text
+        if not data.startswith(text, start):
+            return None
+        end = start + len(text)
+        if not data.startswith(_END_OF_EVENT, end, limit):
+            return None
+        return self, end + len(_END_OF_EVENT)
 
-    __slots__ = ("buffer", "first", "second")
 
-    def __init__(self, buffer: SharedBuffer, first: int, second: int) -> None:
-        self.buffer = buffer
-        self.first = first
-        self.second = second
+class SharedSnapshot(RawSnapshot):
+    """A message so far, as the lengths of its two growing parts.
+
+    The text is `first`, then `second`, then `rest`. Both parts end inside of a string, and are
+    shared by consecutive snapshots, of which only the newest one may be followed.
+    """
+
+    __slots__ = ("_first", "_first_length", "_rest", "_second", "_second_length")
+
+    def __init__(
+        self,
+        first: AppendOnlyBytes,
+        first_length: int,
+        second: AppendOnlyBytes | None,
+        second_length: int,
+        rest: bytes,
+    ) -> None:
+        self._first = first
+        self._first_length = first_length
+        self._second = second
+        self._second_length = second_length
+        self._rest = rest  # with the end of the event
 
     def text(self) -> bytes:
         """Return the snapshot's JSON, verbatim."""
-        return self.buffer.text(self.first, self.second)
+        second = b"" if self._second is None else self._second.prefix(self._second_length)
+        rest = self._rest[: -len(_END_OF_EVENT)]
+        return self._first.prefix(self._first_length) + second + rest
 
     def __reduce__(self) -> tuple[type[RawSnapshot], tuple[bytes]]:
         return RawSnapshot, (self.text(),)
 
+    def follow(self, data: bytes, start: int, limit: int, delta: bytes) -> Found | None:
+        """Return the snapshot at `start` in `data` and the end of its event, if it continues this.
 
-class SharedBuffer:
-    """Consecutive snapshots that differ at one or two insertion points, the ends of strings.
-
-    The text is `first`, then `second`, then `rest`; `first` and `second` grow at their ends.
-    """
-
-    __slots__ = ("_first", "_rest", "_second")
-
-    def __init__(self, first: bytes, second: bytes, rest: bytes) -> None:
-        self._first = AppendOnlyBytes(first)
-        self._second = AppendOnlyBytes(second) if second else None
-        self._rest = rest + _END_OF_EVENT
-
-    def newest(self) -> Snapshot:
-        """Return the newest snapshot."""
-        second = self._second
-        return Snapshot(self, self._first.length, 0 if second is None else second.length)
-
-    def text(self, first: int, second: int) -> bytes:
-        """Return the text as it was when its parts had these lengths."""
-        middle = b"" if self._second is None else self._second.prefix(second)
-        return self._first.prefix(first) + middle + self._rest[: -len(_END_OF_EVENT)]
-
-    def follow(self, data: bytes, start: int, limit: int, delta: bytes) -> int:
-        """Extend the buffer to the snapshot at `start` in `data`; return the end of its event.
-
-        Return 0 when that snapshot does not continue this one, or its event does not end before
-        `limit`. `delta` is the event's own addition, the inside of a JSON string. Most often it is
-        exactly what has grown, but a snapshot may be ahead of its event.
+        The event must end before `limit`. `delta` is the event's own addition, the inside of a JSON
+        string. Most often it is exactly what has grown, but a snapshot may be ahead of its event.
         """
         first, rest = self._first, self._rest
         if not data.startswith(first.whole, start):
-            return 0
-        grown = start + first.length
+            return None
+        grown = start + self._first_length
         if self._second is not None:
             return self._follow_both(self._second, data, grown, limit)
         end = grown + len(delta)
         if not (data.startswith(delta, grown) and data.startswith(rest, end, limit)):
             end = _end_of_part(data, grown)
             if not data.startswith(rest, end, limit):
-                return 0
-        first.append(data[grown:end])
-        return end + len(rest)
+                return None
+        length = first.append(data[grown:end])
+        return SharedSnapshot(first, length, None, 0, rest), end + len(rest)
 
-    def _follow_both(self, second: AppendOnlyBytes, data: bytes, grown: int, limit: int) -> int:
+    def _follow_both(
+        self, second: AppendOnlyBytes, data: bytes, grown: int, limit: int
+    ) -> Found | None:
         # `second` begins with the quote that closes the first string.
+        first, rest = self._first, self._rest
         close = _end_of_part(data, grown)
         if not data.startswith(second.whole, close):
-            return 0
-        again = close + second.length
+            return None
+        again = close + self._second_length
         end = _end_of_part(data, again)
-        if not data.startswith(self._rest, end, limit):
-            return 0
-        self._first.append(data[grown:close])
-        second.append(data[again:end])
-        return end + len(self._rest)
-
-
-SnapshotRead: TypeAlias = Callable[[bytes, int, int, bytes], tuple[RawSnapshot, int] | None]
-"""Reads the snapshot at an offset; returns it and the end of its event."""
-
-
-class SnapshotTracker:
-    """Reads the snapshots of one stream, in the order in which they arrive."""
-
-    def __init__(self) -> None:
-        self._buffer: SharedBuffer | None = None
-        self._last: bytes | None = None
-
-    def follow(
-        self, data: bytes, start: int, limit: int, delta: bytes
-    ) -> tuple[RawSnapshot, int] | None:
-        """Return the snapshot at `start` and the end of its event, if it continues the last one."""
-        buffer = self._buffer
-        if buffer is None:
-            return self._repeat(data, start, limit)
-        end = buffer.follow(data, start, limit, delta)
-        return (buffer.newest(), end) if end else None
-
-    def read(
-        self, block: bytes, start: int, limit: int, delta: bytes
-    ) -> tuple[RawSnapshot, int] | None:
-        """Return the same for a whole block, whose last member is the snapshot.
-
-        None when that is not certain, and the event must be parsed in full.
-        """
-        found = self.follow(block, start, limit, delta)
-        if found is None and (snapshot := self._learn(block, start)) is not None:
-            found = snapshot, len(block)
-        return found
-
-    def _repeat(self, data: bytes, start: int, limit: int) -> tuple[RawSnapshot, int] | None:
-        """Return the last snapshot again: each snapshot of a short answer may hold all of it."""
-        last = self._last
-        if last is None or not data.startswith(last, start):
+        if not data.startswith(rest, end, limit):
             return None
-        end = start + len(last)
-        if not data.startswith(_END_OF_EVENT, end, limit):
-            return None
-        return RawSnapshot(last), end + len(_END_OF_EVENT)
-
-    def _learn(self, block: bytes, start: int) -> RawSnapshot | None:
-        if not block.endswith(_END_OF_EVENT):
-            return None
-        text = block[start : -len(_END_OF_EVENT)]
-        if b"\n" in text:  # white space in JSON, but the end of a line in SSE
-            return None
-        if parse_object(text.decode("utf-8", "replace")) is None:
-            return None
-        before = self._last if self._buffer is None else self._buffer.newest().text()
-        self._buffer = None if before is None else find_buffer(before, text)
-        self._last = text if self._buffer is None else None
-        return RawSnapshot(text) if self._buffer is None else self._buffer.newest()
+        lengths = first.append(data[grown:close]), second.append(data[again:end])
+        return SharedSnapshot(first, lengths[0], second, lengths[1], rest), end + len(rest)
 
 
-def find_buffer(before: bytes, now: bytes) -> SharedBuffer | None:
-    """Return the buffer that both snapshots, given as JSON texts, share; None without one."""
+Found: TypeAlias = tuple[RawSnapshot, int]
+"""A snapshot, and the end of the event that it is in."""
+
+
+def read_snapshot(before: RawSnapshot | None, block: bytes, start: int) -> RawSnapshot | None:
+    """Return the snapshot at `start`, if it is the last member of the event in a whole block.
+
+    It shares its growing parts with the snapshot `before` it where it can. None when it is not
+    certain, and the event must be parsed in full.
+    """
+    if not block.endswith(_END_OF_EVENT):
+        return None
+    text = block[start : -len(_END_OF_EVENT)]
+    if b"\n" in text:  # white space in JSON, but the end of a line in SSE
+        return None
+    if parse_object(text.decode("utf-8", "replace")) is None:
+        return None
+    return (before and shared_snapshot(before.text(), text)) or RawSnapshot(text)
+
+
+def shared_snapshot(before: bytes, now: bytes) -> SharedSnapshot | None:
+    """Return the snapshot `now` as what has grown since `before`; None if it is something else."""
     start = _common_prefix(before, now)
     if not _ends_string(before, start):
         return None
     return _one_insertion(before, now, start) or _two_insertions(before, now, start)
 
 
-def _one_insertion(before: bytes, now: bytes, start: int) -> SharedBuffer | None:
+def _share(first: bytes, second: bytes, rest: bytes) -> SharedSnapshot:
+    shared = AppendOnlyBytes(second) if second else None
+    return SharedSnapshot(
+        AppendOnlyBytes(first), len(first), shared, len(second), rest + _END_OF_EVENT
+    )
+
+
+def _one_insertion(before: bytes, now: bytes, start: int) -> SharedSnapshot | None:
     rest = before[start:]
     end = len(now) - len(rest)
     if end < start or not now.endswith(rest) or not _STRING_PART.fullmatch(now, start, end):
         return None
-    return SharedBuffer(now[:end], b"", rest)
+    return _share(now[:end], b"", rest)
 
 
-def _two_insertions(before: bytes, now: bytes, start: int) -> SharedBuffer | None:
+def _two_insertions(before: bytes, now: bytes, start: int) -> SharedSnapshot | None:
     # The second string's end is the first quote in the part with which both texts end; a quote or
     # two of the string itself may come before it, escaped, when old and new text end alike.
     quote = len(before) - _common_suffix(before, now)
@@ -257,7 +230,7 @@ def _two_insertions(before: bytes, now: bytes, start: int) -> SharedBuffer | Non
     again = close + len(middle)
     if not now.startswith(middle, close) or now[(end := _end_of_part(now, again)) :] != rest:
         return None
-    return SharedBuffer(now[:close], now[close:end], rest)
+    return _share(now[:close], now[close:end], rest)
 
 
 def _end_of_part(data: bytes, start: int) -> int:

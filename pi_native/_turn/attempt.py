@@ -14,7 +14,6 @@ from .._http.connection import SocketHandle
 from .._http.gateway_response import GatewayResponse
 from .._http.timeouts import longest_of
 from .._http.transport import Transport
-from .._protocol.chunked import Piece
 from .._protocol.decoder import EventDecoder
 from .._protocol.error_response import MAX_BODY_BYTES, refusal
 from .._protocol.request import Request
@@ -46,7 +45,7 @@ _QUOTED_BYTES = 400
 # No line of an event stream begins with these: they are JSON or HTML with the wrong content type.
 _PAGES = (b"{", b"[", b"<", b'"')
 
-Read = Callable[[], Piece | None]
+Read = Callable[[], bool]
 
 
 class TurnFailedError(Exception):
@@ -145,13 +144,13 @@ def _read_events(
     outcome = None
     while not decoder.closed:
         turn.channel.wake()  # just before a read that may block; earlier the reader sleeps again
-        piece = _next_piece(turn, response, read)
-        if piece is None:
+        if not _read_part(turn, response, read):
             outcome = _hand_over(turn, decoder, decoder.finish())
             break
-        turn.received(piece.size)
-        beginning = beginning or piece.body()[:_QUOTED_BYTES]
-        outcome = _hand_over(turn, decoder, decoder.feed_piece(piece))
+        body = response.body
+        turn.received(body.size)
+        beginning = beginning or body.content()[:_QUOTED_BYTES]
+        outcome = _hand_over(turn, decoder, decoder.feed(body.data, body.spans))
     if outcome is None:
         return _incomplete(turn, decoder, response.info, beginning)
     if outcome.result is not None and outcome.result.stop_reason == "error":
@@ -162,16 +161,16 @@ def _read_events(
     return outcome
 
 
-def _next_piece(turn: Turn, response: GatewayResponse, read: Read) -> Piece | None:
-    """Return the next piece of the body, None at its end."""
+def _read_part(turn: Turn, response: GatewayResponse, read: Read) -> bool:
+    """Read the next part of the body; return False at its end."""
     try:
-        piece = read()
+        more = read()
     except Exception as exc:  # noqa: BLE001 - after a cut even AttributeError was seen
         turn.check()
         failure = response.failure(exc)
     else:
         turn.check()
-        return piece
+        return more
     turn.truncated = isinstance(failure, GatewayConnectionError)
     try:
         raise failure  # not in the handler: its exception would be the context, with the request
@@ -239,11 +238,12 @@ def _drain(
     drained = 0
     # What follows the end is dropped, and so is any fault in it.
     with contextlib.suppress(Exception):
-        while (piece := read()) is not None and drained <= _DRAIN_BYTES:
-            drained += piece.size
-            for _ in decoder.feed_piece(piece):
+        while (more := read()) and drained <= _DRAIN_BYTES:
+            body = response.body
+            drained += body.size
+            for _ in decoder.feed(body.data, body.spans):
                 pass
-        if piece is None:
+        if not more:
             response.give_back()
     publish.cancel()
     limit.cancel()
@@ -256,11 +256,11 @@ def _releasing(response: GatewayResponse, handle: SocketHandle) -> Read:
     """
     read = response.reader()
 
-    def read_and_release() -> Piece | None:
-        piece = read()
+    def read_and_release() -> bool:
+        more = read()
         if not response.has_connection:
             handle.release()
-        return piece
+        return more
 
     return read_and_release
 

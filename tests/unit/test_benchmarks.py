@@ -11,7 +11,7 @@ import pytest
 from benchmarks import __main__ as command, latency, server, wires
 from benchmarks.harness import Table
 from benchmarks.turns import Target
-from pi_native._protocol.chunked import Dechunker
+from pi_native._protocol.chunked import Body
 
 
 def _parsed(events: list[bytes]) -> list[dict[str, Any]]:
@@ -22,10 +22,10 @@ def _replayed(path: str) -> tuple[list[bytes], bytes]:
     """Return the bytes that the server writes, and the body in them."""
     written: list[bytes] = []
     assert server.replay(path, written.append)
-    dechunker = Dechunker()
-    body = dechunker.feed(b"".join(written).removeprefix(server.HEAD)).body()
-    assert dechunker.finished
-    return written, body
+    body = Body(chunked=True)
+    body.feed(b"".join(written).removeprefix(server.HEAD))
+    assert body.finished
+    return written, body.content()
 
 
 @pytest.mark.parametrize("wire", ["text", "stamped", "tool", "same", "text-at-once"])

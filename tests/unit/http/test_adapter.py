@@ -16,7 +16,7 @@ from urllib3.connection import HTTPConnection
 from urllib3.connectionpool import HTTPConnectionPool
 
 from pi_native._http import adapter
-from pi_native._http.adapter import CancellableAdapter, direct_read
+from pi_native._http.adapter import CancellableAdapter, direct_response
 from pi_native._http.connection import SocketHandle
 from pi_native._http.response import ChunkedResponse
 from pi_native._http.sending import Sending, in_this_thread
@@ -69,7 +69,7 @@ def test_a_chunked_body_is_read_directly() -> None:
             stream=True,
         )
         assert response.ok
-        assert direct_read(response.raw) is not None
+        assert direct_response(response.raw) is not None
         response.close()
 
 

@@ -13,7 +13,7 @@ import urllib3
 
 from pi_native import ConfigurationError, GatewayConnectionError
 from pi_native._http.errors import Failure, map_exception, timeout_error
-from pi_native._http.route import Route, find_route
+from pi_native._http.route import Route, check_proxy, find_route
 
 DIRECT = Route("https://gateway.invalid")
 PROXIED = Route("https://gateway.invalid", "127.0.0.1:3128", "HTTPS_PROXY")
@@ -172,7 +172,7 @@ def test_a_password_that_breaks_the_proxys_url_is_not_shown(
     proxy = f"http://user:{password}@127.0.0.1:3128"
     monkeypatch.setenv("HTTPS_PROXY", proxy)
     with pytest.raises(ConfigurationError, match="HTTPS_PROXY") as caught:
-        find_route("https://gateway.invalid/x", {"proxies": {"https": proxy}})
+        check_proxy("https://gateway.invalid/x", {"proxies": {"https": proxy}})
     assert password not in str(caught.value)
     assert "user:" not in str(caught.value)
 

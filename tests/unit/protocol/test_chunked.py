@@ -7,7 +7,13 @@ import itertools
 import pytest
 from hypothesis import given, strategies as st
 
-from pi_native._protocol.chunked import Dechunker
+from pi_native._protocol.chunked import Body
+
+
+def content(body: Body, data: bytes) -> bytes:
+    """Feed the data, and return its part of the body."""
+    body.feed(data)
+    return body.content()
 
 
 def framed(pieces: list[bytes], trailer: bytes = b"") -> bytes:
@@ -31,11 +37,11 @@ def test_the_body_comes_out_whole_however_it_is_split(
     pieces: list[bytes], cuts: list[int], trailer: bytes
 ) -> None:
     """Chunks, extensions and trailers, cut anywhere, give the body and then the end."""
-    dechunker = Dechunker()
-    body = b"".join(dechunker.feed(part).body() for part in split_at(framed(pieces, trailer), cuts))
+    chunks = Body(chunked=True)
+    body = b"".join(content(chunks, part) for part in split_at(framed(pieces, trailer), cuts))
     assert body == b"".join(pieces)
-    assert dechunker.finished
-    assert dechunker.fault is None
+    assert chunks.finished
+    assert chunks.fault is None
 
 
 @given(st.lists(st.binary(min_size=1, max_size=50), min_size=1, max_size=5), st.data())
@@ -43,18 +49,18 @@ def test_a_body_cut_anywhere_is_not_finished(pieces: list[bytes], data: st.DataO
     """Without its last byte or more, framing gives the beginning of the body, and no end."""
     framing = framed(pieces)
     cut = data.draw(st.integers(0, len(framing) - 1))
-    dechunker = Dechunker()
-    body = dechunker.feed(framing[:cut]).body()
-    assert not dechunker.finished
+    chunks = Body(chunked=True)
+    body = content(chunks, framing[:cut])
+    assert not chunks.finished
     assert b"".join(pieces).startswith(body)
 
 
 @given(st.binary(max_size=400))
 def test_any_bytes_at_all_are_taken_in_or_refused(junk: bytes) -> None:
     """Whatever arrives, there is a body, an end, or a fault, and never an exception."""
-    at_once, bytewise = Dechunker(), Dechunker()
-    body = at_once.feed(junk).body()
-    assert b"".join(bytewise.feed(junk[i : i + 1]).body() for i in range(len(junk))) == body
+    at_once, bytewise = Body(chunked=True), Body(chunked=True)
+    body = content(at_once, junk)
+    assert b"".join(content(bytewise, junk[i : i + 1]) for i in range(len(junk))) == body
     assert (at_once.finished, at_once.fault) == (bytewise.finished, bytewise.fault)
 
 
@@ -75,35 +81,46 @@ def test_any_bytes_at_all_are_taken_in_or_refused(junk: bytes) -> None:
 )
 def test_what_is_no_framing_is_a_fault(framing: bytes, fault: str) -> None:
     """Sizes that int() would take, wrong sizes and endless lines are named for what they are."""
-    dechunker = Dechunker()
-    good = dechunker.feed(b"3\r\nabc\r\n" + framing).body()
+    chunks = Body(chunked=True)
+    good = content(chunks, b"3\r\nabc\r\n" + framing)
     assert good.startswith(b"abc")
-    assert dechunker.fault is not None
-    assert fault in dechunker.fault
-    assert dechunker.feed(b"more").body() == b""
+    assert chunks.fault is not None
+    assert fault in chunks.fault
+    assert content(chunks, b"more") == b""
 
 
 def test_as_many_trailers_as_headers_are_read_over() -> None:
     """A hundred trailers are none of the body, and no fault."""
-    dechunker = Dechunker()
-    assert dechunker.feed(b"3\r\nabc\r\n0\r\n" + b"X: y\r\n" * 100 + b"\r\n").body() == b"abc"
-    assert dechunker.finished
-    assert dechunker.fault is None
+    chunks = Body(chunked=True)
+    assert content(chunks, b"3\r\nabc\r\n0\r\n" + b"X: y\r\n" * 100 + b"\r\n") == b"abc"
+    assert chunks.finished
+    assert chunks.fault is None
 
 
 def test_what_follows_the_end_is_left_alone() -> None:
     """Nothing behind the last chunk becomes part of the body."""
-    dechunker = Dechunker()
-    assert dechunker.feed(framed([b"abc"]) + b"HTTP/1.1 200 OK").body() == b"abc"
-    assert dechunker.finished
+    chunks = Body(chunked=True)
+    assert content(chunks, framed([b"abc"]) + b"HTTP/1.1 200 OK") == b"abc"
+    assert chunks.finished
 
 
 def test_large_chunks_are_left_where_they_stand() -> None:
     """Large chunks are spans, small ones are joined; both are the body."""
     small, large = framed([b"a", b"b"]), framed([b"a" * 9_000, b"b" * 9_000])
-    together = Dechunker().feed(small)
+    together, apart = Body(chunked=True), Body(chunked=True)
+    together.feed(small)
     assert (together.data, together.spans) == (b"ab", [(0, 2)])
-    piece = Dechunker().feed(large)
-    assert piece.data is large
-    assert [large[start:end] for start, end in piece.spans] == [b"a" * 9_000, b"b" * 9_000]
-    assert (piece.size, piece.body()) == (18_000, b"a" * 9_000 + b"b" * 9_000)
+    apart.feed(large)
+    assert apart.data is large
+    assert [large[start:end] for start, end in apart.spans] == [b"a" * 9_000, b"b" * 9_000]
+    assert (apart.size, apart.content()) == (18_000, b"a" * 9_000 + b"b" * 9_000)
+
+
+def test_a_body_without_framing_is_one_span() -> None:
+    """Each read is the newest part, as it is."""
+    body = Body()
+    for data in (b"3\r\nabc", b"0\r\n\r\n"):
+        body.feed(data)
+        assert body.data is data
+        assert (body.spans, body.size, body.content()) == ([(0, len(data))], len(data), data)
+    assert not body.finished

@@ -36,14 +36,14 @@ from pi_native._protocol import (
     rules as _protocol,
     snapshots as _snapshots,
 )
-from pi_native._protocol.chunked import Dechunker
+from pi_native._protocol.chunked import Body
 from pi_native._protocol.decoder import EventDecoder
 from pi_native._protocol.snapshots import (
     AppendOnlyBytes,
     RawSnapshot,
-    Snapshot,
-    SnapshotTracker,
-    find_buffer,
+    SharedSnapshot,
+    read_snapshot,
+    shared_snapshot,
 )
 from pi_native._protocol.sse import BlockCutter
 
@@ -56,7 +56,7 @@ TRANSCRIPTS = sorted((Path(__file__).parent.parent.parent / "data").glob("*.sse"
 class SafeReader(EventDecoder):
     """Reads everything the safe way."""
 
-    def _read_delta(self, *_: Any) -> None:
+    def _read_delta(self, *_: Any, **__: Any) -> None:
         return None
 
 
@@ -87,15 +87,16 @@ def exact(event: AssistantMessageEvent) -> str:
 class ChunkedReader(EventDecoder):
     """Is given each piece as two chunks of HTTP, which stay where they are; LF ends their lines."""
 
-    def feed(self, data: bytes) -> Iterator[AssistantMessageEvent]:
+    def feed(self, data: bytes, *_: object) -> Iterator[AssistantMessageEvent]:
         """Return the events that `data` completes."""
         middle = (len(data) + 1) // 2
         chunks = [part for part in (data[:middle], data[middle:]) if part]
         framed = b"".join(b"%x\n%b\n" % (len(part), part) for part in chunks)
         with mock.patch.object(_chunks, "_WORTH_A_LOOK", 0):
-            piece = Dechunker().feed(framed)
-        assert len(piece.spans) == len(chunks)
-        return self.feed_piece(piece)
+            body = Body(chunked=True)
+            body.feed(framed)
+        assert len(body.spans) == len(chunks)
+        return super().feed(body.data, body.spans)
 
 
 def check_both(pieces: list[bytes]) -> list[AssistantMessageEvent]:
@@ -301,14 +302,13 @@ def test_twice_as_many_deltas_keep_twice_the_bytes(wire: WireObject) -> None:
             for event in events_of(wire(count))
             if isinstance(event, (TextDeltaEvent, ToolCallDeltaEvent))
         ]
-        trails = {id(s.buffer): s.buffer for s in deltas if isinstance(s, Snapshot)}
+        shared = [s for s in deltas if isinstance(s, SharedSnapshot)]
+        parts = {id(part): part for s in shared for part in (s._first, s._second) if part}
         texts = {id(s._text): s._text for s in deltas if type(s) is RawSnapshot}
         assert len(texts) <= 2
-        assert len(trails) <= 2
+        assert len({id(s._first) for s in shared}) <= 2
         each = sum(map(sys.getsizeof, deltas))
-        grown = sum(
-            t._first.length + (t._second.length if t._second else 0) for t in trails.values()
-        )
+        grown = sum(len(part.whole) for part in parts.values())
         return each + grown + sum(map(len, texts.values()))
 
     assert kept(800) < 2.2 * kept(400)
@@ -387,26 +387,24 @@ def test_an_unknown_event_is_handed_on_as_it_came() -> None:
 )
 def test_what_is_more_than_a_grown_string_is_no_trail(before: bytes, now: bytes) -> None:
     """Only additions at the ends of strings are gone along with."""
-    assert find_buffer(before, now) is None
+    assert shared_snapshot(before, now) is None
 
 
 def test_two_strings_that_grow_are_a_trail() -> None:
     """A tool call's arguments and their text grow in the same event, each by its own."""
     before = b'{"arguments":{"a":"x"},"partialArgs":"{\\"a\\":\\"x","i":0}'
     now = b'{"arguments":{"a":"x\\ny"},"partialArgs":"{\\"a\\":\\"x\\\\ny","i":0}'
-    trail = find_buffer(before, now)
-    assert trail is not None
-    assert trail.newest().text() == now
+    snapshot = shared_snapshot(before, now)
+    assert snapshot is not None
+    assert snapshot.text() == now
 
 
 def test_a_snapshot_that_is_not_the_last_member_is_not_set_aside() -> None:
     """A block with members after its snapshot is read in the safe way."""
-    reader = SnapshotTracker()
-    block = b'{"role":"assistant"},"delta":"other"}\n\n'
-    assert reader.read(block, 0, 99, b"x") is None
-    assert reader.follow(block, 0, 99, b"x") is None
-    assert reader.read(b'{"role":"assistant"}', 0, 99, b"x") is None
-    assert reader.read(b'{"role":"assistant"}]\n\n', 0, 99, b"x") is None
+    message = b'{"role":"assistant"}'
+    for end in (b',"delta":"other"}\n\n', b"", b"]\n\n"):
+        assert read_snapshot(None, message + end, 0) is None
+        assert RawSnapshot(message).follow(message + end, 0, 99, b"x") is None
 
 
 EVENT = '{"type":"toolcall_delta","contentIndex":0,"delta":"%s","partial":'
@@ -435,7 +433,7 @@ def test_a_snapshot_that_only_seems_to_continue_is_read_the_safe_way(malformed: 
     """Quotes, escapes and members in what was added are not taken for more of a string."""
     trail = tool_frame("b", "ab", "ab") + tool_frame("c", "abc", "abc")
     events = check_both([tool_frame("a", "a", "a") + trail + malformed])
-    assert isinstance(events[2]._partial, (Snapshot, AssistantMessage))
+    assert isinstance(events[2]._partial, (SharedSnapshot, AssistantMessage))
 
 
 def test_a_buffer_is_read_while_it_grows() -> None:
@@ -458,11 +456,11 @@ def test_a_buffer_is_read_while_it_grows() -> None:
     for reader in readers:
         reader.start()
     for start in range(1, len(text), 37):
-        buffer.append(text[start : start + 37])
-        published.put(buffer.length)
+        length = buffer.append(text[start : start + 37])
+        published.put(length)
     published.put(-1)
     for reader in readers:
         reader.join()
     assert wrong == []
-    assert buffer.prefix(buffer.length) == text
+    assert buffer.prefix(len(text)) == text
     assert buffer.whole == text
