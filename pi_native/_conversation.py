@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from ._types.messages import ToolResultMessage
     from ._types.options import ConversationOptions as Options
 
-_BUSY = "a turn of this conversation is running: end it, or copy()"
+_BUSY = "a turn of this conversation is running: end it (rounds by close()), or copy()"
 
 T = TypeVar("T")
 Said = str | Message | Sequence[Message]
