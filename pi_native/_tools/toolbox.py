@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import functools
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, NoReturn
 
 import attrs
 
@@ -78,6 +78,8 @@ class Toolbox:
             arguments = function._convert(call.arguments)
         except MisfitError as exc:
             raise RefusedError(misfit_text(exc)) from None
+        except Exception as exc:  # noqa: BLE001 - by a class of the caller: the tool has failed
+            return functools.partial(_raise, exc)
         details = None
         if function.approve:
             replaced = self._ask(call)
@@ -151,6 +153,10 @@ def expect_count(name: str, value: Any) -> None:
     """Raise `ConfigurationError` for a number that is not 1 or more."""
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise ConfigurationError(f"{name} must be a whole number, 1 or more, not {value!r:.60}")
+
+
+def _raise(exc: Exception) -> NoReturn:
+    raise exc
 
 
 def _replacement(function: FunctionTool[..., Any], arguments: dict[str, Any]) -> dict[str, Any]:

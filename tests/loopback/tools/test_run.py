@@ -139,6 +139,30 @@ def test_any_exception_is_raised_as_it_is(
     assert results(conversation.messages) == [("the tool failed", True)]
 
 
+def test_a_type_that_crashes_is_a_tool_that_fails(chat: Chat, gateway: FakeGateway) -> None:
+    """An exception of a parameter's own class is no misfit; the other calls run."""
+
+    def visit(place: Crashing) -> str:
+        """Visit a place."""
+        return repr(place)
+
+    calls(gateway, ("visit", {"place": {"name": "a"}}), ("echo", {"text": "b"}))
+    conversation = chat(visit, echo)
+    with pytest.raises(KeyError, match="a"):
+        conversation.run("Go")
+    assert results(conversation.messages) == [("the tool failed", True), ("b", False)]
+
+
+@attrs.define
+class Crashing:
+    """A class with a bug."""
+
+    name: str
+
+    def __attrs_post_init__(self) -> None:
+        raise KeyError(self.name)
+
+
 @attrs.define
 class Place:
     """A place."""
