@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 import functools
-import json
 from collections.abc import Callable
+from typing import Any
 
 from pi_native import (
     AssistantMessage,
@@ -18,12 +18,12 @@ from pi_native import (
     RetryInfo,
     TextDeltaEvent,
     ThinkingDeltaEvent,
-    ToolCall,
     UserMessage,
     to_wire,
 )
 
-from .console import Console, one_line, showable, what_happened, whole_characters
+from .chat.tools import call_line
+from .console import Console, what_happened, whole_characters
 from .conversations import ConversationFile
 from .inputs import client_for_turns, read_prompt, turn_options
 
@@ -51,11 +51,15 @@ def start_turn(
     console: Console,
 ) -> AssistantMessageEventStream:
     """Start a turn with the options of the arguments. Raises `ConfigurationError`."""
-    on_retry = functools.partial(_note_retry, console)
     try:
-        return conversation.stream(prompt, on_retry=on_retry, **turn_options(args))
+        return conversation.stream(prompt, **noted_options(args, console))
     except TypeError as exc:  # an option of -o that does not exist, or not with such a value
         raise ConfigurationError(f"-o: {exc}") from None
+
+
+def noted_options(args: argparse.Namespace, console: Console) -> dict[str, Any]:
+    """Return the options of the arguments, and a note about each retry."""
+    return {"on_retry": functools.partial(_note_retry, console), **turn_options(args)}
 
 
 def _note_retry(console: Console, retry: RetryInfo) -> None:
@@ -128,13 +132,8 @@ def show_text(
     console.finish()
     message = stream.result()
     for call in message.tool_calls:
-        console.note(f"pi-native: tool call {_one_line_call(call)}")
+        console.note(f"pi-native: tool call {call_line(call)}")
     return _checked(message, console)
-
-
-def _one_line_call(call: ToolCall) -> str:
-    arguments = json.dumps(call.arguments, ensure_ascii=False)
-    return one_line(showable(f"{call.name or '?'} {arguments}"))
 
 
 def _checked(message: AssistantMessage, console: Console) -> AssistantMessage:

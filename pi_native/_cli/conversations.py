@@ -15,10 +15,11 @@ import json
 import os
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
-from pi_native import Client, ConfigurationError, Conversation, PiNativeError
+from pi_native import Client, ConfigurationError, Conversation, FunctionTool, PiNativeError
 
 from .console import Console
 from .inputs import chosen_model, clean_text
@@ -46,8 +47,14 @@ class ConversationFile:
         folder = state_folder()
         return cls(None if folder is None else folder / "last.jsonl", required=False)
 
-    def open(self, args: argparse.Namespace, client: Client, console: Console) -> Conversation:
-        """Return the conversation in the file, or a new one.
+    def open(
+        self,
+        args: argparse.Namespace,
+        client: Client,
+        console: Console,
+        tools: Sequence[FunctionTool[..., Any]] | None = None,
+    ) -> Conversation:
+        """Return the conversation in the file, or a new one, with these tools and no others.
 
         Raises `ConfigurationError` when the file cannot be read, or could not be written after the
         turn, and `DecodeError` when it does not hold a conversation.
@@ -55,18 +62,20 @@ class ConversationFile:
         model = chosen_model(args, self._model)
         system = None if args.system is None else clean_text(args.system, console)
         if self._path is None or not self._required:
-            return Conversation(client, model, system=system)
+            return Conversation(client, model, system=system, tools=tools)
         try:
             if not self._path.exists():
                 _check_creatable(self._path)
-                return Conversation(client, model, system=system)
+                return Conversation(client, model, system=system, tools=tools)
             self._version = _version_of(self._path)
-            conversation = Conversation.load(self._path, client, model)
+            conversation = Conversation.load(self._path, client, model, tools=tools)
             _check_writable(self._path)
         except OSError as exc:
             raise _cannot("read or write", self._path, exc) from None
         if system is not None:
             conversation.context.system_prompt = [system]
+        if tools is not None:
+            conversation.context.tools = [tool.declaration for tool in tools]
         return conversation
 
     def save(self, conversation: Conversation) -> None:

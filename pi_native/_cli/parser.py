@@ -12,7 +12,7 @@ from pi_native import __version__
 
 from .ask import ask
 from .batch import EPILOG as BATCH_EPILOG, HELP as BATCH_HELP, add_batch_arguments, batch
-from .chat import chat
+from .chat.command import chat
 from .completion import Completers, completion_script
 from .console import Console
 from .doctor import doctor
@@ -219,6 +219,11 @@ def _add_chat(commands: _Commands, completers: Completers) -> None:
     text = "Chat with a model: Ctrl-C stops an answer, Ctrl-D leaves."
     add = _add_command(commands, completers, chat, text)
     _add_turn_options(add)
+    add(
+        "--tools",
+        metavar="FILE",
+        help="a Python file; its functions with @tool may be called by the model. The file is run",
+    )
     _add_file_options(commands.choices["chat"], completers)
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from .._prompts import messages_of
+from .._prompts import expect_signal, messages_of
 from .._turn.stream import AssistantMessageEventStream
 from .._types.content import ToolCall
 from .._types.messages import AssistantMessage, Message, ToolResultMessage
@@ -57,6 +57,8 @@ class ToolLoop:
             **conversation.options,
             **options,
         }
+        # Before the first tool runs; open calls run before the first request.
+        expect_signal(self._client._options(self._options).signal)
         self._max_rounds = max_rounds
         self.toolbox = make_toolbox(
             conversation.context.tools,

@@ -629,6 +629,29 @@ def test_a_run_that_cannot_work_is_refused_before_a_request(
     assert gateway.requests == []
 
 
+@pytest.mark.parametrize(
+    ("arguments", "error", "text"),
+    [
+        ({"max_token": 5}, TypeError, "did you mean max_tokens"),
+        ({"signal": 5}, TypeError, "signal must be"),
+        ({"approve": True}, TypeError, "approve must be a function, not bool"),
+        ({"on_tool": []}, TypeError, "on_tool must be a function, not list"),
+        ({"prompt": 5}, TypeError, "a prompt is"),
+        ({"total_timeout": "soon"}, ConfigurationError, "total_timeout"),
+    ],
+    ids=str,
+)
+def test_a_bad_argument_is_refused_before_an_open_call_runs(
+    chat: Chat, arguments: dict[str, Any], error: type[Exception], text: str
+) -> None:
+    """No tool runs, and the history is unchanged."""
+    conversation = TestOpenCalls().open(chat, echo)
+    for method in (conversation.run, conversation.rounds):
+        with pytest.raises(error, match=text):
+            method(**arguments)
+    assert len(conversation.messages) == 2
+
+
 def test_a_native_tool_needs_no_function(chat: Chat, gateway: FakeGateway) -> None:
     """The provider runs it."""
     gateway.reply("Ok.")

@@ -5,16 +5,22 @@ from __future__ import annotations
 import argparse
 import contextlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from types import ModuleType
 
-from pi_native import Conversation, PiNativeError
+from pi_native import (
+    AssistantMessageEventStream,
+    ConfigurationError,
+    Conversation,
+    PiNativeError,
+)
 
-from .ask import show_answer, start_turn
-from .console import Console, explain
-from .conversations import ConversationFile, private_folder
-from .inputs import clean_text, client_for_turns
+from ..ask import noted_options, show_answer, start_turn
+from ..console import Console, explain
+from ..conversations import ConversationFile, private_folder
+from ..inputs import clean_text, client_for_turns
+from .tools import ToolFile, asker, result_shower
 
 _PROMPT = "> "
 _LONGEST_HISTORY = 1000
@@ -23,15 +29,26 @@ _LEAVE = ("exit", "quit")
 
 def chat(args: argparse.Namespace, console: Console) -> int:
     """Read prompts and answer each, until the end of the input."""
+    tools = None if args.tools is None else _load(args.tools)
     with client_for_turns(args) as client:
         file = ConversationFile.chosen(args)
-        conversation = file.open(args, client, console)
+        conversation = file.open(args, client, console, None if tools is None else tools.tools)
         if _is_interactive():
             console.note(_greeting(conversation))
         with _line_editing():
             for prompt in _prompts(console):
-                _answer(conversation, prompt, file, args, console)
+                _answer(conversation, prompt, file, args, console, tools)
     return 0
+
+
+def _load(file: str) -> ToolFile:
+    """Return the tools of a file. Raises `ConfigurationError`."""
+    tools = ToolFile(file)
+    if tools.asks is not None and not _is_interactive():
+        raise ConfigurationError(
+            f"{file}: the tool {tools.asks!r} must be approved, and stdin is not a terminal"
+        )
+    return tools
 
 
 def _greeting(conversation: Conversation) -> str:
@@ -90,21 +107,57 @@ def _answer(
     file: ConversationFile,
     args: argparse.Namespace,
     console: Console,
+    tools: ToolFile | None,
 ) -> None:
     """Make one turn. A failed or cancelled turn does not end the chat, and is not kept."""
     known = len(conversation.messages)
     try:
         try:
-            with start_turn(conversation, prompt, args, console) as stream:
-                show_answer(stream, console, thinking=args.thinking, plain=args.plain)
+            with contextlib.closing(
+                _streams(conversation, prompt, args, console, tools)
+            ) as streams:
+                for stream in streams:
+                    with stream:
+                        show_answer(stream, console, thinking=args.thinking, plain=args.plain)
         finally:
             if len(conversation.messages) > known:
                 file.save(conversation)
     except KeyboardInterrupt:
         console.interrupted()
-        console.problem("the answer was cancelled; this turn is not part of the conversation")
+        earlier = len(conversation.messages) > known
+        kept = "the rounds before it are" if earlier else "this turn is not"
+        console.problem(f"the answer was cancelled; {kept} part of the conversation")
     except PiNativeError as exc:
         console.problem(explain(exc))
+    except (Exception, SystemExit) as exc:
+        failure = None if tools is None else tools.failure(exc)
+        if failure is None:
+            raise
+        console.problem(failure)
+
+
+def _streams(
+    conversation: Conversation,
+    prompt: str,
+    args: argparse.Namespace,
+    console: Console,
+    tools: ToolFile | None,
+) -> Generator[AssistantMessageEventStream, None, None]:
+    """Yield the stream of the turn, and with tools those of all its rounds."""
+    if tools is None:
+        yield start_turn(conversation, prompt, args, console)
+        return
+    try:
+        rounds = conversation.rounds(
+            prompt,
+            approve=asker(console, _read_line),
+            on_tool=result_shower(console),
+            **noted_options(args, console),
+        )
+    except TypeError as exc:
+        raise ConfigurationError(f"-o: {exc}") from None
+    with rounds:
+        yield from rounds
 
 
 @contextlib.contextmanager

@@ -1,0 +1,1 @@
+"""`chat`: one conversation in a terminal, with tools from a file."""
