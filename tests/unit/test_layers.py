@@ -70,6 +70,11 @@ USERS = {
     "markdown_it": {"_notebook.sanitize"},
     "opentelemetry": {"_turn.telemetry"},
     "yaml": {"_models_yml"},
+    "langchain_core": {
+        "integrations.langchain.answers",
+        "integrations.langchain.chat_model",
+        "integrations.langchain.messages",
+    },
     "llm": {
         "integrations.llm.__init__",
         "integrations.llm.answers",

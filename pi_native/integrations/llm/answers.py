@@ -27,7 +27,7 @@ from pi_native import (
 )
 
 from ..characters import CharacterJoiner, encodable, encodable_json
-from .messages import metadata_of
+from ..kept import NAME, keep
 
 
 class AnswerWriter:
@@ -118,8 +118,8 @@ class AnswerParts:
         response.set_resolved_model(f"{newest.provider}/{newest.model}".strip("/"))
         _set_usage(response, [answer.usage for answer in answers])
         index, kind = next(iter(self.kinds.items()), (0, "reasoning"))
-        metadata = metadata_of(messages, "".join(self._texts.values()), self._calls)
-        return StreamEvent(kind, "", part_index=index, provider_metadata=metadata)
+        kept = keep(messages, "".join(self._texts.values()), self._calls)
+        return StreamEvent(kind, "", part_index=index, provider_metadata={NAME: kept})
 
 
 def extracted(response: Any, added: Sequence[Message], value: Any) -> Iterator[StreamEvent]:

@@ -6,7 +6,6 @@ signatures survive llm's database. They are sent again unchanged, unless the par
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -15,7 +14,6 @@ from llm.parts import AttachmentPart, TextPart, ToolCallPart, ToolResultPart
 from pi_native import (
     AssistantMessage,
     Context,
-    DecodeError,
     DeveloperMessage,
     ImageContent,
     Message,
@@ -23,31 +21,10 @@ from pi_native import (
     ToolCall,
     ToolResultMessage,
     UserMessage,
-    from_wire,
-    to_wire,
 )
 
-from ..characters import encodable_json
 from ..history import with_results
-
-METADATA = "pi_native"
-
-
-def metadata_of(messages: Sequence[Message], text: str, calls: Sequence[str]) -> dict[str, Any]:
-    """Return the `provider_metadata` that keeps the messages of an answer.
-
-    `text` is the text of the answer in llm, and `calls` are the ids of its calls there.
-    """
-    wire = [encodable_json(to_wire(message)) for message in messages]
-    return {METADATA: {"messages": wire, "parts": _digest(text, calls)}}
-
-
-def _digest(text: str, calls: Sequence[Any]) -> str:
-    return hashlib.sha256("\0".join([text, *map(str, calls)]).encode()).hexdigest()
-
-
-def _last(messages: Sequence[Message]) -> AssistantMessage:
-    return next(m for m in reversed(messages) if isinstance(m, AssistantMessage))
+from ..kept import NAME, restore
 
 
 class MessageReader:
@@ -82,7 +59,8 @@ class MessageReader:
 
     def _read_answer(self, parts: Sequence[Any]) -> None:
         kept = kept_messages(parts) or [self._foreign_answer(parts)]
-        self._unanswered = _last(kept).tool_calls
+        answers = (message for message in reversed(kept) if isinstance(message, AssistantMessage))
+        self._unanswered = next(answers).tool_calls
         self._messages += kept
 
     def _foreign_answer(self, parts: Sequence[Any]) -> AssistantMessage:
@@ -122,19 +100,9 @@ class MessageReader:
 def kept_messages(parts: Sequence[Any]) -> list[Message]:
     """Return the messages that this plugin kept; none if there are none, or the parts changed."""
     found = (part.provider_metadata or {} for part in parts)
-    kept = next((data[METADATA] for data in found if METADATA in data), None)
-    try:
-        if kept is None or kept["parts"] != _digest_of(parts):
-            return []
-        messages = [from_wire(data, Message) for data in kept["messages"]]
-        return messages if any(isinstance(m, AssistantMessage) for m in messages) else []
-    except (LookupError, TypeError, DecodeError):
-        return []
-
-
-def _digest_of(parts: Sequence[Any]) -> str:
+    kept = next((data[NAME] for data in found if NAME in data), None)
     calls = [part.tool_call_id for part in parts if isinstance(part, ToolCallPart)]
-    return _digest(_text(parts), calls)
+    return restore(kept, _text(parts), calls)
 
 
 def _content(parts: Sequence[Any]) -> Any:
