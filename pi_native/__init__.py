@@ -26,7 +26,8 @@ from ._threads.abort import AbortController, AbortSignal
 from ._tools.function import FunctionTool, tool
 from ._tools.rounds import Rounds
 from ._turn import logs as _logs
-from ._turn.stream import AssistantMessageEventStream, EventStream
+from ._turn.event_stream import EventStream
+from ._turn.stream import AssistantMessageEventStream
 from ._types.content import (
     Block,
     FallbackContent,

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any, Final, Literal, TypeAlias
 
 from .._threads.outcome import Outcome
-from .._types.events import AssistantMessageEvent, DoneEvent, ErrorEvent
+from .._types.events import AssistantMessageEvent, DoneEvent, ErrorEvent, result_of
 from .._types.failure import message_in
 from .._types.messages import AssistantMessage, StopReason
 from .._types.request import Model
@@ -99,6 +99,14 @@ def _is_cut_off(data: str, fault: json.JSONDecodeError) -> bool:
 def quote(data: str) -> str:
     """Return the start of some data, for an error message."""
     return repr(data[:_QUOTED_CHARACTERS]) + ("…" if len(data) > _QUOTED_CHARACTERS else "")
+
+
+def outcome_of(
+    event: AssistantMessageEvent,
+) -> Outcome[AssistantMessageEvent, AssistantMessage] | None:
+    """Return the outcome of a terminal event; None for any other event."""
+    message = result_of(event)
+    return None if message is None else Outcome(result=message, event=event)
 
 
 def aborted(model: Model) -> Outcome[AssistantMessageEvent, AssistantMessage]:

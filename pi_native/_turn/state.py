@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 from .._http.connection import SocketHandle
 from .._http.errors import timeout_error
 from .._http.timeouts import no_limits
-from .._protocol.rules import NO_PROGRESS, aborted
+from .._protocol.rules import NO_PROGRESS, aborted, outcome_of
 from .._threads.abort import as_exception
 from .._threads.clock import monotonic
 from .._threads.outcome import Outcome
@@ -33,7 +33,7 @@ from ..errors import PiNativeError, TimeoutPhase
 from .logs import callback_raised
 from .observers import Moment, TurnObserver
 from .stats import StatsRecorder
-from .stream import MessageChannel, outcome_of
+from .stream import MessageChannel
 
 TurnOutcome = Outcome[AssistantMessageEvent, AssistantMessage]
 

@@ -10,90 +10,32 @@ import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING
 
+from .._protocol.rules import outcome_of
 from .._threads.abort import as_exception
 from .._threads.channel import Channel
-from .._threads.outcome import Outcome
 from .._types.events import (
     AssistantMessageEvent,
     DoneEvent,
     ErrorEvent,
     TextDeltaEvent,
     UnknownEvent,
-    result_of,
 )
 from .._types.messages import AssistantMessage
 from .._types.stats import StreamStats
 from ..errors import IncompleteStreamError, ProviderError, StreamProtocolError
+from .event_stream import EventStream
 from .output import frames_of, whole_characters
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
     from .._types.options import ResponseInfo
-
-T = TypeVar("T")
-R = TypeVar("R")
+    from .producer import Producer
 
 # Long enough for a worker whose socket was shut down, short enough not to delay the caller.
 _JOIN_SECONDS = 0.03
-
-
-class EventStream(Generic[T, R]):
-    """A stream of events, on a `queue.Queue`, that ends exactly once, with a result or a failure.
-
-    Iterating and `result()` are independent: either, both, in any order, from any threads. Several
-    iterations share the events: each event is delivered once in all.
-
-        >>> stream = EventStream()
-        >>> stream.push("an event")  # usually in another thread
-        >>> stream.end("the result")
-        >>> list(stream), stream.result()
-        (['an event'], 'the result')
-    """
-
-    def __init__(self) -> None:
-        self._channel: Channel[T, R] = Channel()
-
-    def push(self, event: T) -> None:
-        """Add an event, as the producer. Does nothing after the end."""
-        self._channel.push(event)
-
-    def end(self, result: R | None = None) -> None:
-        """End the stream with `result`, as the producer. Does nothing after the end."""
-        self._channel.settle(Outcome(result=result))
-
-    def fail(self, exc: BaseException) -> None:
-        """End the stream with a failure, as the producer. Does nothing after the end."""
-        self._channel.settle(Outcome(failure=exc))
-
-    def __iter__(self) -> Self:
-        return self
-
-    def __next__(self) -> T:
-        """Return the next event; block until there is one. Raise the failure after the last one."""
-        return self._channel.next()
-
-    def result(self, timeout: float | None = None) -> R:
-        """Return the result; block until the stream ends.
-
-        `timeout` is in seconds; when it passes, `TimeoutError` is raised and the stream continues.
-        Raises the failure when the stream failed.
-        """
-        return self._channel.result(timeout)
-
-    def wait(self, timeout: float | None = None) -> bool:
-        """Block until the stream has ended, at most `timeout` seconds; return `done`.
-
-        Never raises the failure of the stream.
-        """
-        return self._channel.wait_settled(timeout)
-
-    @property
-    def done(self) -> bool:
-        """True once the stream has ended; unread events may remain."""
-        return self._channel.settled
 
 
 class MessageChannel(Channel[AssistantMessageEvent, AssistantMessage]):
@@ -135,42 +77,6 @@ def _has_snapshot(event: AssistantMessageEvent) -> bool:
     if isinstance(event, (DoneEvent, ErrorEvent)):
         return True
     return not isinstance(event, UnknownEvent) and event._partial is not None
-
-
-def outcome_of(
-    event: AssistantMessageEvent,
-) -> Outcome[AssistantMessageEvent, AssistantMessage] | None:
-    """Return the outcome of a terminal event; None for any other event."""
-    message = result_of(event)
-    return None if message is None else Outcome(result=message, event=event)
-
-
-class Producer(Protocol):
-    """The side of a turn that its stream uses."""
-
-    response: ResponseInfo | None
-    truncated: bool
-
-    @property
-    def attempts(self) -> int:
-        """The number of requests that were made so far."""
-
-    @property
-    def cancelled(self) -> bool:
-        """True if the turn ended because the caller cancelled it."""
-
-    @property
-    def stats(self) -> StreamStats:
-        """The statistics so far."""
-
-    def abort(self, reason: object) -> None:
-        """Settle as cancelled, if nothing has settled yet, and cut the connection."""
-
-    def drop(self) -> None:
-        """End the worker: no reader is left. Runs in a finaliser, so it takes no lock."""
-
-    def join(self, timeout: float) -> None:
-        """Wait for the worker to end, at most `timeout` seconds."""
 
 
 class AssistantMessageEventStream(EventStream[AssistantMessageEvent, AssistantMessage]):

@@ -34,8 +34,8 @@ from pi_native import (
 )
 from pi_native._http.connection import SocketHandle
 from pi_native._http.timeouts import no_limits
-from pi_native._protocol.rules import ended_early
-from pi_native._turn.stream import MessageChannel, outcome_of
+from pi_native._protocol.rules import ended_early, outcome_of
+from pi_native._turn.stream import MessageChannel
 from pi_native._turn.turn import Turn
 
 from ...repetitions import repetitions
