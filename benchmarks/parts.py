@@ -26,7 +26,7 @@ from pi_native import AssistantMessageEventStream, Client, TextDeltaEvent
 from . import wires
 
 PACKAGE = Path(pi_native.__file__).parent
-LIMITS = {"classes": 15, "event": 9, "cancel": 11}  # the aim for classes is 14
+LIMITS = {"classes": 14, "event": 9, "cancel": 11}
 _DATA = {"AppendOnlyBytes", "Collector", "LazyMessage", "RawSnapshot", "Secret", "SharedSnapshot"}
 _FRAMES = list(wires.text(20))
 _MIDDLE = 10

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import functools
+import http.client
 import importlib.metadata
 import platform
 import queue
@@ -29,15 +30,18 @@ from urllib3.util.ssl_ import create_urllib3_context
 from urllib3.util.ssltransport import SSLTransport
 
 from .._threads.clock import monotonic, since_boot
-from .connection import RECHECK_SECONDS, SocketHandle, open_connection, send_all
+from .connection import RECHECK_SECONDS, SocketHandle, keep_alive, open_connection, send_all
 from .response import ChunkedResponse
-from .sending import Sending, current_sending
+from .sending import DeadConnectionError, current_handle, current_progress
 from .socks import negotiate
+from .tls import CancellableTLSSocket
 
 # A router or firewall that forgets an idle connection does not say so. Keep-alive packets find out
 # on a connection in use; one that was idle for longer is not used again.
 MAX_IDLE_SECONDS = 60.0
-_KEEP_ALIVE = {"TCP_KEEPIDLE": 60, "TCP_KEEPALIVE": 60, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
+_RESEND_SECONDS = 0.5  # a request that waited for longer may have reached the model, and be billed
+_FAILURES = (OSError, http.client.HTTPException)
+_CLOSED = (ConnectionError, ssl.SSLEOFError, ssl.SSLZeroReturnError)
 
 
 # Connections
@@ -47,9 +51,11 @@ class CancellableConnection:
     """Mixed into urllib3's connections: gives their sockets to the handle of the attempt."""
 
     response_class: Any
-    _owner: Sending | None = None
-    _opened_for: Sending | None = None
+    _owner: SocketHandle | None = None
+    _opened_for: SocketHandle | None = None
     _idle_since: float | None = None
+    _sent_at = 0.0
+    _send_failed = False
 
     @property
     def is_connected(self) -> bool:
@@ -63,27 +69,30 @@ class CancellableConnection:
         self.response_class = ChunkedResponse
         self._idle_since = since_boot()
         if owner is not None:
-            owner.handle.release()
-            if owner.send_failed:  # the peer waits for the rest of a request
+            owner.release()
+            if self._send_failed:  # the peer waits for the rest of a request
                 self.close()
 
-    def _belong_to(self: Any, sending: Sending) -> None:
-        self._owner = sending
-        self.response_class = functools.partial(ChunkedResponse, handle=sending.handle)
+    def _belong_to(self: Any, handle: SocketHandle) -> None:
+        self._owner = handle
+        self.response_class = functools.partial(ChunkedResponse, handle=handle)
 
     def _new_conn(self: Any) -> socket.socket:
-        sending = self._opened_for = current_sending()
-        self._belong_to(sending)
-        sending.begin_connecting()
+        handle, progress = current_handle(), current_progress()
+        self._opened_for = handle
+        self._belong_to(handle)
+        handle.stage = "connecting"
+        if progress is not None:
+            progress.connecting()
         try:
-            sock: socket.socket = self._open(sending.handle)
+            sock: socket.socket = self._open(handle)
         except socket.gaierror as exc:
             raise NameResolutionError(self.host, self, exc) from exc
         except OSError as exc:
             raise NewConnectionError(self, f"cannot connect: {exc}") from exc
         sys.audit("http.client.connect", self, self.host, self.port)
         sock.settimeout(self.timeout)
-        sending.handle.stage = self._next_stage()
+        handle.stage = self._next_stage()
         return sock
 
     def _next_stage(self: Any) -> str:
@@ -103,29 +112,51 @@ class CancellableConnection:
     def _prepare(self: Any, sock: socket.socket) -> None:
         for option in self.socket_options or ():
             sock.setsockopt(*option)
-        _keep_alive(sock)
+        keep_alive(sock)
         if self.source_address:
             sock.bind(self.source_address)
 
     def request(self: Any, *args: Any, **kwargs: Any) -> None:
         """Send the request over a new or a kept connection."""
-        sending = self._owner or current_sending()
+        handle, progress = self._owner or current_handle(), current_progress()
         if self.sock is None:
             self.connect()
-            sending = self._owner or sending
+            handle = self._owner or handle
         elif self._owner is None:
-            self._belong_to(sending)
-            sending.handle.adopt(self.sock.fileno())
-        sending.connected_now(reused=self._opened_for is not sending)
+            self._belong_to(handle)
+            handle.adopt(self.sock.fileno())
+        handle.stage = None
+        if progress is not None:
+            progress.connected()
         # A send through TLS in TLS cannot be continued after a timeout.
         self.sock.settimeout(None if isinstance(self.sock, SSLTransport) else RECHECK_SECONDS)
+        self._send_failed = True
         try:
             super().request(*args, **kwargs)  # type: ignore[misc]
-        except BaseException:
-            sending.send_failed = True
+            self._send_failed = False
+        except BrokenPipeError:
+            raise  # urllib3 reads the response that may be there already
+        except _FAILURES as exc:
+            self._raise_if_dead(exc)
             raise
         finally:
-            sending.sent_at = monotonic()
+            self._sent_at = monotonic()
+
+    def getresponse(self: Any) -> Any:
+        """Return the response once its head is in."""
+        try:
+            return super().getresponse()  # type: ignore[misc]
+        except _FAILURES as exc:
+            self._raise_if_dead(exc)
+            raise
+
+    def _raise_if_dead(self, exc: Exception) -> None:
+        """Raise `DeadConnectionError` if the request can be sent again on another connection."""
+        if self._opened_for is self._owner:
+            return  # a new connection
+        waited = monotonic() - self._sent_at
+        if self._send_failed or (isinstance(exc, _CLOSED) and waited <= _RESEND_SECONDS):
+            raise DeadConnectionError(errno.ECONNRESET, "a kept connection was closed") from None
 
     def send(self: Any, data: Any) -> None:
         """Send bytes. A TLS peer that has closed is a broken pipe, as without TLS.
@@ -140,49 +171,9 @@ class CancellableConnection:
             if isinstance(self.sock, SSLTransport):
                 self.sock.sendall(data)
             else:
-                send_all(self.sock, data, self._owner.handle)
+                send_all(self.sock, data, self._owner)
         except (ssl.SSLEOFError, ssl.SSLZeroReturnError) as exc:
             raise BrokenPipeError(errno.EPIPE, "the peer closed the TLS connection") from exc
-
-
-def _keep_alive(sock: socket.socket) -> None:
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for name, value in _KEEP_ALIVE.items():
-        option = getattr(socket, name, None)
-        if option is not None:
-            with contextlib.suppress(OSError):  # not on every system that has the name
-                sock.setsockopt(socket.IPPROTO_TCP, option, value)
-
-
-class _TLSSocket(ssl.SSLSocket):
-    """A TLS socket whose handshake looks whether the connection was cut."""
-
-    def getpeername(self) -> Any:
-        """Return the address of the peer. Closes the socket if the connection is gone.
-
-        The constructor of `ssl.SSLSocket` asks for it. Without a peer it would either return a
-        socket without TLS, or raise and leave the socket open.
-        """
-        try:
-            return super().getpeername()
-        except OSError as exc:
-            self.close()
-            raise ConnectionResetError(
-                errno.ECONNRESET, "the connection was closed before the TLS handshake"
-            ) from exc
-
-    def do_handshake(self, block: bool = False) -> None:
-        handle, timeout = current_sending().handle, self.gettimeout()
-        self.settimeout(RECHECK_SECONDS)
-        try:
-            while True:
-                try:
-                    super().do_handshake(block)
-                    return
-                except TimeoutError:
-                    handle.check()
-        finally:
-            self.settimeout(timeout)
 
 
 class _Connection(CancellableConnection, HTTPConnection):
@@ -194,7 +185,7 @@ class _TLSConnection(CancellableConnection, HTTPSConnection):
         """Connect with a TLS context of its own."""
         if self.ssl_context is None:
             self.ssl_context = create_urllib3_context(cert_reqs=ssl.CERT_REQUIRED)
-            self.ssl_context.sslsocket_class = _TLSSocket
+            self.ssl_context.sslsocket_class = CancellableTLSSocket
         super().connect()
 
 
@@ -293,13 +284,9 @@ def direct_response(raw: Any) -> ChunkedResponse | None:
     must follow, as only that gives the connection back.
     """
     response = getattr(raw, "_original_response", None)
-    if not isinstance(response, ChunkedResponse) or not response.chunked or _is_encoded(raw):
+    if not isinstance(response, ChunkedResponse) or not response.chunked:
         return None
-    return response
-
-
-def _is_encoded(raw: Any) -> bool:
-    return "content-encoding" in raw.headers
+    return None if "content-encoding" in raw.headers else response
 
 
 def check_private_names() -> None:

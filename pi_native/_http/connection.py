@@ -12,6 +12,7 @@ waits again. This moves no deadline; deadlines are timers that cut the connectio
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import selectors
@@ -28,6 +29,7 @@ _RECHECK_CONNECT_SECONDS = 0.1
 _NEXT_ADDRESS_SECONDS = 0.3  # RFC 8305, section 8, recommends 250 ms
 _UNDER_WAY = {errno.EINPROGRESS, errno.EWOULDBLOCK, getattr(errno, "WSAEWOULDBLOCK", -1)}
 _SEND_BYTES = 64 * 1024
+_KEEP_ALIVE = {"TCP_KEEPIDLE": 60, "TCP_KEEPALIVE": 60, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
 
 Address = tuple[int, int, int, str, Any]
 """One row of `socket.getaddrinfo`."""
@@ -49,7 +51,8 @@ class SendProgress(Protocol):
 class SocketHandle:
     """The connection of one attempt: any thread may cut it.
 
-    `stage` says what the connection waits for while it is opened, for the text of a timeout.
+    `stage` says what the connection waits for while it is opened, for the text of a timeout; it is
+    None once the connection can take the request.
     """
 
     def __init__(self) -> None:
@@ -58,7 +61,7 @@ class SocketHandle:
         self._lock = threading.RLock()
         self._descriptor: int | None = None
         self._cut = False
-        self.stage = "connecting"
+        self.stage: str | None = "connecting"
 
     @property
     def is_cut(self) -> bool:
@@ -150,6 +153,16 @@ def send_all(sock: Any, data: bytes, handle: SocketHandle) -> None:
 
 
 # Connecting
+
+
+def keep_alive(sock: socket.socket) -> None:
+    """Have the system find out if a router or firewall has forgotten the connection."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in _KEEP_ALIVE.items():
+        option = getattr(socket, name, None)
+        if option is not None:
+            with contextlib.suppress(OSError):  # not on every system that has the name
+                sock.setsockopt(socket.IPPROTO_TCP, option, value)
 
 
 def open_connection(

@@ -7,7 +7,6 @@ the request, and so the key.
 from __future__ import annotations
 
 import http.client
-import ssl
 
 import attrs
 import requests
@@ -88,21 +87,17 @@ def connection_error(
     return failure
 
 
-def timeout_error(phase: TimeoutPhase, limit: float | None, stage: str) -> StreamTimeoutError:
+def timeout_error(
+    phase: TimeoutPhase, limit: float | None, stage: str | None
+) -> StreamTimeoutError:
     """Return the error for a time limit, in seconds, that was exceeded.
 
     `stage` says what a new connection waited for. The texts for events are the protocol's.
     """
     text = _TIMED_OUT[phase]
-    if phase == "connect":
+    if phase == "connect" and stage:
         text = f"{text} ({stage})"
     return StreamTimeoutError(text, phase=phase, limit=limit, hint=timeout_hint(phase, limit))
-
-
-def is_dead_connection(failure: GatewayConnectionError) -> bool:
-    """Return True if the peer had closed the connection."""
-    dead = (ConnectionError, ssl.SSLEOFError, ssl.SSLZeroReturnError)
-    return isinstance(failure.__cause__, dead)
 
 
 def _bad_settings(failed: Failure) -> PiNativeError:

@@ -19,10 +19,10 @@ from .._threads.clock import monotonic
 from ..errors import GatewayConnectionError, PiNativeError
 from .adapter import CancellableAdapter
 from .connection import RECHECK_SECONDS, SendProgress, SocketHandle
-from .errors import Failure, TimeoutPair, is_dead_connection, map_exception
+from .errors import Failure, TimeoutPair, map_exception
 from .gateway_response import GatewayResponse
 from .route import Route, check_proxy, find_route, is_loopback, origin, request_settings
-from .sending import Sending, in_this_thread
+from .sending import DeadConnectionError, in_this_thread
 
 if TYPE_CHECKING:
     from .._protocol.request import Request
@@ -32,7 +32,6 @@ __all__ = ["Transport", "is_loopback", "shared_transport"]
 
 _log = logging.getLogger("pi_native")
 _IDLE_CONNECTIONS = 16
-_RESEND_SECONDS = 0.5  # a request that waited for longer may have reached the model, and be billed
 _CONNECT_MARGIN = 1.0  # seconds; the turn's own timer is to end the wait
 
 
@@ -101,18 +100,21 @@ class Transport:
     ) -> GatewayResponse:
         """Send a request; once more for each kept connection that turns out to be dead."""
         while True:
-            sending = Sending(handle, progress)
             try:
-                return self._send_once(request, sending, timeout)
+                return self._send_once(request, handle, timeout, progress)
             except GatewayConnectionError as exc:
-                if not _may_resend(exc, sending):
+                if handle.is_cut or not isinstance(exc.__cause__, DeadConnectionError):
                     raise
             _log.debug("a kept connection was closed by the gateway; connecting again")
             if progress is not None:
                 progress.resending()
 
     def _send_once(
-        self, request: Request, sending: Sending, timeout: TimeoutPair
+        self,
+        request: Request,
+        handle: SocketHandle,
+        timeout: TimeoutPair,
+        progress: SendProgress | None,
     ) -> GatewayResponse:
         session = self._given or self._session()
         began = monotonic()
@@ -121,14 +123,14 @@ class Transport:
             prepared = _prepare(session, request)
             settings = request_settings(session, str(prepared.url))
             check_proxy(str(prepared.url), settings)
-            with in_this_thread(sending):
+            with in_this_thread(handle, progress):
                 return GatewayResponse(_response(session, prepared, timeout, settings))
         except PiNativeError:
             raise
         except Exception as exc:  # noqa: BLE001 - an adapter may raise anything
             took = monotonic() - began
             route = find_route(request.url, settings) if settings else Route(origin(request.url))
-            failed = Failure(exc, route, request.url, sending.connected, timeout, took)
+            failed = Failure(exc, route, request.url, handle.stage is None, timeout, took)
             failure = map_exception(failed)
             del failed
         # Raised outside of the handler: the exception of requests would be its context, and that
@@ -162,15 +164,6 @@ _shared = Transport()
 def shared_transport() -> Transport:
     """Return the process's transport, for calls without a session."""
     return _shared
-
-
-def _may_resend(exc: GatewayConnectionError, sending: Sending) -> bool:
-    """Return True if a kept connection was dead before the gateway can have worked on this."""
-    if not sending.reused or sending.handle.is_cut or sending.sent_at is None:
-        return False
-    if sending.send_failed:
-        return True
-    return is_dead_connection(exc) and monotonic() - sending.sent_at <= _RESEND_SECONDS
 
 
 class _Redirected(Exception):

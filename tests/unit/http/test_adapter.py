@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import http.client
 import select
@@ -19,9 +20,11 @@ from pi_native._http import adapter
 from pi_native._http.adapter import CancellableAdapter, direct_response
 from pi_native._http.connection import SocketHandle
 from pi_native._http.response import ChunkedResponse
-from pi_native._http.sending import Sending, in_this_thread
+from pi_native._http.sending import DeadConnectionError, in_this_thread
+from pi_native._http.tls import CancellableTLSSocket
 from pi_native._http.transport import Transport
 from pi_native._protocol.request import Request
+from pi_native._threads.clock import monotonic
 from pi_native.testing import FakeGateway
 
 from ...conftest import wait_until
@@ -136,13 +139,13 @@ def test_a_connection_that_was_idle_for_too_long_is_not_used_again(
 def test_connections_have_tcp_keep_alive(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every connection sends keep-alive packets after a minute without data."""
     seen: list[socket.socket] = []
-    original = adapter._keep_alive
+    original = adapter.keep_alive
 
     def keep(sock: socket.socket) -> None:
         original(sock)
         seen.append(sock.dup())
 
-    monkeypatch.setattr(adapter, "_keep_alive", keep)
+    monkeypatch.setattr(adapter, "keep_alive", keep)
     transport = Transport()
     with FakeGateway() as gateway:
         ask(transport, gateway.url)
@@ -172,11 +175,10 @@ def test_a_tls_peer_that_has_closed_is_a_broken_pipe(
         assert ask(transport, gateway.url) == 200
         with monkeypatch.context() as broken:
             broken.setattr(adapter, "send_all", closed)
-            sending = Sending(SocketHandle())
             connection = adapter._Connection("127.0.0.1", gateway.port)
-            with in_this_thread(sending), pytest.raises(BrokenPipeError):
+            with in_this_thread(SocketHandle()), pytest.raises(BrokenPipeError):
                 connection.request("GET", "/healthz")
-            assert sending.send_failed
+            assert connection._send_failed
             connection.close()
         transport.close()
     assert wait_until(lambda: gateway.open_connections == 0)
@@ -191,7 +193,40 @@ def test_a_connection_that_is_reset_before_the_handshake_is_closed() -> None:
         theirs.close()  # sends a reset
         select.select([ours], [], [], 30)
     context = ssl.create_default_context()
-    context.sslsocket_class = adapter._TLSSocket
+    context.sslsocket_class = CancellableTLSSocket
     with pytest.raises(ConnectionResetError, match="before the TLS handshake"):
         context.wrap_socket(ours, server_hostname="localhost")
     gc.collect()
+
+
+RESET = ConnectionResetError(104, "reset")
+GONE = http.client.RemoteDisconnected("the connection ended within the headers")
+
+
+@pytest.mark.parametrize(
+    ("error", "kept", "waited", "send_failed", "dead"),
+    [
+        pytest.param(RESET, True, 0.0, False, True, id="reset"),
+        pytest.param(GONE, True, 0.0, False, True, id="closed"),
+        pytest.param(ssl.SSLEOFError(8, "EOF"), True, 0.0, False, True, id="closed in TLS"),
+        # It may have reached the model, which is billed.
+        pytest.param(RESET, True, 0.6, False, False, id="after a wait"),
+        pytest.param(OSError(5, "other"), True, 0.0, False, False, id="other error"),
+        pytest.param(ssl.SSLError("bad record"), True, 0.0, False, False, id="other TLS error"),
+        pytest.param(RESET, True, 60.0, True, True, id="not sent"),
+        pytest.param(OSError(5, "other"), True, 60.0, True, True, id="not sent, other error"),
+        pytest.param(RESET, False, 0.0, False, False, id="new connection"),
+        pytest.param(RESET, False, 0.0, True, False, id="new connection, not sent"),
+    ],
+)
+def test_a_kept_connection_is_dead_if_the_request_cannot_have_arrived(
+    error: Exception, kept: bool, waited: float, send_failed: bool, dead: bool
+) -> None:
+    """A failed request is sent again if sending failed, or if the connection ended at once."""
+    connection = adapter._Connection("127.0.0.1", 1)
+    connection._belong_to(SocketHandle())
+    connection._opened_for = None if kept else connection._owner
+    connection._sent_at = monotonic() - waited
+    connection._send_failed = send_failed
+    with pytest.raises(DeadConnectionError) if dead else contextlib.nullcontext():
+        connection._raise_if_dead(error)

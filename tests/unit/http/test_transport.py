@@ -8,7 +8,6 @@ import http.client
 import io
 import os
 import socket
-import ssl
 import traceback
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -21,10 +20,9 @@ from requests.adapters import BaseAdapter
 from pi_native._http import transport as _http
 from pi_native._http.connection import SocketHandle
 from pi_native._http.gateway_response import GatewayResponse
-from pi_native._http.sending import current_sending
+from pi_native._http.sending import DeadConnectionError
 from pi_native._http.transport import Transport, is_loopback, shared_transport
 from pi_native._protocol.request import Request
-from pi_native._threads.clock import monotonic
 from pi_native.errors import (
     ConfigurationError,
     GatewayConnectionError,
@@ -504,11 +502,12 @@ def test_a_road_that_is_closed(error: Exception) -> None:
     assert failure.__cause__.__traceback__ is None
 
 
-def test_a_road_that_closes_behind_the_request() -> None:
-    """Once connected, there is no answer."""
-    adapter = Reusing(ConnectionResetError(104, "reset"), reused=(False,))
+def test_a_connection_that_closes_after_the_request() -> None:
+    """Once the connection is open, the error is a missing response."""
+    handle = SocketHandle()
+    handle.stage = None  # as a connection that has taken the request leaves it
     with pytest.raises(GatewayConnectionError) as caught:
-        resend(adapter)
+        resend(Adapter(ConnectionResetError(104, "reset")), handle)
     failure = caught.value
     assert str(failure).startswith("no response from http://gateway.invalid:4000: ")
     assert failure.phase == "headers"
@@ -629,26 +628,6 @@ class Steps:
         self.seen.append("resending")
 
 
-class Reusing(Adapter):
-    """Sends through connections that are kept or new, and whose sending may fail."""
-
-    def __init__(
-        self, *answers: Any, reused: tuple[bool, ...], waited: float = 0.0, sends: bool = True
-    ) -> None:
-        super().__init__(*answers)
-        self._reused = list(reused)
-        self._waited = waited
-        self._sends = sends
-
-    def send(self, request: requests.PreparedRequest, **settings: Any) -> requests.Response:
-        """Return the next answer, or raise it."""
-        sending = current_sending()
-        sending.connected_now(reused=self._reused.pop(0))
-        sending.sent_at = monotonic() - self._waited
-        sending.send_failed = not self._sends
-        return super().send(request, **settings)
-
-
 def resend(
     adapter: Adapter, handle: SocketHandle | None = None, steps: Steps | None = None
 ) -> GatewayResponse:
@@ -660,45 +639,29 @@ def resend(
 
 
 RESET = ConnectionResetError(104, "reset")
+DEAD = DeadConnectionError(104, "a kept connection was closed")
 
 
 def test_a_dead_connection_is_replaced() -> None:
     """A request on a dead connection is sent again until it has a new one; each time is counted."""
-    adapter = Reusing(RESET, RESET, response(201), reused=(True, True, False))
+    adapter = Adapter(DEAD, DEAD, response(201))
     steps = Steps()
     assert resend(adapter, steps=steps).info.status == 201
     assert len(adapter.sent) == 3
     assert steps.seen.count("resending") == 2
 
 
-def test_a_connection_that_dies_after_half_a_second_is_not_replaced() -> None:
-    """A request that has waited may have reached the model, which is billed: it is not repeated."""
-    adapter = Reusing(RESET, response(201), reused=(True, False), waited=0.6)
-    with pytest.raises(GatewayConnectionError):
-        resend(adapter)
-    assert len(adapter.sent) == 1
-
-
 @pytest.mark.parametrize(
-    "error", [RESET, OSError(5, "other"), ssl.SSLError("bad record")], ids=repr
-)
-def test_a_request_that_could_not_be_sent_is_sent_again(error: Exception) -> None:
-    """If sending on a kept connection failed, it does not matter how long it took."""
-    adapter = Reusing(error, response(201), reused=(True, False), waited=60, sends=False)
-    assert resend(adapter).info.status == 201
-
-
-@pytest.mark.parametrize(
-    ("error", "reused", "cut"),
-    [(RESET, False, False), (RESET, True, True), (OSError(5, "something else"), True, False)],
+    ("error", "cut"),
+    [(RESET, False), (DEAD, True), (OSError(5, "something else"), False)],
     ids=["new", "cancelled", "other"],
 )
-def test_other_failures_are_not_sent_again(error: Exception, reused: bool, cut: bool) -> None:
+def test_other_failures_are_not_sent_again(error: Exception, cut: bool) -> None:
     """The failure of a new connection, a cancelled one, and any other failure is raised."""
     handle = SocketHandle()
     if cut:
         handle.cut()
-    adapter = Reusing(error, response(201), reused=(reused, False))
+    adapter = Adapter(error, response(201))
     with pytest.raises(GatewayConnectionError):
         resend(adapter, handle)
     assert len(adapter.sent) == 1
