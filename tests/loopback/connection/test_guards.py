@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
+import responses
 
 from pi_native import (
     AbortSignal,
@@ -39,6 +42,33 @@ def test_pytest_socket_stops_a_turn(gateway: FakeGateway) -> None:
 
 
 @pytest.mark.slow
+def test_a_cassette_of_vcr_stops_a_session(gateway: FakeGateway, tmp_path: Path) -> None:
+    """VCR.py in the mode "none" stops a turn of a client that has a session."""
+    vcr = pytest.importorskip("vcr")
+    with (
+        requests.Session() as session,
+        Client(gateway.url, KEY, session=session, max_retries=0) as client,
+    ):
+        with (
+            vcr.use_cassette(str(tmp_path / "cassette.yaml"), record_mode="none"),
+            pytest.raises(GatewayConnectionError, match="play back"),
+        ):
+            client.complete("x/y", "hi")
+        assert gateway.requests == []
+        assert client.complete("x/y", "hi").text
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_responses_replaces_a_response(gateway: FakeGateway, own: bool) -> None:
+    """A mock of `responses` answers, with and without a session of the caller."""
+    page = {"ok": True, "version": "mocked"}
+    with requests.Session() as session, responses.RequestsMock() as mock:
+        mock.get(f"{gateway.url}/healthz", json=page)
+        with Client(gateway.url, KEY, session=None if own else session) as client:
+            assert client.health().version == "mocked"
+    assert gateway.requests == []
+
+
 def test_limits_pass_while_freezegun_stops_the_clock(gateway: FakeGateway) -> None:
     """Time limits, and the wait for a result, end under `freezegun.freeze_time`."""
     freezegun = pytest.importorskip("freezegun")
