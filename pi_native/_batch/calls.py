@@ -15,6 +15,7 @@ from .._client.client import Client
 from .._http.timeouts import resolve_timeouts
 from .._prompts import Tools, context_of, expect_signal
 from .._protocol.request import turn_request
+from .._threads.without_owner import without_owner
 from .._tools.extract import Extractor, value_of
 from .._tools.target import Target, make_target
 from .._types.base import WireObject
@@ -150,7 +151,7 @@ def _start(
         if save is not None:
             save.close()
         raise
-    return Batch(Run(plan), account)
+    return without_owner(lambda: Batch(Run(plan), account))
 
 
 def _checked_keys(client: Client, call: PromptCall, target: Target[Any] | None) -> KeyMaker:

@@ -102,12 +102,23 @@ class TurnState:
             if not self.channel.settled:
                 self.channel.settle(self.cancelled_outcome(reason))
         finally:
-            self._handle.cut()
+            self._cut_attempt()
 
     def drop(self) -> None:
-        """End only the worker: no reader is left. Runs in a finaliser, so it takes no lock."""
+        """End only the worker: no reader is left. Runs in a finaliser, so it waits for no lock."""
         self._dropped = True
-        self._handle.cut()
+        self._cut_attempt()
+
+    def _cut_attempt(self) -> None:
+        """Cut the connection of the current attempt, also if it begins at this moment.
+
+        The lock of the handle orders this with `begin_attempt`: either the worker sees that the
+        turn is over, or this thread sees the handle of the new attempt.
+        """
+        cut = None
+        while cut is not self._handle:
+            cut = self._handle
+            cut.cut()
 
     def join(self, timeout: float) -> None:
         """Wait for the worker to end, at most `timeout` seconds."""
@@ -173,7 +184,7 @@ class TurnState:
                 self._enter(phase, left)
                 return
         self.fail(timeout_error(phase, limit, self._handle.stage))
-        self._handle.cut()
+        self._cut_attempt()
 
     # The end.
 

@@ -50,7 +50,8 @@ class Turn(TurnState):
         self._progressed_at = self._sent_at = self._headers_at = None
         model = f"{self.model.provider}/{self.model.id}"
         self._notify("sending", request, model, self.attempts)
-        self._handle = SocketHandle()
+        before, self._handle = self._handle, SocketHandle()
+        before.release()  # takes its lock, as `_cut_attempt` explains
         self.connecting()
         self.check()  # an earlier cancel has cut the handle of the previous attempt
         return self._handle

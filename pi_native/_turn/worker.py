@@ -12,6 +12,7 @@ from .._http.timeouts import resolve_timeouts
 from .._http.transport import Transport
 from .._protocol.request import Request, turn_request
 from .._threads.real_threads import thread_failure
+from .._threads.without_owner import without_owner
 from .._threads.signals import is_set, reason_of
 from .._types.messages import AssistantMessage
 from .._types.options import RetryInfo, StreamOptions
@@ -49,7 +50,7 @@ def start_call(
         turn = Turn(model, options, keep, [observer for observer in found if observer is not None])
     except RuntimeError as exc:  # the timer thread cannot be started
         return failed_call(thread_failure(exc))
-    stream = AssistantMessageEventStream(turn.channel, turn)
+    stream = without_owner(lambda: AssistantMessageEventStream(turn.channel, turn))
     try:
         _start(turn, context, transport, renew)
     except Exception as exc:  # noqa: BLE001 - the call does not raise, its stream does
