@@ -15,6 +15,8 @@ from pi_native import AssistantMessage, ConfigurationError, TextContent
 from pi_native._batch.saving import save_file
 from pi_native._batch.saving.save_file import SaveFile
 
+from ...forking import forks
+
 CALL = "0123456789ab"
 ANSWER = AssistantMessage([TextContent("Because.")], provider="acme", model="parrot")
 
@@ -81,7 +83,7 @@ def test_a_second_writer_is_refused_at_once(path: Path) -> None:
     SaveFile(path, CALL).close()
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@forks
 def test_a_forked_worker_does_not_keep_the_lock(path: Path) -> None:
     """A worker that outlives its parent does not stop the next run."""
     reading, writing = os.pipe()
