@@ -12,8 +12,8 @@ from .._http.timeouts import resolve_timeouts
 from .._http.transport import Transport
 from .._protocol.request import Request, turn_request
 from .._threads.real_threads import thread_failure
-from .._threads.without_owner import without_owner
 from .._threads.signals import is_set, reason_of
+from .._threads.without_owner import without_owner
 from .._types.messages import AssistantMessage
 from .._types.options import RetryInfo, StreamOptions
 from .._types.request import Context, Model
