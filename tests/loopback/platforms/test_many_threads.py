@@ -7,9 +7,11 @@ PI_NATIVE_STRESS_SECONDS says: `nox -s stress` runs it for a minute without the 
 from __future__ import annotations
 
 import _thread
+import contextlib
 import gc
 import os
 import random
+import sys
 import threading
 import time
 from collections import Counter
@@ -25,7 +27,7 @@ from pi_native import (
     Client,
     TextDeltaEvent,
 )
-from pi_native.testing import FakeGateway, RecordedRequest, Reply, Stall
+from pi_native.testing import FakeGateway, Reply, Stall
 
 from ...conftest import wait_until
 from ..calls import KEY, workers
@@ -63,19 +65,33 @@ def read(stream: AssistantMessageEventStream) -> str:
     return text
 
 
-def drop(held: list[Any]) -> threading.Thread:
+def drop(held: list[Any]) -> None:
     """Remove the only reference, in another thread."""
     thread = threading.Thread(target=held.clear)
     thread.start()
-    return thread
-
-
-def drop_and_wait(held: list[Any], request: RecordedRequest) -> bool:
-    """Remove the only reference in another thread; wait for the end of the connection in C code."""
-    thread = drop(held)
-    gone = request.client_gone.wait(10)
     thread.join(LEFT)
-    return gone
+
+
+@contextlib.contextmanager
+def of_a_blocked_thread(make: Callable[[], object]) -> Iterator[list[Any]]:
+    """Return a list with the only reference to an object, whose maker runs no Python code."""
+    held: list[Any] = []
+    blocked = threading.Lock()
+
+    def own() -> None:
+        held.append(make())
+        blocked.acquire()
+
+    def is_blocked() -> bool:
+        frame = sys._current_frames().get(owner.ident or 0)
+        return bool(held) and frame is not None and frame.f_code is own.__code__
+
+    owner = threading.Thread(target=own)
+    with blocked:
+        owner.start()
+        assert wait_until(is_blocked)
+        yield held
+    owner.join(LEFT)
 
 
 def test_a_stream_that_another_thread_drops_is_cancelled_at_once(
@@ -83,11 +99,12 @@ def test_a_stream_that_another_thread_drops_is_cancelled_at_once(
 ) -> None:
     """The connection is closed although the thread that made the stream only waits."""
     gateway, client = busy
-    held = [client.stream("x/y", "stall")]
-    request = gateway.wait_for_request()
-    assert request.stalled.wait(LEFT)
-    with pytest.warns(ResourceWarning, match="dropped"):
-        assert drop_and_wait(held, request)
+    with of_a_blocked_thread(lambda: client.stream("x/y", "stall")) as held:
+        request = gateway.wait_for_request()
+        assert request.stalled.wait(LEFT)
+        with pytest.warns(ResourceWarning, match="dropped"):
+            held.clear()
+        assert request.client_gone.wait(10)
 
 
 def test_a_batch_that_another_thread_drops_is_cancelled_at_once(
@@ -96,12 +113,16 @@ def test_a_batch_that_another_thread_drops_is_cancelled_at_once(
     """The turns of the batch end although the thread that made it only waits."""
     gateway, client = busy
     gateway.reply("no words").reply(WORDS, fault=Stall(after=15))
-    held = [client.map("x/y", ["a", "b"], concurrency=2, ordered=False)]
-    next(held[0])
-    requests = [gateway.wait_for_request(), gateway.wait_for_request()]
-    assert wait_until(lambda: any(one.stalled.is_set() for one in requests))
-    stalled = next(one for one in requests if one.stalled.is_set())
-    assert drop_and_wait(held, stalled)
+    prompts = ["a", "b"]
+    with of_a_blocked_thread(
+        lambda: client.map("x/y", prompts, concurrency=2, ordered=False)
+    ) as held:
+        next(held[0])
+        requests = [gateway.wait_for_request(), gateway.wait_for_request()]
+        assert wait_until(lambda: any(one.stalled.is_set() for one in requests))
+        stalled = next(one for one in requests if one.stalled.is_set())
+        held.clear()
+        assert stalled.client_gone.wait(10)
 
 
 def test_two_readers_share_the_events(busy: tuple[FakeGateway, Client]) -> None:
@@ -186,7 +207,7 @@ class Stress:
         """Drop a running stream in another thread."""
         held = [self.client.stream("x/y", "stall")]
         self.enough.wait(chance.random() * 0.01)
-        drop(held).join(LEFT)
+        drop(held)
 
     def shared(self, _: random.Random) -> None:
         """Read one stream in two threads."""
