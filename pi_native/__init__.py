@@ -182,6 +182,13 @@ __all__ = [
 ]
 
 
+def load_ipython_extension(shell: object) -> None:
+    """Add the cell magic `%%pi` to a shell of IPython; `%load_ext pi_native` calls this."""
+    from .integrations.magic import register  # needs IPython
+
+    register(shell)
+
+
 def _publish(names: list[str]) -> None:
     """Have public classes name the public module in pickles, tracebacks and reprs.
 

@@ -59,6 +59,7 @@ LATER = {
     ("__init__", "_batch"),
     ("_client.client", "_tools"),
     ("_conversation", "_tools"),
+    ("__init__", "integrations"),
     ("_prompts", "_tools"),
     ("__init__", "_tools"),
 }
@@ -66,7 +67,7 @@ LATER = {
 USERS = {
     "cattrs": {"_protocol.convert"},
     "sseclient": {"_protocol.sse"},
-    "IPython": {"_notebook.display"},
+    "IPython": {"_notebook.display", "integrations.magic"},
     "markdown_it": {"_notebook.sanitize"},
     "opentelemetry": {"_turn.telemetry"},
     "yaml": {"_models_yml"},
