@@ -15,9 +15,9 @@ from .._client.client import Client
 from .._http.timeouts import resolve_timeouts
 from .._prompts import Tools, context_of, expect_signal
 from .._protocol.request import turn_request
+from .._schemas.target import Target, make_target
 from .._threads.without_owner import without_owner
 from .._tools.extract import Extractor, value_of
-from .._tools.target import Target, make_target
 from .._types.base import WireObject
 from .._types.gateway import ModelInfo
 from .._types.messages import AssistantMessage

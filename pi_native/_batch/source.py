@@ -8,7 +8,7 @@ from typing import Any
 import attrs
 
 from .._client.client import Client
-from .._tools.target import MisfitError
+from .._schemas.target import MisfitError
 from .._types.messages import AssistantMessage
 from .._types.request import Context
 from ..errors import ConfigurationError

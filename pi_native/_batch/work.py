@@ -14,11 +14,11 @@ from typing import Any
 import attrs
 
 from .._client.client import Client
+from .._schemas.target import make_target
 from .._threads.abort import AbortSignal
 from .._threads.clock import monotonic
 from .._tools.calls import asking
 from .._tools.extract import Extractor
-from .._tools.target import make_target
 from .._types.gateway import ModelInfo
 from .._types.messages import AssistantMessage, Usage
 from .._types.request import Context, Model

@@ -1,1 +1,1 @@
-"""Tools and structured output: types as JSON Schemas, and arguments as values of these types."""
+"""Tools and structured output: functions that a model calls, and answers as values of types."""

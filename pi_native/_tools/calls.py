@@ -9,11 +9,11 @@ import attrs
 
 from .._client.client import Client
 from .._prompts import Tools, context_of, messages_of
+from .._schemas.target import make_target
 from .._types.gateway import ModelInfo
 from .._types.messages import AssistantMessage, Message
 from .._types.request import Context, Model
 from .extract import Ask, Extractor
-from .target import make_target
 
 if TYPE_CHECKING:
     from .._conversation import Conversation

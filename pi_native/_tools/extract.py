@@ -11,11 +11,11 @@ from typing import Any
 
 import attrs
 
+from .._schemas.target import MisfitError, Problem, Target
 from .._types.content import ToolCall
 from .._types.messages import AssistantMessage, DeveloperMessage, Message, ToolResultMessage
 from .._types.request import Context, Tool
 from ..errors import ConfigurationError, ExtractionError
-from .target import MisfitError, Problem, Target
 
 ANSWER = "answer"
 _DESCRIPTION = "Give the answer to the request."

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any, Generic, ParamSpec, TypeVar, overload
 
+from .._schemas.target import MisfitError
 from .._threads.abort import AbortSignal
 from .._types.content import ToolCall
 from .._types.messages import ToolResultMessage
@@ -18,7 +19,6 @@ from ..errors import ConfigurationError, ToolError
 from . import results
 from .docstrings import doc_texts
 from .parameters import Parameters, parameters_of
-from .target import MisfitError
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -13,10 +13,10 @@ from typing import Annotated, Any, Union, get_args, get_origin
 
 import attrs
 
+from .._schemas.target import convert, inline, load_msgspec, schema_of
 from .._threads.abort import AbortSignal
 from .._types.content import ToolCall
 from ..errors import ConfigurationError
-from .target import convert, inline, load_msgspec, schema_of
 
 _HANDED_IN = (ToolCall, AbortSignal)
 _REFUSED_KINDS: dict[Any, str] = {

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from typing import Any, cast
 
+from .._schemas.target import load_msgspec
 from .._types.base import Unknown, WireObject
 from .._types.content import ImageContent, InputBlock, TextContent, ToolCall, UnknownContent
 from .._types.messages import ToolResultMessage
-from .target import load_msgspec
 
 FAILED = "the tool failed"
 NOT_RUN = "not run"

@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 
 import attrs
 
+from .._schemas.target import MisfitError
 from .._types.content import ToolCall
 from .._types.messages import ToolResultMessage
 from .._types.request import Tool
@@ -17,7 +18,6 @@ from . import results
 from .cancel import RunSignal
 from .function import FunctionTool, misfit_text
 from .round import Round
-from .target import MisfitError
 from .threads import Job, run_jobs
 
 Approve = Callable[[ToolCall], bool | str | Mapping[str, Any]]

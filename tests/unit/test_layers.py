@@ -28,6 +28,7 @@ ORDER = [
     "_turn",
     "_notebook",
     "the client",
+    "_schemas",
     "_tools",
     "_batch",
     "testing",

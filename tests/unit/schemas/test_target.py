@@ -12,7 +12,7 @@ from hypothesis import given, settings, strategies as st
 from typing_extensions import NotRequired, TypedDict
 
 from pi_native import ConfigurationError
-from pi_native._tools.target import MisfitError, make_target
+from pi_native._schemas.target import MisfitError, make_target
 
 from ...repetitions import repetitions
 

@@ -13,12 +13,13 @@ from collections.abc import Mapping
 from typing import Any, Generic, Protocol, TypeVar
 
 from ..errors import ConfigurationError
+from .refine import refine
 
 T = TypeVar("T")
 
 Problem = tuple[str, str]
 _WRAPPED = "value"
-_PLACE = re.compile(r" - at `(.*)`$")
+_PLACE = re.compile(r" - at `(key` in `)?(\$.*)`$")
 _REFERENCE = "#/$defs/"
 
 
@@ -100,7 +101,7 @@ class _TypeTarget(Generic[T]):
         schema = schema_of(into, "into")
         inlined = inline(schema)
         self._wrapped = inlined.get("type") != "object"
-        self.schema = _wrap(schema) if self._wrapped else inlined
+        self.schema = inline(_wrap(schema)) if self._wrapped else inlined
 
     def convert(self, arguments: Any) -> T:
         if not self._wrapped:
@@ -118,12 +119,25 @@ class _TypeTarget(Generic[T]):
 
 def schema_of(type_: Any, what: str) -> dict[str, Any]:
     """Return the JSON Schema of a type. Raises `ConfigurationError`, which begins with `what`."""
+    msgspec = load_msgspec()
     try:
-        schema: dict[str, Any] = load_msgspec().json.schema(type_)
-    except (TypeError, ValueError) as exc:
-        reason = str(exc).strip().splitlines()[-1]
-        raise ConfigurationError(f"{what}: {_name(type_)} has no JSON Schema: {reason}") from exc
+        schema: dict[str, Any] = msgspec.json.schema(type_)
+        refine(schema, msgspec.inspect.type_info(type_))
+    except Exception as exc:  # a NameError for an annotation, a KeyError for none, and others
+        raise ConfigurationError(
+            f"{what}: {_name(type_)} has no JSON Schema: {_reason(exc)}"
+        ) from exc
     return schema
+
+
+def _reason(exc: Exception) -> str:
+    """Return what is wrong with a type, from an exception of msgspec."""
+    if isinstance(exc, KeyError):
+        key = exc.args[0]
+        if isinstance(key, str):
+            return f"the field {key!r} of a class has no annotation"
+        return f"two classes in it have the name {_name(key)!r}"
+    return str(exc).strip().splitlines()[-1]
 
 
 def convert(value: Any, type_: type[T], path: str = "$") -> T:
@@ -133,13 +147,17 @@ def convert(value: Any, type_: type[T], path: str = "$") -> T:
     """
     msgspec = load_msgspec()
     try:
-        result: T = msgspec.convert(value, type_, strict=True)
+        result: T = msgspec.convert(value, type_, strict=True, str_keys=True)
     except msgspec.ValidationError as exc:
         text = str(exc)
         place = _PLACE.search(text)
-        problem = (f"{path}{place[1][1:] if place else ''}", _PLACE.sub("", text))
+        problem = (f"{path}{place[2][1:] if place else ''}", _PLACE.sub(_of_key, text))
         raise MisfitError([problem]) from exc
     return result
+
+
+def _of_key(place: re.Match[str]) -> str:
+    return " as a key" if place[1] else ""
 
 
 def load_msgspec() -> Any:
@@ -155,16 +173,24 @@ def load_msgspec() -> Any:
 
 def inline(schema: dict[str, Any]) -> dict[str, Any]:
     """Return a schema whose top is not a reference: providers want an object there."""
-    name = str(schema.get("$ref", "")).removeprefix(_REFERENCE)
     definitions = schema.get("$defs", {})
-    if name not in definitions:
-        return schema
-    used = {key: value for key, value in definitions.items() if _is_used(key, definitions)}
-    return {**definitions[name], **({"$defs": used} if used else {})}
+    name = str(schema.get("$ref", "")).removeprefix(_REFERENCE)
+    top = definitions.get(name) or {key: schema[key] for key in schema if key != "$defs"}
+    used = _used(top, definitions)
+    return {**top, **({"$defs": used} if used else {})}
 
 
-def _is_used(name: str, definitions: dict[str, Any]) -> bool:
-    return json.dumps(f"{_REFERENCE}{name}") in json.dumps(definitions)
+def _used(schema: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
+    """Return the definitions that a schema refers to, directly or not."""
+    used: dict[str, Any] = {}
+    found = [schema]
+    while found:
+        text = json.dumps(found.pop())
+        for name, definition in definitions.items():
+            if name not in used and json.dumps(f"{_REFERENCE}{name}") in text:
+                used[name] = definition
+                found.append(definition)
+    return {name: used[name] for name in definitions if name in used}
 
 
 def _wrap(schema: dict[str, Any]) -> dict[str, Any]:

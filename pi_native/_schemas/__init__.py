@@ -1,0 +1,1 @@
+"""Types as JSON Schemas, and arguments as values of these types."""
