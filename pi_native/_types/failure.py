@@ -44,8 +44,11 @@ def failure_of(message: AssistantMessage) -> ProviderError:
     """Return the error for a failed message."""
     text = message.error_message or ""
     kind = failure_kind(message.error_id, message.error_status)
+    words = provider_words(text) or f"the turn ended with stop reason {message.stop_reason!r}"
+    if message.stop_reason == "aborted":
+        words = f"the turn was cancelled: {words}"
     error = ProviderError(
-        provider_words(text) or f"the turn ended with stop reason {message.stop_reason!r}",
+        words,
         message=message,
         kind=kind,
         retry_after=retry_after(text),

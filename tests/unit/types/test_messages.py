@@ -160,11 +160,13 @@ def test_an_answer_without_content_has_no_parts() -> None:
     assert (message.text, message.thinking) == ("", "")
 
 
-@pytest.mark.parametrize("reason", ["error", "aborted"])
-def test_a_failed_turn_raises(reason: str) -> None:
-    """The error carries the message, and says what it says."""
+@pytest.mark.parametrize(
+    ("reason", "text"), [("error", "no luck"), ("aborted", "the turn was cancelled: no luck")]
+)
+def test_a_failed_turn_raises(reason: str, text: str) -> None:
+    """The error has the message and its text, and names a cancel."""
     message = AssistantMessage(stop_reason=reason, error_message="no luck")  # type: ignore[arg-type]
-    with pytest.raises(ProviderError, match=r"^no luck$") as caught:
+    with pytest.raises(ProviderError, match=f"^{text}$") as caught:
         message.raise_for_error()
     assert caught.value.message is message
 
