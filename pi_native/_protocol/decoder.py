@@ -28,7 +28,7 @@ from ..errors import StreamProtocolError
 from .rules import DONE, read_event
 from .snapshots import STRING_PART, RawSnapshot, read_snapshot
 from .sse import BlockCutter, parse_block
-from .strict_json import parse_json
+from .strict_json import parse_string
 
 _DELTA = re.compile(
     rb'data: \{"type":"(text|thinking|toolcall)_delta","contentIndex":(0|[1-9][0-9]{0,8}),'
@@ -161,7 +161,7 @@ class EventDecoder:
             return None
         kind, index, delta = head.groups()
         try:
-            text = parse_json(f'"{delta.decode()}"') if b"\\" in delta else delta.decode()
+            text = parse_string(delta.decode()) if b"\\" in delta else delta.decode()
         except ValueError:
             return None
         before, at = self._snapshot, head.end()

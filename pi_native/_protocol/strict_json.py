@@ -12,6 +12,12 @@ def parse_json(text: str) -> Any:
     return _decoder.decode(text)
 
 
+def parse_string(inside: str) -> str:
+    """Return the string of which this is the inside, between the quotes. Raises `ValueError`."""
+    value: str = _decoder.raw_decode(f'"{inside}"')[0]
+    return value
+
+
 def parse_object(text: str) -> dict[str, Any] | None:
     """Return the object, if the text is exactly one, without white space around it; else None."""
     try:

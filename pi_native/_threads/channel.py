@@ -69,7 +69,7 @@ class Channel(queue.Queue[T], Generic[T, R]):
     @property
     def settled(self) -> bool:
         """True when the stream has ended."""
-        return self.outcome is not None
+        return bool(self._decided) and self._learn() is not None
 
     @property
     def outcome(self) -> Outcome[T, R] | None:
