@@ -266,7 +266,7 @@ class Work:
         parse_block, cut = _reader.parse_block, BlockCutter.next
         with (
             mock.patch.object(BlockCutter, "next", counting_cut),
-            mock.patch.object(_reader, "parse_json", counting(_reader.parse_json)),
+            mock.patch.object(_reader, "parse_string", counting(_reader.parse_string)),
             mock.patch.object(_protocol, "parse_json", counting(_protocol.parse_json)),
             mock.patch.object(_snapshots, "parse_object", counting(_snapshots.parse_object)),
             mock.patch.object(_reader, "parse_block", counting_block),
