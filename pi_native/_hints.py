@@ -29,12 +29,14 @@ _PROVIDER: dict[FailureKind, str] = {
     "context_overflow": "the conversation is too long for this model; send fewer messages",
 }
 
-_TIMEOUTS: dict[TimeoutPhase, str] = {
-    "connect": "connect_timeout",
-    "headers": "first_event_timeout",
-    "first_event": "first_event_timeout",
-    "idle": "idle_timeout",
-    "total": "total_timeout",
+# The argument in seconds, and the option in milliseconds.
+_FIRST_EVENT = ("first_event_timeout", "stream_first_event_timeout_ms")
+_TIMEOUTS: dict[TimeoutPhase, tuple[str, str]] = {
+    "connect": ("connect_timeout", "connect_timeout_ms"),
+    "headers": _FIRST_EVENT,
+    "first_event": _FIRST_EVENT,
+    "idle": ("idle_timeout", "stream_idle_timeout_ms"),
+    "total": ("total_timeout", "total_timeout_ms"),
 }
 
 
@@ -46,7 +48,9 @@ def provider_hint(kind: FailureKind) -> str | None:
 def timeout_hint(phase: TimeoutPhase, limit: float | None = None) -> str:
     """Return the advice for a time limit, in seconds, that was exceeded: the argument to raise."""
     waited = "" if limit is None else f"waited {limit:g} s; "
-    return f"{waited}raise {_TIMEOUTS[phase]} (in seconds) if the wait was too short"
+    argument, option = _TIMEOUTS[phase]
+    names = f"{argument} (seconds) or {option} (milliseconds)"
+    return f"{waited}raise {names} if the wait was too short"
 
 
 def redirect_hint(base_url: str) -> str:

@@ -15,13 +15,14 @@ from typing import Any
 
 import attrs
 
-from ._config import API_KEY_FILE_VARIABLE, omp_directory
+from ._config import API_KEY_FILE_VARIABLE, API_KEY_VARIABLE, omp_directory
 from .errors import ConfigurationError
 
 DIRECTORY_VARIABLE = "PI_CODING_AGENT_DIR"
 _FILES = ("models.yml", "models.yaml")
 
 _TRANSPORT = "pi-native"
+_KEYS = (API_KEY_VARIABLE, API_KEY_FILE_VARIABLE)
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _ASSIGNMENT = re.compile(r"\s*(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)\s*=(.*)")
@@ -43,19 +44,24 @@ class Provider:
 
 
 def find_provider(
-    name: str | None, path: str | os.PathLike[str] | None, environ: Mapping[str, str]
+    name: str | None,
+    path: str | os.PathLike[str] | None,
+    environ: Mapping[str, str],
+    *,
+    needs_key: bool = True,
 ) -> Provider:
     """Return the provider with that name; without a name, the only gateway.
 
-    Raises `ConfigurationError`, caused by a `FileNotFoundError` when there is no such file.
+    With `needs_key=False` the key in the file is not read, because the caller has one. Raises
+    `ConfigurationError`, caused by a `FileNotFoundError` when there is no such file.
     """
     file = _locate(path, environ)
     providers = _providers(_load(file), file)
     if name is None:
-        return _only_gateway(providers, file, environ)
+        return _only_gateway(providers, file, environ, needs_key)
     if name not in providers:
         raise ConfigurationError(f"{file} has no provider {name!r}, but {_listed(providers)}")
-    return _ProviderReader(file, name, environ).read(providers[name])
+    return _ProviderReader(file, name, environ, needs_key).read(providers[name])
 
 
 def _locate(path: str | os.PathLike[str] | None, environ: Mapping[str, str]) -> Path:
@@ -117,7 +123,9 @@ def _providers(data: Any, file: Path) -> dict[str, Any]:
     return {str(name): entry for name, entry in found.items()}
 
 
-def _only_gateway(providers: Mapping[str, Any], file: Path, environ: Mapping[str, str]) -> Provider:
+def _only_gateway(
+    providers: Mapping[str, Any], file: Path, environ: Mapping[str, str], needs_key: bool
+) -> Provider:
     """Return the gateway, which several providers may share."""
     names = [name for name, entry in providers.items() if _transport(entry) == _TRANSPORT]
     if not names:
@@ -125,7 +133,9 @@ def _only_gateway(providers: Mapping[str, Any], file: Path, environ: Mapping[str
             f'no provider in {file} has "transport: {_TRANSPORT}", so none has a gateway; '
             f"it names {_listed(providers)}"
         )
-    found = [_ProviderReader(file, name, environ).read(providers[name]) for name in names]
+    found = [
+        _ProviderReader(file, name, environ, needs_key).read(providers[name]) for name in names
+    ]
     if any(provider.gateway != found[0].gateway for provider in found):
         raise ConfigurationError(
             f"{file} has several providers with a gateway; say which: {_listed(names)}"
@@ -144,7 +154,8 @@ def _listed(names: Mapping[str, Any] | list[str]) -> str:
 class _ProviderReader:
     """Reads one provider's entry; its errors name the entry and the file."""
 
-    def __init__(self, file: Path, name: str, environ: Mapping[str, str]) -> None:
+    def __init__(self, file: Path, name: str, environ: Mapping[str, str], needs_key: bool) -> None:
+        self._needs_key = needs_key
         self._origin = f"provider {name!r} in {file}"
         self._environ = environ
 
@@ -168,9 +179,13 @@ class _ProviderReader:
         )
 
     def _api_key(self, entry: Mapping[str, Any]) -> str | None:
+        if not self._needs_key:
+            return None
         if entry.get("auth") == "none":
             return ""  # no key, not even one of the environment
         given = self._text(entry, "apiKey")
+        if given is not None and given.startswith("!") and any(map(self._environ.get, _KEYS)):
+            return None  # the variable replaces the command, which is not run
         return None if given is None else self._resolved(given, "apiKey")
 
     def _headers(self, entry: Mapping[str, Any]) -> dict[str, str]:
@@ -193,7 +208,7 @@ class _ProviderReader:
         if value.startswith("!"):
             raise ConfigurationError(
                 f'{self._origin}: "{member}" is to be printed by a command, which is not run here',
-                hint="write its output to a file, and name that with Client(api_key_file=...) or "
+                hint="write its output to a file, and name that file with api_key_file=... or "
                 f"{API_KEY_FILE_VARIABLE}",
             )
         return self._environ.get(value) or _from_dotenv(value, self._environ) or value

@@ -78,12 +78,14 @@ class Client(TurnClient):
         any one when all have the same gateway and key. `path` is the file; None is the one in
         `$PI_CODING_AGENT_DIR`, else in omp's directory (`~/.omp/agent`, or that of omp's profile).
         Its `apiKey` is the name of an environment variable, else the key itself; without one the
-        key is found as for any client. `settings` are further arguments of `Client`. Raises
-        `ConfigurationError`, also without PyYAML, which the extra `pi-native[yaml]` installs.
+        key is found as for any client. `settings` are further arguments of `Client`; an `api_key`
+        or `api_key_file` among them replaces the key in the file. Raises `ConfigurationError`, also
+        without PyYAML, which the extra `pi-native[yaml]` installs.
         """
-        found = find_provider(provider, path, os.environ)
+        own_key = any(settings.get(name) is not None for name in ("api_key", "api_key_file"))
+        found = find_provider(provider, path, os.environ, needs_key=not own_key)
         headers = {**found.headers, **(settings.pop("headers", None) or {})}
-        client = cls(found.base_url, found.api_key, headers=headers, **settings)
+        client = cls(found.base_url, headers=headers, **{"api_key": found.api_key, **settings})
         client._origins["base_url"] = found.origin
         if found.api_key is not None:
             client._origins["api_key"] = found.origin

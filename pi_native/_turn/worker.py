@@ -83,6 +83,7 @@ def _start(turn: Turn, context: Context, transport: Transport, renew: Renew | No
     try:
         turn.worker.start()
     except RuntimeError as exc:
+        turn.worker = None  # joining a thread that was never started raises another RuntimeError
         raise thread_failure(exc) from exc
 
 

@@ -285,3 +285,48 @@ class TestOrigins:
         data = pickle.dumps(Client.from_models_yml())
         monkeypatch.setenv("PI_NATIVE_API_KEY", "here")
         assert origins(pickle.loads(data))["api_key"] == "PI_NATIVE_API_KEY"
+
+
+NO_KEY = ONE.replace("apiKey", "auth: none\n    apiKey")
+COMMAND = ONE.replace("MY_GATEWAY_TOKEN", "'!cat /run/key'")
+
+
+class TestCommand:
+    """A key that a command prints, which is not run."""
+
+    def test_it_is_refused_with_the_way_out(self, file: Path) -> None:
+        """The error names the argument and the variable that replace the command."""
+        file.write_text(COMMAND)
+        text = complaint()
+        assert "is not run here" in text
+        assert "api_key_file=" in text
+        assert "PI_NATIVE_API_KEY_FILE" in text
+
+    @pytest.mark.parametrize(
+        "text", [COMMAND, ONE, ONE.replace("apiKey", "auth: none\n    apiKey")]
+    )
+    @pytest.mark.parametrize("name", ["api_key", "api_key_file"])
+    def test_an_argument_replaces_the_key_of_the_file(
+        self, file: Path, tmp_path: Path, name: str, text: str
+    ) -> None:
+        """`api_key` and `api_key_file` are used as they are given, whatever the file says."""
+        file.write_text(text)
+        (tmp_path / "key").write_text("mine\n")
+        given: dict[str, Any] = {name: "mine" if name == "api_key" else tmp_path / "key"}
+        with Client.from_models_yml("anthropic", **given) as client:
+            assert key_of(client) == "mine"
+            assert client.base_url == GATEWAY
+
+    @pytest.mark.parametrize("name", ["PI_NATIVE_API_KEY", "PI_NATIVE_API_KEY_FILE"])
+    def test_a_variable_replaces_the_command(
+        self, file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+    ) -> None:
+        """The variables of this package are used in place of a command, and not of a plain key."""
+        (tmp_path / "key").write_text("mine\n")
+        monkeypatch.setenv(name, "mine" if name == "PI_NATIVE_API_KEY" else str(tmp_path / "key"))
+        file.write_text(COMMAND)
+        with Client.from_models_yml() as client:
+            assert key_of(client) == "mine"
+        file.write_text(ONE.replace("MY_GATEWAY_TOKEN", "a-plain-key"))
+        with Client.from_models_yml() as client:
+            assert key_of(client) == "a-plain-key"

@@ -145,9 +145,9 @@ def test_the_next_event_has_a_limit() -> None:
     assert [event.type for event in events] == ["start", "text_delta"]
     assert type(failure) is StreamTimeoutError
     assert (failure.phase, failure.limit, failure.args) == ("idle", LIMIT, (IDLE,))
-    assert (
-        str(failure)
-        == f"{IDLE}; waited {LIMIT:g} s; raise idle_timeout (in seconds) if the wait was too short"
+    assert str(failure) == (
+        f"{IDLE}; waited {LIMIT:g} s; raise idle_timeout (seconds) or stream_idle_timeout_ms "
+        "(milliseconds) if the wait was too short"
     )
     assert failure.partial is not None
     assert failure.partial.text == "Hello"

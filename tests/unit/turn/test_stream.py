@@ -24,6 +24,7 @@ from pi_native import (
     AssistantMessage,
     AssistantMessageEvent,
     AssistantMessageEventStream,
+    Client,
     Context,
     DecodeError,
     DoneEvent,
@@ -696,3 +697,9 @@ def test_a_thread_that_cannot_be_started_fails_the_stream(
     stream = stream_pi_native(model, Context([UserMessage("hi")]))
     with pytest.raises(PiNativeError, match="no thread can be started"):
         stream.result(LEFT)
+    with pytest.raises(PiNativeError, match="no thread can be started"), stream:
+        stream.get_final_message()  # leaving the block joins the thread, which never ran
+    with Client("http://127.0.0.1:1") as client:
+        for call in (lambda: client.complete("x/y", "hi"), client.models):
+            with pytest.raises(PiNativeError, match="no thread can be started"):
+                call()
