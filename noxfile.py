@@ -18,8 +18,8 @@ nox.options.error_on_missing_interpreters = False
 
 PYTHONS = ["3.10", "3.11", "3.12", "3.13", "3.14", "3.14t", "3.15"]
 MAIN = "3.11"
-# Tests wait for sockets and processes more than they compute: twice as many workers as cores.
-WORKERS = str(max(4, 2 * (os.cpu_count() or 1)))
+# Tests wait for sockets and processes about as long as they compute.
+WORKERS = str((os.cpu_count() or 1) + 2)
 TESTS = ("-q", "-n", WORKERS, "--dist", "loadgroup")
 EVERYWHERE = "not gateway and not browser and not boxes and not omp"
 
@@ -69,7 +69,6 @@ def test_all(session: nox.Session) -> None:
         session,
         *("-m", "", "--cov", "--cov-report=term"),
         env={
-            "PI_NATIVE_THOROUGH": "1",
             "PI_NATIVE_REQUIRE_GATEWAY": "1",
             # Not create_tmp, which sets TMPDIR: below the checkout, the tests that start pytest
             # would read pyproject.toml.
@@ -149,6 +148,7 @@ def package(session: nox.Session) -> None:
     """Build the wheel, install it, and use it outside the checkout."""
     _remove_build()
     folder = Path(session.create_tmp()).resolve()
+    session.install("pip")
     session.run("python", "-m", "pip", "wheel", "-q", "--no-deps", "-w", str(folder), ".")
     session.install("--force-reinstall", *map(str, folder.glob("*.whl")))
     with session.chdir(folder):

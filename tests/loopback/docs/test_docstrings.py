@@ -9,6 +9,7 @@ import pkgutil
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -58,12 +59,22 @@ def examples() -> Iterator[tuple[str, doctest.DocTest]]:
             yield from (
                 (test.name, test) for test in finder.find(value, name, False) if test.examples
             )
+    for module in modules():
+        for test in finder.find(module, module.__name__):
+            if test.examples:
+                yield test.name.removeprefix(f"{module.__name__}."), test
+
+
+def modules() -> Iterator[ModuleType]:
+    """Yield the modules of the package, except integrations of libraries that are not installed."""
     for module in pkgutil.walk_packages(pi_native.__path__, "pi_native."):
-        if not module.name.endswith("__main__"):
-            imported = importlib.import_module(module.name)
-            for test in finder.find(imported, module.name):
-                if test.examples:
-                    yield test.name.removeprefix(f"{module.name}."), test
+        if module.name.endswith("__main__"):
+            continue
+        try:
+            yield importlib.import_module(module.name)
+        except ModuleNotFoundError:
+            if not module.name.startswith("pi_native.integrations."):
+                raise
 
 
 EXAMPLES = dict(examples())
