@@ -49,8 +49,8 @@ from pi_native import (
     ToolCall,
 )
 
+from .columns import column_widths, longest
 from .console import one_line, showable
-from .tables import column_widths, longest
 
 # Colours of the terminal's own palette that can be read on a light and on a dark background, and no
 # background of their own.

@@ -44,7 +44,7 @@ _NO_USAGE = {
 
 
 def dumps(value: Any) -> bytes:
-    """Return compact JSON as JavaScript writes it: UTF-8, but a lone surrogate as `\\ud83d`."""
+    r"""Return compact JSON as JavaScript writes it: UTF-8, but a lone surrogate as `\ud83d`."""
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     # UTF-8 has no lone surrogates, and Python escapes them as JSON does.
     return text.encode("utf-8", "backslashreplace")

@@ -53,6 +53,7 @@ class FakeGateway(ScriptWriter):
         tls: a server-side context, for https.
         strict: refuse turns that are not scripted, and fail at the end of the block if there were
             any or if answers are left.
+
     """
 
     def __init__(

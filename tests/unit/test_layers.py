@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import functools
+import graphlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -174,6 +175,20 @@ def test_imports_go_in_one_direction(path: Path) -> None:
         if target not in ORDER or (module, target) in LATE | LATER:
             continue  # a public name of the package itself
         assert ORDER.index(target) <= ORDER.index(group(module)), f"{module} imports {imported}"
+
+
+def test_no_circle_among_the_modules_of_a_package() -> None:
+    """No module imports itself through others of its package, also not on use."""
+    names = {module_name(path) for path in FILES}
+    graph = {
+        module_name(path): {
+            name
+            for name in inner_imports(path)
+            if name in names and group(name) == group(module_name(path))
+        }
+        for path in FILES
+    }
+    graphlib.TopologicalSorter(graph).prepare()  # a CycleError names the modules
 
 
 @pytest.mark.parametrize("dependency", sorted(USERS))

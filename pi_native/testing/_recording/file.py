@@ -1,4 +1,4 @@
-"""The file of a recording: JSON Lines, one line for each thing that happened, readable in a diff.
+r"""The file of a recording: JSON Lines, one line for each thing that happened, readable in a diff.
 
 The first line names the format. Then come the exchanges, each with all of its lines together:
 

@@ -25,7 +25,7 @@ PROMPTS = [f"p{number}" for number in range(50)]
 
 @pytest.fixture(autouse=True)
 def stalling(gateway: FakeGateway) -> None:
-    """The gateway answers the first three prompts, and stalls in the middle of the others."""
+    """Let the gateway answer the first three prompts, and stall in the middle of the others."""
 
     def answer(request: RecordedRequest) -> Reply:
         if request.last_user_text in ("p0", "p1", "p2"):

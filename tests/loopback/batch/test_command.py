@@ -24,14 +24,14 @@ MODEL = "acme/parrot"
 
 @pytest.fixture(autouse=True)
 def echoing(gateway: FakeGateway, named: Callable[..., FakeGateway]) -> None:
-    """The environment names a gateway that answers each turn with its prompt."""
+    """Name a gateway in the environment that answers each turn with its prompt."""
     named(gateway, MODEL)
     gateway.default = lambda request: Reply(f"re: {request.last_user_text}")
 
 
 @pytest.fixture
 def prompts(tmp_path: Path) -> Path:
-    """A file of five prompts of every form."""
+    """Return a file of five prompts of every form."""
     path = tmp_path / "prompts.jsonl"
     lines = [
         "p0",

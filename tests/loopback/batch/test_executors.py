@@ -28,7 +28,7 @@ Make = Callable[[], Executor]
 
 @pytest.fixture(autouse=True)
 def echoing(gateway: FakeGateway, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The gateway answers with the prompt; workers find its key in their environment."""
+    """Let the gateway answer with the prompt, and put its key into the environment of workers."""
     gateway.default = lambda request: Reply(f"re: {request.last_user_text}")
     monkeypatch.setenv("PI_NATIVE_API_KEY", KEY)
 
@@ -56,7 +56,7 @@ PROCESSES = [name for name in POOLS if name != "threads"]
 
 @pytest.fixture
 def pool(request: pytest.FixtureRequest) -> Iterator[Executor]:
-    """The executor that the test's parameter names."""
+    """Return the executor that the test's parameter names."""
     with POOLS[request.param]() as executor:
         yield executor
 

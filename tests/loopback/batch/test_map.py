@@ -36,7 +36,7 @@ def echo(request: RecordedRequest) -> Reply:
 
 @pytest.fixture(autouse=True)
 def echoing(gateway: FakeGateway) -> None:
-    """The gateway answers each turn with its prompt."""
+    """Let the gateway answer each turn with its prompt."""
     gateway.default = echo
 
 

@@ -26,7 +26,7 @@ def echo(request: RecordedRequest) -> Reply:
 
 @pytest.fixture
 def save(gateway: FakeGateway, tmp_path: Path) -> Path:
-    """A save file that does not exist yet; the gateway answers each turn with its prompt."""
+    """Return a save file that does not exist yet; the gateway answers with the prompt."""
     gateway.default = echo
     return tmp_path / "save.jsonl"
 

@@ -39,7 +39,7 @@ class TestAsk:
     """`ask` with a good answer."""
 
     def test_writes_the_text_and_a_last_newline(self, gateway: FakeGateway, run: Run) -> None:
-        """stdout is the answer only; the gateway gets the prompt and the system prompt."""
+        """The answer alone is on stdout; the gateway gets the prompt and the system prompt."""
         gateway.reply("Hello, world")
 
         assert run("ask", "Hi", "there", "-s", "Be brief.") == (0, "Hello, world\n", "")

@@ -423,7 +423,7 @@ class TestSecrets:
     def test_members_with_a_secret_name_are_not_stored(
         self, gateway: FakeGateway, client: Client, path: Path
     ) -> None:
-        """This holds for prompts, options, tool calls and the pages of the gateway."""
+        """The same is true of prompts, options, tool calls and the pages of the gateway."""
         call = ToolCall("call_1", "login", {"password": "tool-word"})
         gateway.events([DoneEvent("toolUse", AssistantMessage([call], stop_reason="toolUse"))])
         gateway.usage_reports[0]["metadata"] = {"accessToken": "page-word", "plan": "pro"}

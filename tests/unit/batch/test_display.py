@@ -35,7 +35,7 @@ def show(monkeypatch: pytest.MonkeyPatch, stream: io.StringIO) -> str:
 
 @pytest.fixture
 def without_tqdm(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The extra is not installed."""
+    """Hide the extra, as if it were not installed."""
     monkeypatch.setitem(sys.modules, "tqdm", None)
     monkeypatch.setitem(sys.modules, "tqdm.auto", None)
 

@@ -28,7 +28,7 @@ def key(number: int, call: str = CALL) -> str:
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """A file that holds two answers."""
+    """Return a file that holds two answers."""
     path = tmp_path / "answers.jsonl"
     fill(path, 2)
     return path
@@ -190,7 +190,7 @@ def test_a_full_disk_leaves_whole_lines(path: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_lines_reach_the_disk_within_a_second(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """fsync is called for the first line after a second, and at the end; not for each line."""
+    """The first line after a second, and the end, call fsync; not each line does."""
     now, synced = [100.0], []
     monkeypatch.setattr(save_file, "monotonic", lambda: now[0])
     monkeypatch.setattr(save_file.os, "fsync", synced.append)

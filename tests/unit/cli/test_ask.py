@@ -180,7 +180,7 @@ class TestArguments:
     def test_coloured_help_keeps_its_escape_sequences(
         self, monkeypatch: pytest.MonkeyPatch, is_terminal: bool
     ) -> None:
-        """argparse of Python 3.14 colours help; it is plain when stderr is no terminal."""
+        """Help, which Python 3.14 colours, is plain when stderr is no terminal."""
 
         def format_help(parser: argparse.ArgumentParser) -> str:
             return "\x1b[1;34musage:\x1b[0m\n" if parser.color else "usage:\n"  # type: ignore[attr-defined,unused-ignore]
@@ -387,7 +387,7 @@ class TestAnswer:
         assert self.show(DoneEvent("stop", AssistantMessage())) == ""
 
     def test_a_tool_call_is_noted(self) -> None:
-        """stderr gets the tool and its arguments, without control characters."""
+        """The tool and its arguments are on stderr, without control characters."""
         err = io.StringIO()
         stream = AssistantMessageEventStream()
         calls = [

@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given, strategies as st
 
 from pi_native import ModelInfo
+from pi_native._cli.columns import column_widths
 from pi_native._cli.console import Console
 from pi_native._cli.pages import model_row, report_rows
-from pi_native._cli.tables import bar, column_widths, show_table
+from pi_native._cli.tables import bar, show_table
 
 NOON = datetime(2026, 3, 4, 12, 0)
 HEADINGS = ["ID", "NAME", "TOKENS"]
