@@ -56,9 +56,12 @@ def examples() -> Iterator[tuple[str, doctest.DocTest]]:
     finder = doctest.DocTestFinder()
     for name, value in NAMES.items():
         if isinstance(value, type):  # a public class names the package as its module
-            yield from (
-                (test.name, test) for test in finder.find(value, name, False) if test.examples
-            )
+            for cls in value.__mro__:
+                if cls.__module__.startswith("pi_native"):
+                    for test in finder.find(cls, name, False):
+                        # Of a base class the methods, not what it says of itself.
+                        if test.examples and (cls is value or test.name != name):
+                            yield test.name, test
     for module in modules():
         for test in finder.find(module, module.__name__):
             if test.examples:
