@@ -62,6 +62,9 @@ ANSWERS = {
     "Think, then answer.": "The answer is 42.",
 }
 
+CALLS = {"clock": {"zone": "UTC"}, "delete": {"path": "notes.txt"}}
+AFTER_CALLS = {"clock": "It is half past nine.", "delete": "I keep the file."}
+
 
 @attrs.frozen
 class Example:
@@ -112,11 +115,11 @@ def reply(request: RecordedRequest) -> Reply:
     names = [tool["name"] for tool in request.json["context"].get("tools") or ()]
     if names == ["answer"]:
         return extraction(request)
-    if request.json["context"].get("tools") and last == "user":
-        return Reply(tool_calls=[ToolCall("call_1", "clock", {"zone": "UTC"})])
+    if names and last == "user":
+        return Reply(tool_calls=[ToolCall("call_1", names[0], CALLS[names[0]])])
     text = ANSWERS.get(request.last_user_text, "Hello there!")
     if last == "toolResult":
-        text = "It is half past nine."
+        text = AFTER_CALLS[names[0]]
     thinking = "The question is short." if request.options.get("reasoning") else ""
     return Reply(pieces(text), thinking=pieces(thinking), usage=usage(len(text.split())))
 
