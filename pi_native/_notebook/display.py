@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ..errors import ProviderError
@@ -51,46 +52,53 @@ def show(stream: AssistantMessageEventStream) -> AssistantMessage:
     Raises the failure of the stream, and `ProviderError` when the provider failed.
     """
     with stream:
-        return _show(stream, NotebookView() if _in_notebook() else TerminalView())
+        return show_on(stream, NotebookView() if in_notebook() else TerminalView())
 
 
 def show_as_result(stream: AssistantMessageEventStream) -> None:
     """Show the stream that is the last expression of a cell; its failure fails the cell."""
+    fail_cell_with(lambda: show(stream))
+
+
+def fail_cell_with(show: Callable[[], object]) -> None:
+    """Show the last expression of a cell; what it raises fails the cell."""
     try:
-        show(stream)
-    except Exception as exc:  # noqa: BLE001 - any failure of the stream
+        show()
+    except Exception as exc:  # noqa: BLE001 - any failure of a stream
         _fail_cell(current_shell(), exc)
 
 
-def _in_notebook() -> bool:
+def in_notebook() -> bool:
+    """Return True where an output can be HTML."""
     shell = current_shell()
     return shell is not None and "text/html" in shell.display_formatter.active_types
 
 
 class NotebookView:
-    """One output of a cell that is replaced while the answer arrives."""
+    """One output of a cell that is replaced while the answer arrives. Tool calls may be folded."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, folded: bool = False) -> None:
         from IPython.display import DisplayHandle
 
         safe_html("")  # raises early if the extra is not installed
         self.seconds_between_looks = _SECONDS_BETWEEN_LOOKS
+        self._folded = folded
         self._handle = DisplayHandle()
 
     def begin(self) -> None:
         """Show dots."""
-        self._handle.display(_bundle(partial_html(None, _PENDING), _PENDING), raw=True)
+        self._handle.display(bundle(partial_html(None, _PENDING), _PENDING), raw=True)
 
     def show_partial(self, message: AssistantMessage | None) -> None:
         """Replace the output."""
         began = time.perf_counter()
-        html = partial_html(message, _PENDING)
+        html = partial_html(message, _PENDING, folded=self._folded)
         self.seconds_between_looks = max(
             _SECONDS_BETWEEN_LOOKS,
             len(html) / _CHARACTERS_PER_SECOND,
             (time.perf_counter() - began) / _RENDERING_SHARE,
         )
-        self._handle.update(_bundle(html, _PENDING), raw=True)
+        self._handle.update(bundle(html, _PENDING), raw=True)
 
     def end(self, message: AssistantMessage | None, remark: str | None) -> None:
         """Show the final state as an output of its own, and empty the live one.
@@ -100,19 +108,21 @@ class NotebookView:
         from IPython.display import display
 
         if message is not None and remark is None:
-            html, remark = message_html(message), ending_of(message)
+            html, remark = message_html(message, folded=self._folded), ending_of(message)
         else:
-            html = partial_html(message, remark or "")
+            html = partial_html(message, remark or "", folded=self._folded)
         text = message.text if message else ""
-        display(_bundle(html, "\n".join(filter(None, [text, remark]))), raw=True)
-        self._handle.update(_bundle("", ""), raw=True)
+        display(bundle(html, "\n".join(filter(None, [text, remark]))), raw=True)
+        self._handle.update(bundle("", ""), raw=True)
 
 
-def _bundle(html: str, plain: str) -> dict[str, str]:
+def bundle(html: str, plain: str) -> dict[str, str]:
+    """Return the two forms of an output."""
     return {"text/html": html, "text/plain": plain}
 
 
-def _show(stream: AssistantMessageEventStream, view: View) -> AssistantMessage:
+def show_on(stream: AssistantMessageEventStream, view: View) -> AssistantMessage:
+    """Show the stream on a view until it ends and return its message. Raises as `show` does."""
     try:
         view.begin()
         _follow(stream, view)

@@ -19,6 +19,7 @@ from .._types.content import (
     ToolCall,
     UnknownContent,
 )
+from .._types.messages import ToolResultMessage
 from .sanitize import escaped, safe_html, view
 
 if TYPE_CHECKING:
@@ -36,14 +37,22 @@ _ENDINGS = {
 }
 
 
-def message_html(message: AssistantMessage) -> str:
-    """Return the view of a complete message: content, unusual end, model, tokens and cost."""
-    return view(_content(message), _remark(ending_of(message)), _footer(message))
+def message_html(message: AssistantMessage, *, folded: bool = False) -> str:
+    """Return the view of a complete message: content, unusual end, model, tokens and cost.
+
+    With `folded`, the arguments of tool calls are shown on a click.
+    """
+    return view(_content(message, folded=folded), _remark(ending_of(message)), _footer(message))
 
 
-def partial_html(message: AssistantMessage | None, remark: str) -> str:
+def partial_html(message: AssistantMessage | None, remark: str, *, folded: bool = False) -> str:
     """Return the view of what has arrived of a message, and a remark below it."""
-    return view(_content(message), _remark(remark))
+    return view(_content(message, folded=folded), _remark(remark))
+
+
+def result_html(name: str | None, result: ToolResultMessage) -> str:
+    """Return the view of a tool's result, which is shown on a click."""
+    return view(_result(name, result))
 
 
 def ending_of(message: AssistantMessage) -> str:
@@ -92,17 +101,31 @@ def _cell(value: Any) -> str:
 
 
 def _said(message: Message) -> str:
+    if isinstance(message, ToolResultMessage):
+        return _result(message.tool_name, message)
     return f"<p><strong>{escaped(message.role or '?')}</strong></p>\n{_content(message)}"
 
 
-def _content(message: Message | None) -> str:
+def _result(name: str | None, result: ToolResultMessage) -> str:
+    what = "Failure" if result.is_error else "Result"
+    title = f"{what} of <code>{escaped(name or '?')}</code>"
+    parts = (
+        f"<pre>{escaped(block.text or '')}</pre>"
+        if isinstance(block, TextContent)  # as it is: it is no Markdown of a model
+        else _block(block)
+        for block in result.content or ()
+    )
+    return _folded(title, "\n".join(parts))
+
+
+def _content(message: Message | None, *, folded: bool = False) -> str:
     content = getattr(message, "content", None)  # a message of an unknown role has none
     if isinstance(content, str):
         content = [TextContent(content)]
-    return "\n".join(filter(None, map(_block, content or ())))
+    return "\n".join(filter(None, (_block(block, folded=folded) for block in content or ())))
 
 
-def _block(block: Any) -> str:
+def _block(block: Any, *, folded: bool = False) -> str:
     """Return one block; any member may be missing, in spite of its annotation."""
     if isinstance(block, TextContent):
         return safe_html(block.text or "").strip()
@@ -112,12 +135,12 @@ def _block(block: Any) -> str:
         return _remark("Thinking that its provider has encrypted.")
     if isinstance(block, ImageContent):
         return _image(block)
+    if isinstance(block, ToolCall):
+        return _call("Tool call", block.name, block.arguments, folded=folded)
     return _other(block)
 
 
-def _other(block: ToolCall | ServerToolContent | FallbackContent | UnknownContent) -> str:
-    if isinstance(block, ToolCall):
-        return _call("Tool call", block.name, block.arguments)
+def _other(block: ServerToolContent | FallbackContent | UnknownContent) -> str:
     if isinstance(block, ServerToolContent):
         return _call("Tool of the provider", _name_in(block.block), block.block)
     if isinstance(block, FallbackContent):
@@ -125,10 +148,10 @@ def _other(block: ToolCall | ServerToolContent | FallbackContent | UnknownConten
     return _call("Block of type", block.type, block.data)
 
 
-def _call(what: str, name: str | None, data: Any) -> str:
+def _call(what: str, name: str | None, data: Any, *, folded: bool = False) -> str:
     shown = json.dumps(data, ensure_ascii=False, indent=2)
     title = f"{what} <code>{escaped(name or '?')}</code>"
-    return _folded(title, f"<pre><code>{escaped(shown)}</code></pre>", " open")
+    return _folded(title, f"<pre><code>{escaped(shown)}</code></pre>", "" if folded else " open")
 
 
 def _folded(title: str, content: str, state: str = "") -> str:

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 
 from .._turn.stream import AssistantMessageEventStream
 from .._types.messages import AssistantMessage
+from ..errors import PiNativeError
 from .loop import ToolLoop
+from .toolbox import OnTool
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -54,6 +56,30 @@ class Rounds(Iterator[AssistantMessageEventStream]):
         an `AbortError`).
         """
         self._loop.abort(reason)
+
+    def display(self) -> AssistantMessage:
+        """Show the rounds while they arrive, and return the last message.
+
+        In a notebook, tool calls and results are folded; elsewhere, the text and the results are
+        printed. Raises the errors of `Conversation.run`, and in a notebook `ConfigurationError`
+        without the extra `pi-native[jupyter]`.
+        """
+        from .._notebook.rounds import show_rounds  # only notebooks need it
+
+        show_rounds(self)
+        if self.message is None:
+            raise PiNativeError("the rounds were closed before their last message")
+        return self.message
+
+    def _ipython_display_(self) -> None:
+        """Display the rounds if they are the last expression of a cell."""
+        from .._notebook.rounds import show_rounds_as_result
+
+        show_rounds_as_result(self)
+
+    def observe(self, on_tool: OnTool) -> None:
+        """Call another function with each call and its result, as `on_tool`."""
+        self._loop.toolbox.observers.append(on_tool)
 
     def close(self) -> None:
         """End the rounds: cancel the turn if it still runs, and answer open calls as not run."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sized
 from typing import Any
 
 import requests
@@ -31,6 +31,7 @@ from pi_native import (
     ErrorEvent,
     EventStream,
     FallbackContent,
+    FunctionTool,
     GatewayConnectionError,
     Health,
     ImageContent,
@@ -44,6 +45,7 @@ from pi_native import (
     RedactedThinkingContent,
     ResponseInfo,
     RetryInfo,
+    Rounds,
     ServerToolContent,
     Setting,
     SseEvent,
@@ -64,7 +66,9 @@ from pi_native import (
     ToolCallDeltaEvent,
     ToolCallEndEvent,
     ToolCallStartEvent,
+    ToolError,
     ToolResultMessage,
+    ToolRoundsError,
     UnknownContent,
     UnknownEvent,
     UnknownMessage,
@@ -74,6 +78,7 @@ from pi_native import (
     from_wire,
     stream_pi_native,
     to_wire,
+    tool,
 )
 from pi_native.testing import FakeGateway, RecordedRequest, Reply, Stall, record
 
@@ -371,6 +376,58 @@ def batches(client: Client) -> None:
     assert_type(client.extract("a/b", "Hi", {"type": "object"}), dict[str, Any])
     assert_type(Conversation(client, "a/b").extract(Model, "Hi"), Model)
     client.map("a/b", ["Hi"], concurency=2)  # type: ignore[call-overload]  # pyright: ignore
+
+
+@tool
+def clock(zone: str, *, exact: bool = False) -> float:
+    """Tell the time."""
+    return float(exact) + len(zone)
+
+
+@tool(name="other", approve=True, parallel=False)
+def decorated(items: list[int]) -> list[int]:
+    """Return the items."""
+    return items
+
+
+def tools_of_a_conversation(client: Client) -> None:
+    """Check that a tool keeps the signature of its function."""
+    assert_type(clock("UTC", exact=True), float)
+    assert_type(decorated([1]), list[int])
+    assert_type(tool(len), FunctionTool[[Sized], int])
+    assert_type(clock.name, str)
+    assert_type(clock.parameters, dict[str, Any])
+    assert_type(clock.declaration, Tool)
+    assert_type(clock.call(ToolCall("1", "clock", {})), ToolResultMessage)
+    clock(5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    clock("UTC", exakt=True)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    decorated()  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+
+    def plain(text: str) -> str:
+        return text
+
+    declared = Tool("plain", "Plain.", {})
+    assert_type(client.complete("a/b", "Hi", tools=[clock, plain, declared]), AssistantMessage)
+    chat = Conversation(client, "a/b", tools=[clock, decorated, plain])
+    assert_type(Conversation.load("chat.jsonl", client, "a/b", tools=[plain]), Conversation)
+    assert_type(chat.run("Hi", max_rounds=3, workers=2, temperature=0.5), AssistantMessage)
+    assert_type(chat.run(approve=lambda _: True, on_tool=lambda _, result: None), AssistantMessage)
+    chat.run("Hi", approve=lambda call: {"zone": "UTC"} if call.name == "clock" else "no")
+    chat.run("Hi", approve=lambda _: None)  # type: ignore[arg-type, return-value]  # pyright: ignore
+    rounds = chat.rounds("Hi", signal=threading.Event())
+    assert_type(rounds, Rounds)
+    streams: Iterator[AssistantMessageEventStream] = rounds
+    with rounds:
+        assert_type(next(rounds), AssistantMessageEventStream)
+    assert_type(list(streams), list[AssistantMessageEventStream])
+    assert_type(rounds.message, AssistantMessage | None)
+    assert_type(rounds.display(), AssistantMessage)
+    try:
+        raise ToolError("no such city")
+    except ToolRoundsError as exc:
+        assert_type(exc.rounds, int)
+    except ToolError:
+        pass
 
 
 def other_peoples_tests(client: Client) -> None:

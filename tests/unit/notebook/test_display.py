@@ -7,10 +7,18 @@ from typing import Any
 
 import pytest
 
-from pi_native import AssistantMessage, AssistantMessageEventStream, ProviderError, TextContent
+from pi_native import (
+    AssistantMessage,
+    AssistantMessageEventStream,
+    Client,
+    Conversation,
+    ProviderError,
+    TextContent,
+)
 from pi_native._notebook.short_traceback import mark_as_shown, short_traceback
 from pi_native._notebook.terminal import TerminalView
 from pi_native.errors import PiNativeError
+from pi_native.testing import FakeGateway
 
 from ...programs import run
 
@@ -99,3 +107,34 @@ def test_an_exception_that_was_shown_has_one_line(exc: Any) -> None:
     """IPython prints its name and text under the output."""
     mark_as_shown(exc)
     assert exc._render_traceback_() == [": ".join(filter(None, (type(exc).__name__, str(exc))))]
+
+
+def test_rounds_are_printed_outside_of_a_notebook(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each text and each result is a line; the last message is returned."""
+    pytest.importorskip("docstring_parser")
+    monkeypatch.setitem(sys.modules, "IPython", None)
+
+    def clock(zone: str) -> str:
+        """Tell the time."""
+        return f"{zone}:\n\ud83d " + "half past nine " * 20
+
+    with FakeGateway() as gateway, Client(gateway.url, gateway.api_key) as client:
+        call = {"name": "clock", "arguments": {"zone": "UTC"}}
+        gateway.reply("Let me see.", tool_calls=[call]).reply("Late.")
+        rounds = Conversation(client, "a/b", tools=[clock]).rounds("What time is it?")
+        assert rounds.display().text == "Late."
+        assert rounds.display().text == "Late."
+    first, result, last = capsys.readouterr().out.splitlines()
+    assert (first, last) == ("Let me see.", "Late.")
+    assert result.startswith("[clock: UTC: \ufffd half past nine half")
+    assert result.endswith("…]")
+
+
+def test_rounds_that_were_closed_have_no_message() -> None:
+    """The error says why there is nothing to return."""
+    rounds = Conversation(Client("http://127.0.0.1:1", "key"), "a/b").rounds("Hi")
+    rounds.close()
+    with pytest.raises(PiNativeError, match="closed before their last message"):
+        rounds.display()

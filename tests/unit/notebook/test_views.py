@@ -28,7 +28,13 @@ from pi_native import (
     UserMessage,
     from_wire,
 )
-from pi_native._notebook.views import table_html
+from pi_native._notebook.views import (
+    conversation_html,
+    message_html,
+    partial_html,
+    result_html,
+    table_html,
+)
 
 EVIL = "</code></pre></details></td>\n\n<script>alert(1)</script> [x](javascript:x) `*_$"
 PICTURE = base64.b64encode(b"\x89PNG").decode()
@@ -82,6 +88,27 @@ def test_a_message_shows_everything_in_order() -> None:
             "<p><small>m-1 · 1,234 tokens in, 5 out, $0.25</small></p>",
         ]
     )
+
+
+def test_a_result_is_folded() -> None:
+    """Its text is shown as it is, its images as images, and a failure says so."""
+    picture = ImageContent(PICTURE, "image/png")
+    result = ToolResultMessage("call_1", "clock", [TextContent("*half* <past>"), picture])
+    page = result_html("clock", result)
+    assert "<details><summary>Result of <code>clock</code></summary>" in page
+    assert "<pre>*half* &lt;past&gt;</pre>" in page
+    assert f"base64,{PICTURE}" in page
+    failed = ToolResultMessage("call_1", "clock", EVIL, is_error=True)
+    assert "<summary>Failure of <code>clock</code></summary>" in result_html("clock", failed)
+    assert "<script" not in result_html(EVIL, failed)
+    assert result_html("clock", result) == conversation_html([result])
+
+
+def test_calls_can_be_folded() -> None:
+    """The arguments are shown on a click."""
+    message = AssistantMessage([ToolCall("call_1", "clock", {"zone": "UTC"})])
+    for page in (message_html(message, folded=True), partial_html(message, "", folded=True)):
+        assert "<details><summary>Tool call <code>clock</code></summary>" in page
 
 
 def test_an_image_is_part_of_the_page() -> None:
