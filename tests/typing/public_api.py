@@ -411,7 +411,7 @@ def tools_of_a_conversation(client: Client) -> None:
     chat = Conversation(client, "a/b", tools=[clock, decorated, plain])
     assert_type(Conversation.load("chat.jsonl", client, "a/b", tools=[plain]), Conversation)
     assert_type(chat.run("Hi", max_rounds=3, workers=2, temperature=0.5), AssistantMessage)
-    assert_type(chat.run(approve=lambda _: True, on_tool=lambda _, result: None), AssistantMessage)
+    assert_type(chat.run(approve=lambda _: True, on_tool=lambda *_: None), AssistantMessage)
     chat.run("Hi", approve=lambda call: {"zone": "UTC"} if call.name == "clock" else "no")
     chat.run("Hi", approve=lambda _: None)  # type: ignore[arg-type, return-value]  # pyright: ignore
     rounds = chat.rounds("Hi", signal=threading.Event())
