@@ -87,7 +87,7 @@ class NotebookView:
 
     def begin(self) -> None:
         """Show dots."""
-        self._handle.display(bundle(partial_html(None, _PENDING), _PENDING), raw=True)
+        self._handle.display(_bundle(partial_html(None, _PENDING), _PENDING), raw=True)
 
     def show_partial(self, message: AssistantMessage | None) -> None:
         """Replace the output."""
@@ -98,26 +98,30 @@ class NotebookView:
             len(html) / _CHARACTERS_PER_SECOND,
             (time.perf_counter() - began) / _RENDERING_SHARE,
         )
-        self._handle.update(bundle(html, _PENDING), raw=True)
+        self._handle.update(_bundle(html, _PENDING), raw=True)
 
     def end(self, message: AssistantMessage | None, remark: str | None) -> None:
         """Show the final state as an output of its own, and empty the live one.
 
         `jupyter console` and `ipywidgets.Output` ignore updates of an output.
         """
-        from IPython.display import display
-
         if message is not None and remark is None:
             html, remark = message_html(message, folded=self._folded), ending_of(message)
         else:
             html = partial_html(message, remark or "", folded=self._folded)
         text = message.text if message else ""
-        display(bundle(html, "\n".join(filter(None, [text, remark]))), raw=True)
-        self._handle.update(bundle("", ""), raw=True)
+        show_output(html, "\n".join(filter(None, [text, remark])))
+        self._handle.update(_bundle("", ""), raw=True)
 
 
-def bundle(html: str, plain: str) -> dict[str, str]:
-    """Return the two forms of an output."""
+def show_output(html: str, plain: str) -> None:
+    """Add an output to the cell, in two forms."""
+    from IPython.display import display
+
+    display(_bundle(html, plain), raw=True)
+
+
+def _bundle(html: str, plain: str) -> dict[str, str]:
     return {"text/html": html, "text/plain": plain}
 
 

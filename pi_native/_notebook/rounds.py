@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Protocol
 
-from .display import NotebookView, bundle, fail_cell_with, in_notebook, show_on
+from .display import NotebookView, fail_cell_with, in_notebook, show_on, show_output
 from .sanitize import whole_characters
 from .terminal import TerminalView
 from .views import result_html
@@ -49,9 +49,7 @@ def show_rounds_as_result(rounds: RoundsOnShow) -> None:
 
 
 def _show_result(call: ToolCall, result: ToolResultMessage) -> None:
-    from IPython.display import display
-
-    display(bundle(result_html(call.name, result), _line(call, result)), raw=True)
+    show_output(result_html(call.name, result), _line(call, result))
 
 
 def _print_result(call: ToolCall, result: ToolResultMessage) -> None:
