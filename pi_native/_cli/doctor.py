@@ -40,11 +40,6 @@ NAME_ANOTHER = "--base-url or PI_NATIVE_BASE_URL names another gateway"
 _OPTIONS = {"base_url": "--base-url", "api_key": "--api-key-file", "total_timeout": "--timeout"}
 _VARIABLES = {"base_url": "PI_NATIVE_BASE_URL", "api_key": "PI_NATIVE_API_KEY"}
 
-_GIVE_KEY = (
-    "give the gateway's key in PI_NATIVE_API_KEY, or its file with --api-key-file; "
-    "on its host the gateway keeps it in ~/.omp/auth-gateway.token"
-)
-
 
 START_GATEWAY = """\
 The gateway is part of omp, a coding agent for the terminal. To start one on this machine:
@@ -160,9 +155,10 @@ def _why_not_reached(exc: PiNativeError, url: str) -> tuple[str, str]:
     if isinstance(exc, StreamTimeoutError):
         return "no answer", f"check the network on the way, and the gateway's load; {NAME_ANOTHER}"
     if isinstance(exc, AuthGatewayError) and exc.status >= 500:
-        return "broken", "the gateway, or a proxy in front of it, failed: see its log"
+        return "broken", exc.hint or "the gateway, or a proxy in front of it, failed: see its log"
     if isinstance(exc, (AuthGatewayError, StreamProtocolError)):
-        return "no gateway", f"{_without_path(url)}another server answers there; {NAME_ANOTHER}"
+        advice = exc.hint or "another server answers there"
+        return "no gateway", f"{_without_path(url)}{advice}; {NAME_ANOTHER}"
     if isinstance(exc, GatewayConnectionError):
         return _why_not_connected(exc)
     return "failed", NAME_ANOTHER
@@ -191,7 +187,9 @@ def _enter(client: Client) -> tuple[list[ModelInfo], Check]:
     except AuthenticationError as exc:
         blame = f"the gateway refuses the key from {_origin(key)}: " if key.value else ""
         return [], Check(
-            "authorized", "unauthorized", what_happened(exc), blame + _GIVE_KEY, passed=False
+            *("authorized", "unauthorized", what_happened(exc)),
+            next_step=f"{blame}{exc.hint}; --api-key-file names a file as well",
+            passed=False,
         )
     except PiNativeError as exc:
         next_step = f"is this the URL of a pi-native gateway? {NAME_ANOTHER}"

@@ -126,7 +126,7 @@ class _JsonCall:
         ok = 200 <= info.status <= 299
         body = _collect(response, _MAX_BODY_BYTES if ok else MAX_BODY_BYTES)
         if not ok:
-            raise refusal(
+            failure = refusal(
                 info.status,
                 response.reason,
                 info.headers,
@@ -135,6 +135,9 @@ class _JsonCall:
                 retry_after=response.retry_after(),
                 authorization=response.authorization,
             )
+            if info.status == 404:
+                failure.hint = NOT_A_GATEWAY  # for a turn it is an unknown model
+            raise failure
         return _object(body)
 
     def _enter(self, phase: TimeoutPhase) -> None:

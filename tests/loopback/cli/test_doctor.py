@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import trustme
 
+from pi_native import AuthenticationError, Client
 from pi_native.testing import FakeGateway, HangUp, HTTPError, Stall, Verbatim
 
 from .commands import main
@@ -211,6 +212,23 @@ class TestReachable:
         assert found == result
         assert next_step
 
+    @pytest.mark.parametrize(
+        ("answer", "words"),
+        [
+            (HTTPError(308, headers={"Location": "https://gw.example/healthz"}), "https://gw.exa"),
+            (HTTPError(503, body=b"<html>Sorry</html>"), "a proxy or a web server answered"),
+            (HTTPError(404), "does not lead to a pi-native gateway"),
+            (Verbatim(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"), "does not lead to"),
+        ],
+        ids=["a redirect", "a page", "not found", "another page"],
+    )
+    def test_the_advice_is_that_of_the_exception(
+        self, gateway: FakeGateway, examine: Examine, answer: Any, words: str
+    ) -> None:
+        """`doctor` gives the hint that a program finds in the exception."""
+        gateway.add(answer, path="/healthz", times=5)
+        assert words in self.check(examine)[1]
+
     def test_a_silent_server(self, gateway: FakeGateway, examine: Examine) -> None:
         """--timeout ends the wait."""
         gateway.add(HTTPError(500, fault=Stall(after=None)), path="/healthz")
@@ -237,7 +255,17 @@ class TestAuthorized:
         monkeypatch.delenv("PI_NATIVE_API_KEY")
         code, rows, next_step = examine()
         assert (code, rows["authorized"][0]) == (1, "unauthorized")
-        assert next_step.startswith("next: give the gateway's key in PI_NATIVE_API_KEY")
+        assert next_step.startswith("next: no key was sent: set the gateway's key in PI_NATIVE_API")
+
+    @pytest.mark.parametrize("key", ["", "not-this-one", "Bearer test-key"])
+    def test_the_advice_is_that_of_the_exception(
+        self, gateway: FakeGateway, examine: Examine, monkeypatch: pytest.MonkeyPatch, key: str
+    ) -> None:
+        """`doctor` gives the hint that a program finds in the exception."""
+        monkeypatch.setenv("PI_NATIVE_API_KEY", key)
+        with Client(gateway.url, key) as client, pytest.raises(AuthenticationError) as caught:
+            client.models()
+        assert str(caught.value.hint) in examine()[2]
 
     def test_a_gateway_that_needs_no_key(
         self, examine: Examine, monkeypatch: pytest.MonkeyPatch
