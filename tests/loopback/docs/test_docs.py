@@ -44,6 +44,9 @@ _BLOCK = re.compile(
     r'```python\n(?P<source>.*?)```(?:\n\n```text title="Output"\n(?P<output>.*?)```)?',
     re.DOTALL,
 )
+_FILE = re.compile(
+    r"<!-- file: (\S+) -->\n(?:<!-- needs: \w+ -->\n)?```python\n(.*?)```", re.DOTALL
+)
 _CHECKER = doctest.OutputChecker()
 
 MODEL = {
@@ -192,6 +195,15 @@ def test_the_python_of_a_page_runs_and_prints_the_output_that_is_shown(
 ) -> None:
     """Every block runs after the one before, and a block that prints shows what it prints."""
     run_page(page)
+
+
+def test_a_block_that_names_a_file_is_that_file() -> None:
+    """The programs in `examples` are on a page, word for word."""
+    shown = {}
+    for page in PAGES:
+        shown |= dict(_FILE.findall(page.read_text(encoding="utf-8")))
+    files = {f"examples/{path.name}": path for path in (ROOT / "examples").glob("*.py")}
+    assert shown == {name: path.read_text(encoding="utf-8") for name, path in files.items()}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
