@@ -184,7 +184,7 @@ __all__ = [
 
 def load_ipython_extension(shell: object) -> None:
     """Add the cell magic `%%pi` to a shell of IPython; `%load_ext pi_native` calls this."""
-    from .integrations.magic import register  # needs IPython
+    from .integrations._magic import register  # needs IPython
 
     register(shell)
 

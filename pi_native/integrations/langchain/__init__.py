@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .chat_model import ChatPiNative
+from ._chat_model import ChatPiNative
 
 __all__ = ["ChatPiNative"]
 

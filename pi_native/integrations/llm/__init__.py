@@ -10,14 +10,14 @@ from typing import Any
 
 import llm
 
-from .model_list import list_file, read_models, write_models
+from ._model_list import list_file, read_models, write_models
 
 
 @llm.hookimpl
 def register_models(register: Any) -> None:
     """Register the models of the list that `llm pi refresh` wrote."""
     try:
-        from .model import PiModel  # needs a recent llm, which an older one must survive
+        from ._model import PiModel  # needs a recent llm, which an older one must survive
     except ImportError:
         return
     for row in read_models():
@@ -39,10 +39,10 @@ def register_commands(cli: Any) -> None:
         """Ask the gateway for its models, and keep the list for later calls of llm."""
         from pi_native.errors import PiNativeError
 
-        from .keys import make_client, stored_key
+        from ._keys import make_client, stored_key
 
         try:
-            from .model import PiModel  # noqa: F401 - the check of the version
+            from ._model import PiModel  # noqa: F401 - the check of the version
         except ImportError:
             raise click.ClickException(
                 "this version of llm is too old for the models of pi-native: "

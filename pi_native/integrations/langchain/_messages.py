@@ -31,8 +31,8 @@ from pi_native import (
     UserMessage,
 )
 
-from ..history import with_results
-from ..kept import NAME, restore
+from .._history import with_results
+from .._kept import NAME, restore
 
 _DATA_URL = re.compile(r"data:([\w.+-]+/[\w.+-]+);base64,(.*)", re.DOTALL)
 _ROLES = {"user": HumanMessage, "assistant": AIMessage, "system": SystemMessage}

@@ -10,10 +10,10 @@ from llm.parts import StreamEvent
 
 from pi_native import Client, Context, Conversation, PiNativeError, Tool
 
-from .answers import AnswerWriter, extracted
-from .keys import ALIAS, make_client, stored_key
-from .messages import MessageReader
-from .options import PiOptions, turn_options
+from ._answers import AnswerWriter, extracted
+from ._keys import ALIAS, make_client, stored_key
+from ._messages import MessageReader
+from ._options import PiOptions, turn_options
 
 PREFIX = "pi/"
 ANSWER = "answer"

@@ -17,8 +17,8 @@ from pydantic import ConfigDict, Field, PrivateAttr, SecretStr, field_validator
 
 from pi_native import AbortController, Client, Context
 
-from .answers import ChunkWriter, message_of
-from .messages import HistoryReader, tools_of
+from ._answers import ChunkWriter, message_of
+from ._messages import HistoryReader, tools_of
 
 _SECRET = "api_key"
 

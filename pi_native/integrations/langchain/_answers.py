@@ -19,9 +19,9 @@ from pi_native import (
     ToolCall,
 )
 
-from ..characters import CharacterJoiner, encodable, encodable_json
-from ..kept import NAME, keep
-from .messages import text_of
+from .._characters import CharacterJoiner, encodable, encodable_json
+from .._kept import NAME, keep
+from ._messages import text_of
 
 
 def message_of(answer: AssistantMessage) -> AIMessage:

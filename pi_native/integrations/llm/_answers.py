@@ -26,8 +26,8 @@ from pi_native import (
     to_wire,
 )
 
-from ..characters import CharacterJoiner, encodable, encodable_json
-from ..kept import NAME, keep
+from .._characters import CharacterJoiner, encodable, encodable_json
+from .._kept import NAME, keep
 
 
 class AnswerWriter:

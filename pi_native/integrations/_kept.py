@@ -12,7 +12,7 @@ from typing import Any
 
 from pi_native import AssistantMessage, DecodeError, Message, from_wire, to_wire
 
-from .characters import encodable_json
+from ._characters import encodable_json
 
 NAME = "pi_native"
 """The name under which a framework's metadata has the kept message."""

@@ -23,8 +23,8 @@ from pi_native import (
     UserMessage,
 )
 
-from ..history import with_results
-from ..kept import NAME, restore
+from .._history import with_results
+from .._kept import NAME, restore
 
 
 class MessageReader:
