@@ -35,9 +35,10 @@ def lint(session: nox.Session) -> None:
 @nox.session(python=MAIN)
 def types(session: nox.Session) -> None:
     """Check the types with mypy and pyright, and that the public names have complete types."""
-    # Not editable: pyright looks for py.typed in the installed package.
+    # Not editable: pyright looks for py.typed in the installed package. The base class of
+    # ChatPiNative is that of LangChain, and without it its type is not complete.
     _remove_build()
-    session.install(".[dev]")
+    session.install(".[dev,integrations]")
     session.run("mypy")
     session.run("pyright")
     session.run("pyright", "--verifytypes", "pi_native", "--ignoreexternal")

@@ -7,6 +7,7 @@ has the same text and calls. A framework may edit its form, and the edit must be
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -39,5 +40,5 @@ def restore(kept: Any, text: str, calls: Sequence[str | None]) -> list[Message]:
 
 
 def _digest(text: str, calls: Sequence[str | None]) -> str:
-    form = "\0".join([text, *map(str, calls)])
-    return hashlib.sha256(form.encode("utf-8", "surrogatepass")).hexdigest()
+    form = json.dumps([text, *calls])  # in ASCII
+    return hashlib.sha256(form.encode()).hexdigest()
