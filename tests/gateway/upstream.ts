@@ -6,7 +6,8 @@
  *   mixed     reasoning, text, two tool calls             forever  a token every 5 ms, without an end
  *   silent    headers and not one token                   stall    three tokens, then nothing
  *   die       three tokens, then the connection is cut    cut      three tokens, then an end too early
- *   agent     a call of the first tool, with the values of FACTS; given its result, that result as text
+ *   agent     a call of the first tool, or of the chosen one, with the values of FACTS and the name in
+ *             quotes; given its result, that result as text
  *   429, 500  that status, with a long retry-after
  */
 
@@ -26,7 +27,10 @@ const USAGE = { prompt_tokens: 11, completion_tokens: 7, total_tokens: 18 };
 const NOTE = Array.from({ length: 32 }, (_, n) => `line ${n} of the note`).join("\n");
 
 /** What the model "agent" knows: a value for each argument that a tool may have. */
-const FACTS: Record<string, unknown> = { city: "Oslo", country: "Norway", population: 709037 };
+const FACTS: Record<string, unknown> = {
+	...{ city: "Oslo", country: "Norway", population: 709037, location: "Oslo" },
+	...{ input: 3, a: 3, b: 4, setup: "Why?", punchline: "Because.", description: "A company.", answer_style: "loud" },
+};
 
 const words = (text: string): Delta[] => (text.match(/\s*\S+\s*/g) ?? []).map((content) => ({ content }));
 const units = (text: string): Delta[] => text.split("").map((content) => ({ content }));
@@ -48,11 +52,15 @@ function lastUserText(body: any): string {
 
 function agent(body: any): Delta[] {
 	const last = body.messages.at(-1);
-	const tool = body.tools?.[0]?.function;
+	const chosen = body.tool_choice?.function?.name;
+	const forced = chosen || body.tool_choice === "required";
+	const tools: any[] = (body.tools ?? []).map((tool: any) => tool.function);
+	const tool = chosen ? tools.find((tool) => tool.name === chosen) : tools[0];
 	if (!tool) return words(lastUserText(body));
-	if (last.role === "tool") return words(`The tool says: ${last.content}`);
+	if (last.role === "tool" && !forced) return words(`The tool says: ${last.content}`);
+	const facts: typeof FACTS = { ...FACTS, customer_name: lastUserText(body).match(/'(.*)'/)?.[1] };
 	const names = Object.keys(tool.parameters.properties ?? {});
-	return toolCall(0, "call_1", tool.name, Object.fromEntries(names.map((name) => [name, FACTS[name]])));
+	return toolCall(0, "call_1", tool.name, Object.fromEntries(names.map((name) => [name, facts[name]])));
 }
 
 function* endless(): Generator<Delta> {
