@@ -1,4 +1,4 @@
-"""What the integrations share: whole characters, complete histories, and kept messages."""
+"""Shared parts of the integrations: whole characters, complete histories, kept messages."""
 
 from __future__ import annotations
 
