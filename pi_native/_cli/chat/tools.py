@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType, TracebackType
 from typing import Any
+from unicodedata import category
 
 from pi_native import ConfigurationError, FunctionTool, ToolCall, ToolResultMessage
 
@@ -18,6 +19,7 @@ _MODULE = "pi_native_chat_tools"
 _YES = ("y", "yes")
 _NO = ("", "n", "no")
 _LONGEST_RESULT = 200
+_UNSEEN = ("Cc", "Cf", "Co", "Cn", "Zl", "Zp")
 
 
 class ToolFile:
@@ -114,6 +116,11 @@ def result_shower(console: Console) -> Callable[[ToolCall, ToolResultMessage], N
 
 
 def call_line(call: ToolCall) -> str:
-    """Return a call on one line: its name, and its arguments as JSON."""
+    """Return a call on one line: its name, and its arguments as JSON.
+
+    Characters that are not seen, or that change the direction of the text after them, are escaped:
+    the call that is approved must be the call that is read.
+    """
     arguments = json.dumps(call.arguments, ensure_ascii=False)
-    return one_line(showable(f"{call.name or '?'} {arguments}"))
+    shown = "".join(json.dumps(c)[1:-1] if category(c) in _UNSEEN else c for c in arguments)
+    return one_line(showable(f"{call.name or '?'} {shown}"))
