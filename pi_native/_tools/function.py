@@ -62,6 +62,7 @@ class FunctionTool(Generic[P, R]):
         parallel: bool = True,
     ) -> None:
         _check_arguments(function, approve=approve, parallel=parallel)
+        _check_texts(name=name, description=description)
         functools.update_wrapper(self, function)
         self._function = function
         self.name = _name(function, name)
@@ -193,6 +194,8 @@ def as_tools(tools: Sequence[Any]) -> list[Tool | FunctionTool[..., Any]]:
     Raises `TypeError` for anything else, and `ConfigurationError` for a function that cannot be
     described, and for two tools of one name.
     """
+    if callable(tools) or isinstance(tools, Tool):
+        raise TypeError(f"tools must be a list, not {type(tools).__name__}: tools=[...]")
     found = [_as_tool(item) for item in tools]
     names = [item.name for item in found]
     for name in names:
@@ -224,6 +227,12 @@ def _check_arguments(function: Any, *, approve: Any, parallel: Any) -> None:
         if not isinstance(value, bool):
             hint = "; the function that approves is an argument of run" if callable(value) else ""
             raise TypeError(f"{name} must be True or False, not {type(value).__name__}{hint}")
+
+
+def _check_texts(**texts: object) -> None:
+    for name, value in texts.items():
+        if value is not None and not isinstance(value, str):
+            raise TypeError(f"{name} must be a string, not {type(value).__name__}")
 
 
 def _name(function: Any, given: str | None) -> str:

@@ -429,6 +429,13 @@ def test_tools_of_a_wrong_type(tools: Any) -> None:
         Client(URL, KEY).stream("x/y", "hi", tools=tools)
 
 
+@pytest.mark.parametrize("tools", [print, Tool("clock", "", {})], ids=["function", "tool"])
+def test_one_tool_without_a_list(tools: Any) -> None:
+    """The error says that a list is expected."""
+    with pytest.raises(TypeError, match=r"tools must be a list, not .*: tools=\[...\]"):
+        Client(URL, KEY).stream("x/y", "hi", tools=tools)
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [

@@ -303,6 +303,8 @@ def test_a_function_that_cannot_be_described_is_refused(function: Any, text: str
         ({"function": 5}, "a tool is made of a function, not of int"),
         ({"approve": print}, "approve must be True or False, .* argument of run"),
         ({"parallel": 1}, "parallel must be True or False, not int"),
+        ({"name": 3}, "name must be a string, not int"),
+        ({"description": ["Sing."]}, "description must be a string, not list"),
     ],
     ids=str,
 )
