@@ -21,7 +21,7 @@ from .._types.messages import AssistantMessage, Message, ToolResultMessage
 from ..errors import AbortError, ConfigurationError, PiNativeError, ToolRoundsError
 from .cancel import RunSignal
 from .round import Round, open_calls
-from .toolbox import Approve, OnTool, expect_count, make_toolbox
+from .toolbox import Approve, OnTool, Toolbox, expect_count, make_toolbox
 
 if TYPE_CHECKING:
     from .._conversation import Conversation
@@ -60,7 +60,7 @@ class ToolLoop:
         # Before the first tool runs; open calls run before the first request.
         expect_signal(self._client._options(self._options).signal)
         self._max_rounds = max_rounds
-        self.toolbox = make_toolbox(
+        self.toolbox: Toolbox = make_toolbox(
             conversation.context.tools,
             conversation._functions,
             approve=approve,
