@@ -76,6 +76,6 @@ class RunSignal:
         traceback: TracebackType | None,
     ) -> None:
         if exc_type is not None:
-            self.abort(exc)  # tools that still run listen to the signal
+            self.abort()  # tools that still run listen to the signal
         if self._unlisten is not None:
             self._unlisten()

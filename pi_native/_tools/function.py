@@ -115,6 +115,9 @@ class FunctionTool(Generic[P, R]):
     def __repr__(self) -> str:
         return f"<FunctionTool {self.name}({', '.join(self.parameters['properties'])})>"
 
+    def __deepcopy__(self, _memo: dict[int, Any]) -> FunctionTool[P, R]:
+        return self  # as a function, also one that is a method of an object
+
     def __reduce__(self) -> Any:
         # A decorated function is pickled by its name, as functions are.
         name = getattr(self, "__qualname__", "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -82,8 +83,14 @@ class Rounds(Iterator[AssistantMessageEventStream]):
         self._loop.toolbox.observers.append(on_tool)
 
     def close(self) -> None:
-        """End the rounds: cancel the turn if it still runs, and answer open calls as not run."""
-        self._streams.close()
+        """End the rounds: cancel the turn if it still runs, and answer open calls as not run.
+
+        While another thread, or a callback, is inside of the iteration, this is `abort()`.
+        """
+        if inspect.getgeneratorstate(self._streams) == inspect.GEN_RUNNING:
+            self.abort()
+        else:
+            self._streams.close()
 
     def __enter__(self) -> Self:
         return self

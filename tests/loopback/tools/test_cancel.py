@@ -354,6 +354,38 @@ class TestLeaving:
         assert rounds.message is conversation.messages[-1]
 
 
+@pytest.mark.parametrize("way", ["callback", "thread"])
+def test_close_inside_of_the_iteration_is_a_cancel(
+    chat: Chat, gateway: FakeGateway, hanging: Hanging, way: str
+) -> None:
+    """A generator cannot be closed while it runs; the rounds end with an `AbortError`."""
+    calls(gateway, ("hang", {}), ("nope", {}))
+    conversation = chat(hanging.hang)
+    rounds = conversation.rounds("Go", on_tool=lambda *_: way == "callback" and rounds.close())
+    closer = after(hanging.started, rounds.close if way == "thread" else lambda: None)
+    next(rounds)
+    if way == "callback":
+        hanging.started.set()
+    with pytest.raises(AbortError):
+        next(rounds)
+    closer.join()
+    hanging.released.set()
+    assert_continues(conversation, gateway)
+
+
+def test_the_signal_of_a_cancelled_tool_has_no_exception_of_the_caller(
+    chat: Chat, gateway: FakeGateway, hanging: Hanging
+) -> None:
+    """A tool that raises its signal's reason raises an `AbortError`, also after a Ctrl-C."""
+    hanging.then = lambda: os.kill(os.getpid(), signals.SIGINT)
+    calls(gateway, ("hang", {}))
+    with pytest.raises(KeyboardInterrupt):
+        chat(hanging.hang).run("Go")
+    assert hanging.signal is not None
+    with pytest.raises(AbortError):
+        hanging.signal.throw_if_aborted()
+
+
 def test_rounds_are_streams(chat: Chat, gateway: FakeGateway) -> None:
     """Each round can be read as any stream."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextvars
+import inspect
 import json
 import sys
 import threading
@@ -725,3 +726,37 @@ def test_results_are_json_for_the_provider(chat: Chat, gateway: FakeGateway) -> 
     chat(give).run("Go")
     [(text, _)] = sent_results(gateway)
     assert json.loads(text) == {"1": [1, [2]], "2": None}
+
+
+def test_a_batch_describes_its_functions_once(client: Client, gateway: FakeGateway) -> None:
+    """The schema is not made again for each prompt, and a bad function is refused at the call."""
+    described = 0
+
+    class Counted:
+        """A callable object that notes each look at its signature."""
+
+        __name__ = "counted"
+
+        @property
+        def __signature__(self) -> inspect.Signature:
+            nonlocal described
+            described += 1
+            return inspect.signature(echo)
+
+        def __call__(self, text: str) -> str:
+            """Return the text."""
+            return text
+
+    gateway.default = Reply("Ok.")
+    batch = client.map(MODEL, ["a", "b", "c"], tools=[Counted()])
+    assert [result.value for result in batch] == ["Ok."] * 3
+    assert described == 1
+    declared = gateway.last_request.json["context"]["tools"]
+    assert [each["name"] for each in declared] == ["counted"]
+    with pytest.raises(ConfigurationError, match="no annotation"):
+        client.map(MODEL, ["a"], tools=[untyped])
+
+
+def untyped(text):  # type: ignore[no-untyped-def]
+    """Return the text."""
+    return text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import datetime
 import enum
@@ -375,6 +376,12 @@ def test_a_declaration_is_a_copy() -> None:
     """Changing what is sent does not change the tool."""
     shout.declaration.parameters["properties"].clear()
     assert shout.declaration.parameters == shout.parameters
+
+
+def test_a_copy_of_a_tool_is_the_tool() -> None:
+    """The object of a method is not copied with it."""
+    made = tool(Speaker().say)
+    assert copy.deepcopy({"say": made}) == {"say": made}
 
 
 @pytest.mark.parametrize(
