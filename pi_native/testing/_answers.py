@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 import attrs
 
 from . import _frames
-from ._checks import check_bytes, check_events, check_status, shown
+from ._checks import check_bytes, check_events, check_optional_text, check_status, shown
 from ._event_stream import and_done, as_wire, event_stream
 from ._faults import Fault, in_order
 from ._recording.replay import Recorded
@@ -96,8 +96,8 @@ class HTTPError:
     sent unchanged, any other as JSON.
     """
 
-    status: int = attrs.field(validator=[attrs.validators.instance_of(int), check_status])
-    message: str | None = None
+    status: int = attrs.field(validator=[check_status, attrs.validators.instance_of(int)])
+    message: str | None = attrs.field(default=None, validator=check_optional_text)
     type: str | None = attrs.field(default=None, kw_only=True)
     headers: Mapping[str, str] = attrs.field(factory=dict, kw_only=True)
     body: Any = attrs.field(default=None, kw_only=True)

@@ -11,6 +11,8 @@ from typing import Protocol, TypeAlias
 
 import attrs
 
+from ._checks import check_after, check_seconds
+
 __all__ = [
     "BadChunk",
     "Endless",
@@ -47,11 +49,6 @@ class FaultTarget(Protocol):
         """Cut the connection."""
 
 
-def _check_after(_instance: object, _attribute: object, value: int | None) -> None:
-    if value is not None and value < 0:
-        raise ValueError(f"after must not be negative, but is {value}; None is before the response")
-
-
 @attrs.frozen
 class Stall:
     """Sends nothing more for `seconds`, or until the request is released.
@@ -60,8 +57,8 @@ class Stall:
     response continues. It also ends when the client closes the connection or the gateway closes.
     """
 
-    after: int | None = attrs.field(default=0, validator=_check_after)
-    seconds: float | None = None
+    after: int | None = attrs.field(default=0, validator=check_after)
+    seconds: float | None = attrs.field(default=None, validator=check_seconds)
 
     def strike(self, wire: FaultTarget, _upcoming: bytes) -> None:
         """Stop sending."""
@@ -76,7 +73,7 @@ class HangUp:
     HTTP chunk, or inside the headers.
     """
 
-    after: int | None = attrs.field(default=0, validator=_check_after)
+    after: int | None = attrs.field(default=0, validator=check_after)
     reset: bool = attrs.field(default=False, kw_only=True)
     mid_event: bool = attrs.field(default=False, kw_only=True)
 
@@ -95,7 +92,7 @@ class Garbage:
     response, otherwise they are a piece of the body.
     """
 
-    after: int | None = attrs.field(default=0, validator=_check_after)
+    after: int | None = attrs.field(default=0, validator=check_after)
     data: bytes = b"data: 429 Too Many Requests\n\n"
 
     def strike(self, wire: FaultTarget, _upcoming: bytes) -> None:
@@ -107,8 +104,8 @@ class Garbage:
 class Slow:
     """Waits for `delay` seconds before each of the following events."""
 
-    delay: float
-    after: int | None = attrs.field(default=0, validator=_check_after)
+    delay: float = attrs.field(validator=check_seconds)
+    after: int | None = attrs.field(default=0, validator=check_after)
 
     def strike(self, wire: FaultTarget, _upcoming: bytes) -> None:
         """Delay the following pieces."""
@@ -123,7 +120,7 @@ class BadChunk:
     the size of the last chunk.
     """
 
-    after: int | None = attrs.field(default=0, validator=_check_after)
+    after: int | None = attrs.field(default=0, validator=check_after)
     size: bytes = b"zz"
 
     def strike(self, wire: FaultTarget, _upcoming: bytes) -> None:
@@ -139,9 +136,9 @@ class Endless:
     `Endless(data=b"x" * 65536, seconds=0)`.
     """
 
-    after: int | None = attrs.field(default=0, validator=_check_after)
+    after: int | None = attrs.field(default=0, validator=check_after)
     data: bytes = b": still there\n\n"
-    seconds: float = attrs.field(default=0.01, kw_only=True)
+    seconds: float = attrs.field(default=0.01, kw_only=True, validator=check_seconds)
 
     def strike(self, wire: FaultTarget, _upcoming: bytes) -> None:
         """Repeat the data."""

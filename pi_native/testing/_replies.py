@@ -8,7 +8,13 @@ import attrs
 from pi_native import ToolCall, Usage
 
 from . import _frames
-from ._checks import check_status, check_text, check_tool_calls
+from ._checks import (
+    check_optional_text,
+    check_status,
+    check_text,
+    check_tool_calls,
+    check_usage,
+)
 from ._event_stream import and_done, as_wire, event_stream, identity
 from ._faults import Fault, in_order
 from ._request import RecordedRequest
@@ -37,9 +43,13 @@ class Reply:
     tool_calls: Sequence[ToolCall | Mapping[str, Any]] = attrs.field(
         default=(), kw_only=True, validator=check_tool_calls
     )
-    usage: Usage | Mapping[str, Any] | None = attrs.field(default=None, kw_only=True)
-    stop_reason: str | None = attrs.field(default=None, kw_only=True)
-    error_message: str | None = attrs.field(default=None, kw_only=True)
+    usage: Usage | Mapping[str, Any] | None = attrs.field(
+        default=None, kw_only=True, validator=check_usage
+    )
+    stop_reason: str | None = attrs.field(default=None, kw_only=True, validator=check_optional_text)
+    error_message: str | None = attrs.field(
+        default=None, kw_only=True, validator=check_optional_text
+    )
     error_status: int | None = attrs.field(default=None, kw_only=True, validator=check_status)
     fault: tuple[Fault, ...] = attrs.field(default=(), kw_only=True, converter=in_order)
 
@@ -96,7 +106,7 @@ class FailedTurn:
     """
 
     status: int | None = attrs.field(default=None, validator=check_status)
-    message: str | None = None
+    message: str | None = attrs.field(default=None, validator=check_optional_text)
     shape: ErrorShape = attrs.field(
         default="message", kw_only=True, validator=attrs.validators.in_(get_args(ErrorShape))
     )

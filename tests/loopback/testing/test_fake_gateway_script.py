@@ -9,7 +9,7 @@ from typing import Any, get_args
 import pytest
 
 from pi_native import Client, InvalidRequestError, ProviderError, StartEvent
-from pi_native.testing import FailedTurn, FakeGateway, HangUp, Reply
+from pi_native.testing import FailedTurn, FakeGateway, HangUp, Reply, Slow, Stall
 from pi_native.testing._replies import ErrorShape
 
 from ..calls import KEY
@@ -166,6 +166,15 @@ class TestWrongTypes:
             lambda gateway: gateway.error(5),
             lambda gateway: gateway.failed_turn("Overloaded"),
             lambda gateway: gateway.failed_turn(text=42),
+            lambda gateway: gateway.failed_turn(529, 42),
+            lambda gateway: gateway.error(503, 42),
+            lambda gateway: gateway.reply("a", usage=42),
+            lambda gateway: gateway.reply("a", stop_reason=42),
+            lambda gateway: gateway.reply("a", error_message=42),
+            lambda gateway: gateway.reply("a", fault=Stall("start")),  # type: ignore[arg-type]
+            lambda gateway: gateway.reply("a", fault=Stall(0, "1 s")),  # type: ignore[arg-type]
+            lambda gateway: gateway.reply("a", fault=HangUp(1.5)),  # type: ignore[arg-type]
+            lambda gateway: gateway.reply("a", fault=Slow("1 s")),  # type: ignore[arg-type]
             lambda gateway: gateway.add("Hello"),
             lambda gateway: gateway.add(42),
             lambda gateway: gateway.add({"type": "start"}),
