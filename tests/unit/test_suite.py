@@ -17,7 +17,7 @@ FILES = {
 PRIVATE = {
     "conftest.py": "closes the pooled connections before it looks for open sockets",
     "loopback/conftest.py": "shortens the wait before a retry",
-    "loopback/connection/conftest.py": "lengthens the drain before a turn is published",
+    "loopback/connection/conftest.py": "lengthens the drain, and the time to send a request again",
     "loopback/connection/test_connections.py": "restores this limit for the test of it",
     "loopback/turn/test_retries.py": "shortens the wait for an error body",
     "loopback/batch/test_map.py": "shortens the wait before a retry",

@@ -14,3 +14,9 @@ def patient_drain(monkeypatch: pytest.MonkeyPatch) -> None:
     """
     for name in ("_PUBLISH_SECONDS", "_DRAIN_SECONDS"):
         monkeypatch.setattr(f"pi_native._turn.attempt.{name}", 10.0)
+
+
+@pytest.fixture
+def patient_resend(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Send a request again on a new connection, however long a slow machine took to send it."""
+    monkeypatch.setattr("pi_native._http.adapter._RESEND_SECONDS", 10.0)

@@ -194,6 +194,7 @@ def answers_then(
     return script
 
 
+@pytest.mark.usefixtures("patient_resend")
 @pytest.mark.parametrize("kind", ["client", "low-level", "session"])
 def test_a_kept_connection_that_was_closed_is_replaced(
     kind: str, session: requests.Session
@@ -213,6 +214,7 @@ def test_a_kept_connection_that_was_closed_is_replaced(
         assert peer.accepted == 2
 
 
+@pytest.mark.usefixtures("patient_resend")
 def test_a_kept_connection_that_was_reset_is_replaced() -> None:
     """A gateway that resets between two turns costs a new connection and no error."""
     closed = threading.Event()
@@ -237,6 +239,7 @@ def after_the_next(connection: Connection) -> None:
     connection.read_request()
 
 
+@pytest.mark.usefixtures("patient_resend")
 @pytest.mark.parametrize("kind", ["client", "low-level"])
 @pytest.mark.parametrize("closing", [when_the_next_comes, after_the_next])
 @pytest.mark.parametrize("prompt", ["hi", "x" * 3_000_000], ids=["short", "long"])
@@ -290,6 +293,7 @@ def test_a_request_that_waited_is_not_sent_again() -> None:
         assert peer.accepted == 1
 
 
+@pytest.mark.usefixtures("patient_resend")
 def test_a_request_that_is_sent_again_is_counted() -> None:
     """A reused connection that dies at once is replaced, and the statistics say two attempts."""
     with Peer(answers_then(after_the_next)) as peer, Client(peer.url, KEY, max_retries=0) as client:

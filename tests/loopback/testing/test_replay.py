@@ -151,7 +151,7 @@ class TestFidelity:
         """A timeout passes again after the same events."""
 
         def ask(client: Client) -> Turn:
-            limits = {"stream_first_event_timeout_ms": 60, "stream_idle_timeout_ms": 60}
+            limits = {"stream_first_event_timeout_ms": 600, "stream_idle_timeout_ms": 600}
             return turn(client, **limits)
 
         gateway = FakeGateway().reply("one two", fault=Stall(after))
