@@ -83,8 +83,10 @@ def of_a_blocked_thread(make: Callable[[], object]) -> Iterator[list[Any]]:
         blocked.acquire()
 
     def is_blocked() -> bool:
+        if not held:
+            return False  # the frames of the call refer to the object, and belong to its maker
         frame = sys._current_frames().get(owner.ident or 0)
-        return bool(held) and frame is not None and frame.f_code is own.__code__
+        return frame is not None and frame.f_code is own.__code__
 
     owner = threading.Thread(target=own)
     with blocked:
