@@ -34,7 +34,7 @@ def lint(session: nox.Session) -> None:
 
 @nox.session(python=MAIN)
 def types(session: nox.Session) -> None:
-    """Check the types with mypy and pyright, and that the public names have complete types."""
+    """Check the types with four type checkers, and that the public names have complete types."""
     # Not editable: pyright looks for py.typed in the installed package. The base class of
     # ChatPiNative is that of LangChain, and without it its type is not complete.
     _remove_build()
@@ -42,6 +42,8 @@ def types(session: nox.Session) -> None:
     session.run("mypy")
     session.run("pyright")
     session.run("pyright", "--verifytypes", "pi_native", "--ignoreexternal")
+    for checker in ("ty", "pyrefly"):  # as users run them
+        session.run(checker, "check", "tests/typing/thirty_uses.py")
 
 
 @nox.session(python=PYTHONS)
@@ -49,6 +51,16 @@ def test(session: nox.Session) -> None:
     """Run the fast and the slow tests that need nothing but Python."""
     session.install("-e", ".[test]")
     _pytest(session, "-m", EVERYWHERE)
+
+
+@nox.session(python="3.14t")
+def stress(session: nox.Session) -> None:
+    """Run many threads on one client for a minute, without the GIL."""
+    session.install("-e", ".[test]")
+    session.run(
+        *("python", "-m", "pytest", "-q", "-n", "0", "-m", "", "-s", "tests/loopback/platforms"),
+        env={"PYTHON_GIL": "0", "PI_NATIVE_STRESS_SECONDS": "60"},
+    )
 
 
 @nox.session(python="3.10", name="test-lowest")
