@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import http.client
 import re
 import socket
@@ -19,6 +20,8 @@ _TLS_RECORD = re.compile(r"\\x1[4-7]\\x03|[\x14-\x17]\x03")  # as `BadStatusLine
 
 def connection_hint(cause: BaseException, route: Route, phase: ConnectionPhase) -> str | None:
     """Return what to do about a connection that failed for this cause."""
+    if isinstance(cause, OSError) and cause.errno in (errno.EMFILE, errno.ENFILE):
+        return "raise the limit of open files (ulimit -n), or run fewer turns at the same time"
     if isinstance(cause, ssl.SSLCertVerificationError):
         return _certificate_hint(cause)
     if isinstance(cause, ssl.SSLError):

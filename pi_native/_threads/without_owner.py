@@ -30,19 +30,25 @@ def without_owner(make: Callable[[], T]) -> T:
 
 def _made_in_timer_thread(make: Callable[[], T]) -> T:
     made: list[T] = []
-    ready = threading.Lock()
-    ready.acquire()
+    _run_in_timer_thread(lambda: made.append(make()))
+    one = made[0]
+    # The owner releases it here. Waited for, so that no finaliser runs in the timer thread.
+    _run_in_timer_thread(made.clear)
+    return one
 
-    def work() -> None:
+
+def _run_in_timer_thread(action: Callable[[], object]) -> None:
+    """Run the action, and wait for its end."""
+    done = threading.Lock()
+    done.acquire()
+
+    def run() -> None:
         try:
-            made.append(make())
+            action()
         finally:
-            ready.release()
+            done.release()
 
     thread = timer_thread()
     thread.start()
-    thread.soon(work)
-    ready.acquire()
-    one = made[0]
-    thread.soon(made.clear)  # the owner releases it
-    return one
+    thread.soon(run)
+    done.acquire()
