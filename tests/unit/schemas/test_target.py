@@ -72,7 +72,7 @@ TYPES: list[Any] = [
     Pair,
     Color,
     Level,
-    Literal["a", "b", 3],
+    Literal["a", "b"],
     int,
     str,
     bool,
