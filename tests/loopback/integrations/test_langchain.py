@@ -391,9 +391,11 @@ def test_callbacks_see_tokens(gateway: FakeGateway) -> None:
     model.close()
 
 
-def test_turns_share_connections(model: Any, gateway: FakeGateway) -> None:
-    """Turns one after the other use one connection, also through a bound copy of the model."""
-    for _ in range(2):
-        model.invoke("Hi")
-        model.bind_tools([clock]).invoke("Hi")
-    assert gateway.connections == 1
+def test_turns_share_a_client(model: Any) -> None:
+    """All turns of a model, also with tools, use one client, and so its connections."""
+    client = model._gateway()
+    assert model._gateway() is client
+    assert model.bind_tools([clock]).bound._gateway() is client
+    assert model.model_copy(update={"temperature": 1})._gateway() is client
+    model.base_url = "http://127.0.0.1:9"
+    assert model._gateway() is not client

@@ -103,7 +103,10 @@ def from_a_dict(conversation: Any, _folder: Path) -> Any:
     return conversation
 
 
-@pytest.mark.parametrize("reload", [in_process, from_the_database, from_a_dict])
+@pytest.mark.parametrize(
+    "reload",
+    [in_process, pytest.param(from_the_database, marks=pytest.mark.slow), from_a_dict],
+)
 def test_the_next_turn_sends_the_answer_unchanged(
     reload: Any, model: Any, gateway: FakeGateway, folder: Path
 ) -> None:
@@ -325,6 +328,7 @@ def test_leaving_the_iteration_cancels_the_turn(
     assert gateway.last_request.client_gone.wait(20)
 
 
+@pytest.mark.slow  # the migrations of llm's database
 def test_half_a_character(model: Any, gateway: FakeGateway, folder: Path) -> None:
     """Characters that are divided between deltas arrive whole, and the rest can be logged."""
     gateway.reply(["\ud83d", "\ude00 and \ud83d", "x"])
