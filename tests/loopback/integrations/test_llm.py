@@ -90,10 +90,18 @@ def from_the_database(conversation: Any, folder: Path) -> Any:
     """Return the conversation as `llm -c` reads it from llm's database."""
     from llm.cli import load_conversation
 
-    database = folder / "logs.db"
     for response in conversation.responses:
-        response.log_to_db(sqlite_utils.Database(database))
-    return load_conversation(conversation.id, database=str(database))
+        log(response, folder)
+    return load_conversation(conversation.id, database=str(folder / "logs.db"))
+
+
+def log(response: Any, folder: Path) -> None:
+    """Write a response into llm's database."""
+    database = sqlite_utils.Database(folder / "logs.db")
+    try:
+        response.log_to_db(database)
+    finally:
+        database.conn.close()
 
 
 def from_a_dict(conversation: Any, _folder: Path) -> Any:
@@ -334,7 +342,7 @@ def test_half_a_character(model: Any, gateway: FakeGateway, folder: Path) -> Non
     gateway.reply(["\ud83d", "\ude00 and \ud83d", "x"])
     response = ask(model)
     assert response.text() == "\N{GRINNING FACE} and \ufffdx"
-    response.log_to_db(sqlite_utils.Database(folder / "logs.db"))
+    log(response, folder)
 
 
 def key_of(request: RecordedRequest) -> str:
