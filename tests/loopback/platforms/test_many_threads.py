@@ -6,43 +6,29 @@ PI_NATIVE_STRESS_SECONDS says: `nox -s stress` runs it for a minute without the 
 
 from __future__ import annotations
 
-import _thread
 import contextlib
-import gc
 import os
-import random
+import subprocess
 import sys
 import threading
-import time
-from collections import Counter
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pi_native import (
-    AbortController,
-    AbortError,
     AssistantMessageEventStream,
     Client,
     TextDeltaEvent,
 )
-from pi_native.testing import FakeGateway, Reply, Stall
+from pi_native.testing import FakeGateway, Stall
 
 from ...conftest import wait_until
-from ..calls import KEY, workers
+from ..calls import KEY
+from .stress import LEFT, TEXT, WORDS, answer
 
-WORDS = [f"word{number} " for number in range(30)]
-TEXT = "".join(WORDS)
 SECONDS = float(os.environ.get("PI_NATIVE_STRESS_SECONDS", "4"))
-LEFT = 60.0
-THREADS = 64
-
-
-def answer(request: Any) -> Reply:
-    """Return the words; where the prompt asks for it, stall after half of them."""
-    prompt = request.context["messages"][0]["content"]
-    return Reply(WORDS, fault=Stall(after=15) if prompt == "stall" else ())
 
 
 @pytest.fixture
@@ -52,24 +38,6 @@ def busy() -> Iterator[tuple[FakeGateway, Client]]:
         gateway.default = answer
         yield gateway, client
         gateway.release()
-
-
-def read(stream: AssistantMessageEventStream) -> str:
-    """Return the text of the deltas, and read each snapshot."""
-    text = ""
-    for event in stream:
-        if isinstance(event, TextDeltaEvent):
-            text += event.delta
-        snapshot = event.partial
-        assert snapshot is None or TEXT.startswith(snapshot.text)
-    return text
-
-
-def drop(held: list[Any]) -> None:
-    """Remove the only reference, in another thread."""
-    thread = threading.Thread(target=held.clear)
-    thread.start()
-    thread.join(LEFT)
 
 
 @contextlib.contextmanager
@@ -152,122 +120,11 @@ def test_two_readers_share_the_events(busy: tuple[FakeGateway, Client]) -> None:
         assert texts == [TEXT, TEXT]
 
 
-class Stress:
-    """Threads that do one of several things to turns of one client, until they are stopped."""
-
-    def __init__(self, client: Client) -> None:
-        self.client = client
-        self.done: Counter[str] = Counter()
-        self.wrong: list[BaseException] = []
-        self.enough = threading.Event()
-        self._lock = threading.Lock()
-        self._actions: list[Callable[[random.Random], None]] = [
-            self.plain,
-            self.cancelled,
-            self.signalled,
-            self.dropped,
-            self.shared,
-        ]
-
-    def run(self, seed: int) -> None:
-        """Do things in a random order."""
-        chance = random.Random(seed)
-        while not self.enough.is_set():
-            action = chance.choice(self._actions)
-            try:
-                action(chance)
-            except BaseException as exc:  # noqa: BLE001 - the test reports it
-                self.wrong.append(exc)
-                return
-            with self._lock:
-                self.done[action.__name__] += 1
-
-    def plain(self, _: random.Random) -> None:
-        """Read a whole turn."""
-        stream = self.client.stream("x/y", "hi")
-        assert read(stream) == TEXT
-        assert stream.result(LEFT).text == TEXT
-
-    def cancelled(self, chance: random.Random) -> None:
-        """Abort from another thread at any moment: the turn is complete, or it is cancelled."""
-        stream = self.client.stream("x/y", chance.choice(["hi", "stall"]))
-        timer = threading.Timer(chance.random() * 0.02, stream.abort)
-        timer.start()
-        self._expect_an_end(stream)
-        timer.join(LEFT)
-
-    def signalled(self, chance: random.Random) -> None:
-        """Abort three turns by one signal."""
-        controller = AbortController()
-        streams = [self.client.stream("x/y", "stall", signal=controller.signal) for _ in range(3)]
-        self.enough.wait(chance.random() * 0.01)
-        controller.abort()
-        for stream in streams:
-            self._expect_an_end(stream)
-
-    def dropped(self, chance: random.Random) -> None:
-        """Drop a running stream in another thread."""
-        held = [self.client.stream("x/y", "stall")]
-        self.enough.wait(chance.random() * 0.01)
-        drop(held)
-
-    def shared(self, _: random.Random) -> None:
-        """Read one stream in two threads."""
-        stream = self.client.stream("x/y", "hi")
-        other: list[str] = []
-        thread = threading.Thread(target=lambda: other.append(read(stream)))
-        thread.start()
-        mine = read(stream)
-        thread.join(LEFT)
-        assert len(mine) + len(other[0]) == len(TEXT)
-        assert stream.result(LEFT).text == TEXT
-
-    @staticmethod
-    def _expect_an_end(stream: AssistantMessageEventStream) -> None:
-        try:
-            message = stream.result(LEFT)
-        except AbortError:
-            return
-        assert message.stop_reason in ("stop", "aborted")
-
-
-def interrupt_often(stress: Stress, turns: Counter[str], deadline: float) -> None:
-    """Read turns in the main thread, and interrupt it, until the deadline."""
-    while time.monotonic() < deadline and not stress.wrong:
-        timer = threading.Timer(random.random() * 0.05, _thread.interrupt_main)
-        try:
-            timer.start()
-            while True:
-                with stress.client.stream("x/y", "hi") as stream:
-                    assert read(stream) == TEXT
-                turns["complete"] += 1
-        except KeyboardInterrupt:
-            turns["interrupted"] += 1
-        timer.join(LEFT)
-
-
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore::ResourceWarning")
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-def test_stress(busy: tuple[FakeGateway, Client]) -> None:
-    """Every turn of 64 threads ends as it must, and no thread and no connection is left."""
-    _, client = busy
-    stress = Stress(client)
-    turns: Counter[str] = Counter()
-    threads = [threading.Thread(target=stress.run, args=(n,)) for n in range(THREADS)]
-    for thread in threads:
-        thread.start()
-    try:
-        interrupt_often(stress, turns, time.monotonic() + SECONDS)
-    finally:
-        stress.enough.set()
-    for thread in threads:
-        thread.join(LEFT)
-    assert not any(thread.is_alive() for thread in threads)
-    if stress.wrong:
-        raise stress.wrong[0]
-    print(dict(stress.done), dict(turns))
-    assert set(stress.done) == {"plain", "cancelled", "signalled", "dropped", "shared"}
-    assert turns["interrupted"]
-    gc.collect()
-    assert wait_until(lambda: not workers(), LEFT)
+def test_stress() -> None:
+    """Every turn of 64 threads ends as it must, between interrupts, and no thread is left."""
+    command = [sys.executable, "-m", f"{__package__}.stress", str(SECONDS)]
+    root = Path(__file__).parents[3]
+    ended = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=SECONDS + 240)
+    print(ended.stdout)
+    assert ended.returncode == 0, ended.stderr
