@@ -94,7 +94,8 @@ def test_one_reader_leaves_and_the_other_reads_to_the_end(
     leaver.leave()
     while not turns["leave"].client_gone.is_set():
         received.append(reader.frame())
-    # The system accepts the first one after the close; the second one fails. 2 were measured.
+    # The system accepts the first one after the close, so the server cannot notice it earlier than
+    # at the second one. The rest is for slow machines.
     assert received.count(HEARTBEAT) <= 6
     assert not turns["read"].client_gone.is_set()
 

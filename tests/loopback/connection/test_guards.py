@@ -51,7 +51,7 @@ def test_a_cassette_of_vcr_stops_a_session(gateway: FakeGateway, tmp_path: Path)
     ):
         with (
             vcr.use_cassette(str(tmp_path / "cassette.yaml"), record_mode="none"),
-            pytest.raises(GatewayConnectionError, match="play back|cassette"),
+            pytest.raises(GatewayConnectionError, match=r"play back|cassette"),
         ):
             client.complete("x/y", "hi")
         assert gateway.requests == []
