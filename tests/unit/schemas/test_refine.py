@@ -91,10 +91,13 @@ def _fields(types: list[Any]) -> list[tuple[str, Any]]:
     return [(f"field_{number}", type_) for number, type_ in enumerate(types)]
 
 
+def _define(name: str, types: dict[str, Any], **defaults: Any) -> Any:
+    """Return an attrs class. `make_class` of attrs 23.1 makes no annotations."""
+    return attrs.define(type(name, (), {"__annotations__": types, **defaults}))
+
+
 def _attrs_class(types: list[Any]) -> Any:
-    # For attrs the type None is no type.
-    fields = {name: attrs.field(type=type_ or type(None)) for name, type_ in _fields(types)}
-    return attrs.make_class(_named("Attrs"), fields)
+    return _define(_named("Attrs"), dict(_fields(types)))
 
 
 def _optional_class(types: list[Any]) -> Any:
@@ -255,7 +258,7 @@ class TestClassesWithoutASchema:
 
     def test_two_classes_of_one_name(self) -> None:
         """The error names them: a notebook that runs a cell again makes such classes."""
-        first, second = (attrs.make_class("Same", {"x": attrs.field(type=int)}) for _ in "ab")
+        first, second = (_define("Same", {"x": int}) for _ in "ab")
         with pytest.raises(ConfigurationError, match="two classes in it have the name 'Same'"):
             make_target(tuple[first, second])
 
@@ -268,7 +271,7 @@ class TestClassesWithoutASchema:
         """The error says so."""
         default = attrs.Factory(lambda self: self, takes_self=True)
         with pytest.raises(ConfigurationError, match="takes_self"):
-            make_target(attrs.make_class("C", {"x": attrs.field(type=int, default=default)}))
+            make_target(_define("C", {"x": int}, x=default))
 
 
 def test_a_misfit_of_a_key_names_the_dict() -> None:
