@@ -54,4 +54,5 @@ def register_commands(cli: Any) -> None:
                 write_models(models)
         except (PiNativeError, OSError) as exc:
             raise click.ClickException(str(exc)) from exc
-        click.echo(f"{len(models)} models of {client.base_url}, in {list_file()}")
+        count = f"{len(models)} model{'' if len(models) == 1 else 's'}"
+        click.echo(f"{count} of {client.base_url}, in {list_file()}")

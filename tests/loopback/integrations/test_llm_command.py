@@ -57,7 +57,7 @@ def refreshed(gateway: FakeGateway, folder: Path, command: Command) -> Path:
     gateway.models = [{"id": "acme/small", "object": "model"}]
     done = command("pi", "refresh")
     assert done.returncode == 0, done.stderr
-    assert done.stdout == f"1 models of {gateway.url}, in {folder / 'pi-models.json'}\n"
+    assert done.stdout == f"1 model of {gateway.url}, in {folder / 'pi-models.json'}\n"
     return folder
 
 
