@@ -9,5 +9,5 @@ THOROUGH = bool(os.environ.get("PI_NATIVE_THOROUGH"))
 
 
 def repetitions(thorough: int, fast: int) -> int:
-    """Return the first number if the tests are to be thorough, and the second one otherwise."""
+    """Return `thorough` with PI_NATIVE_THOROUGH=1, and `fast` without it."""
     return thorough if THOROUGH else fast

@@ -20,7 +20,7 @@ from .situations import LEDGER, Situation
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one runner did in one situation."""
+    """The requests and the result of one runner in one situation."""
 
     runner: str
     requests: int

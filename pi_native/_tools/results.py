@@ -1,4 +1,4 @@
-"""What a tool returns or raises, as a message for the model."""
+"""Tool results: convert the value or the error of a tool into a message for the model."""
 
 from __future__ import annotations
 

@@ -129,7 +129,7 @@ def test_a_refresh_that_fails(
 
 
 def test_a_folder_that_cannot_be_made(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where llm has no folder, its commands that need none work."""
+    """Commands of llm that need no folder work without one."""
     monkeypatch.setenv("LLM_USER_PATH", os.devnull)
     done = command("pi", "--help")
     assert done.returncode == 0, done.stderr
